@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* accept - the channel of an accepted connection, from its making to its end, on the server's side */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api/retcode.h"
+#include "api/server.h"
+#include "api/transfer.h"
+#include "shm/listener.h"
+#include "shm/process.h"
+#include "shm/reap.h"
+#include "shm/rendezvous.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8u
+#endif
+
+static void release_server_end(struct dcm_object *object);
+static void forget_server_end(struct dcm_object *object);
+
+static const struct dcm_object_type server_end_type = {
+	.kind = DCM_KIND_CHANNEL,
+	.space = DCM_SPACE_CHANNEL,
+	.release = release_server_end,
+	.forget = forget_server_end,
+};
+
+static void release_server_end(struct dcm_object *object)
+{
+	struct dcm_server_end *server = (struct dcm_server_end *)object;
+
+	if (server->fd >= 0)
+		close(server->fd);
+	dcm_object_drop(&server->listener->kernel.object);
+	dcm_end_release(object);
+}
+
+static void forget_server_end(struct dcm_object *object)
+{
+	struct dcm_server_end *server = (struct dcm_server_end *)object;
+
+	if (server->fd >= 0)
+		close(server->fd);
+	dcm_end_forget(object);
+}
+
+/* Kernels before 6.3 do not know the exec seal; the other seals must not be lost with it. */
+static int make_memfd(void)
+{
+	int fd = memfd_create("dcm-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("dcm-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	return fd;
+}
+
+/* A sealed, formatted, mapped memfd. Return: its descriptor, or negative errno. */
+static int make_memory(uint64_t bytes, uint64_t nonce, void **base)
+{
+	int fd = make_memfd();
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fchmod(fd, 0600) < 0 || ftruncate(fd, (off_t)bytes) < 0)
+		r = -errno;
+	else
+		r = -posix_fallocate(fd, 0, DCM_CHANNEL_COMMITTED);
+	if (r == 0) {
+		*base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
+			     0);
+		if (*base == MAP_FAILED)
+			r = -errno;
+	}
+	if (r == 0) {
+		dcm_channel_format(*base, bytes, nonce);
+		/* Never another size: no access of ours can end in SIGBUS. */
+		if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+			r = -errno;
+	}
+	if (r < 0) {
+		if (*base != MAP_FAILED)
+			munmap(*base, bytes);
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+/* A listener becomes known to the fabric with the first request that is accepted for it. */
+static Retcode bind_listener(struct dcm_listener_object *listener, struct dcm_fabric *fabric)
+{
+	const struct dcm_segment *seg = &fabric->seg;
+
+	if (dcm_load(&listener->bound, acquire) != 0)
+		return listener->fabric == fabric
+			       ? rcOk
+			       : dcm_fail(rcInvalidOperation,
+					  "the listener serves a fabric that was left: make another");
+	listener->ends = calloc(seg->connection.count, sizeof *listener->ends);
+	if (listener->ends == NULL)
+		return dcm_fail(rcOutOfMemory, "no memory for the listener's channels");
+	if (!dcm_listener_open(seg, fabric->self.index, &listener->ref)) {
+		dcm_reap_scan(seg, fabric->self.index, true);
+		if (!dcm_listener_open(seg, fabric->self.index, &listener->ref)) {
+			free(listener->ends);
+			listener->ends = NULL;
+			return dcm_fail(rcQuotaExceeded,
+					"all %u listeners of the fabric are in use; the limit is set "
+					"by DCM_MAX_LISTENERS when the fabric is made",
+					seg->listener.count);
+		}
+	}
+	dcm_fabric_hold(fabric);
+	listener->fabric = fabric;
+	/* release: a receiver that sees it sees the rest. */
+	dcm_store(&listener->bound, 1u, release);
+	dcm_park_wake_word(&listener->bound);
+	return rcOk;
+}
+
+static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
+		       struct dcm_server_end **out, uint64_t *nonce)
+{
+	uint64_t bytes = fabric->settings.channel_bytes;
+	struct dcm_server_end *server;
+	void *base = MAP_FAILED;
+	int r;
+
+	server = (struct dcm_server_end *)dcm_object_new(&server_end_type, sizeof *server);
+	if (server == NULL)
+		return dcm_fail(rcOutOfMemory, "no memory for a channel");
+	server->listener = (struct dcm_listener_object *)callable->listener;
+	dcm_object_hold(callable->listener);
+	server->context = callable->context;
+	server->riid = callable->riid;
+	server->end.give_back = dcm_server_give_back;
+	if (getrandom(nonce, sizeof *nonce, 0) != sizeof *nonce)
+		*nonce = dcm_sid_next();
+	server->fd = make_memory(bytes, *nonce, &base);
+	r = server->fd;
+	if (r >= 0)
+		r = dcm_end_init(&server->end, fabric, base, bytes, *nonce, false);
+	if (r < 0) {
+		dcm_object_drop(&server->end.object);
+		return dcm_fail_errno(r, "cannot make a channel of %llu bytes",
+				      (unsigned long long)bytes);
+	}
+	*out = server;
+	return rcOk;
+}
+
+static struct dcm_offer offer_of(struct dcm_server_end *server, uint64_t nonce)
+{
+	struct dcm_offer offer = { .listener = server->listener->ref.index,
+				   .fd = (uint32_t)server->fd,
+				   .bytes = server->end.channel.bytes,
+				   .nonce = nonce };
+	struct stat st;
+
+	if (fstat(server->fd, &st) == 0) {
+		offer.device = st.st_dev;
+		offer.inode = st.st_ino;
+	}
+	return offer;
+}
+
+/* To the socket that the client listens on, if it does. */
+static bool send_if_asked(struct dcm_server_end *server, uint64_t nonce)
+{
+	const struct dcm_segment *seg = &server->end.fabric->seg;
+	struct dcm_connection *c = dcm_connection_at(seg, server->end.connection.index);
+	uint64_t name = dcm_load(&c->socket, acquire);
+
+	return name != 0 &&
+	       dcm_transfer_send(seg, server->end.peer, name, server->fd, nonce) == 0;
+}
+
+Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
+			  struct dcm_ref connection, struct dcm_ref client)
+{
+	struct dcm_listener_object *listener = (struct dcm_listener_object *)callable->listener;
+	struct dcm_server_end *server = NULL;
+	struct dcm_offer offer;
+	uint64_t nonce;
+	bool accepted;
+	Retcode rc = end_new(fabric, callable, &server, &nonce);
+
+	if (rc != rcOk)
+		return rc;
+	server->end.connection = connection;
+	server->end.peer = client;
+	/* The listener's lock: it is not closed between here and the entry in its list. */
+	pthread_mutex_lock(&listener->lock);
+	rc = listener->closed ? dcm_fail(rcNotConnected, "the listener of the session is closed")
+			      : bind_listener(listener, fabric);
+	if (rc == rcOk) {
+		offer = offer_of(server, nonce);
+		offer.sent = send_if_asked(server, nonce);
+		/* Listed before it is offered: its first call finds it. */
+		dcm_store(&listener->ends[connection.index], server->end.object.number, seq);
+		accepted = dcm_rendezvous_accept(&fabric->seg, fabric->self.index, connection,
+						 &offer);
+		if (!accepted) {
+			dcm_store(&listener->ends[connection.index], 0ull, seq);
+			rc = dcm_fail(rcNotConnected, "the client has withdrawn its request");
+		}
+	}
+	pthread_mutex_unlock(&listener->lock);
+	if (rc != rcOk)
+		dcm_end_over(&server->end);
+	dcm_object_drop(&server->end.object);
+	return rc;
+}
+
+void dcm_server_end_hang_up(struct dcm_server_end *server)
+{
+	struct dcm_end *end = &server->end;
+
+	dcm_channel_hang_up(&end->channel);
+	dcm_rendezvous_server_leaves(&end->fabric->seg, end->fabric->self.index, end->connection);
+	dcm_end_over(end);
+}
+
+static void close_handed_over(struct dcm_server_end *server)
+{
+	int fd;
+
+	pthread_mutex_lock(&server->end.lock);
+	fd = server->fd;
+	server->fd = -1;
+	pthread_mutex_unlock(&server->end.lock);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void tend(struct dcm_object *object, void *arg)
+{
+	struct dcm_server_end *server = (struct dcm_server_end *)object;
+	struct dcm_end *end = &server->end;
+	struct dcm_connection *c;
+	uint64_t own;
+
+	(void)arg;
+	if (object->type != &server_end_type)
+		return; /* a client's end */
+	c = dcm_connection_at(&end->fabric->seg, end->connection.index);
+	switch (dcm_rendezvous_look(&end->fabric->seg, end->connection).state) {
+	case DCM_CONNECTION_ACCEPTED:
+		/* The kernel refused it the descriptor, and it asked for the socket since. */
+		if (dcm_load(&c->sent, acquire) == 0 &&
+		    send_if_asked(server, end->channel.shared->nonce)) {
+			dcm_store(&c->sent, 1u, release);
+			dcm_park_wake_all(&c->ec);
+		}
+		break;
+	case DCM_CONNECTION_OPEN:
+		close_handed_over(server);
+		break;
+	case DCM_CONNECTION_ENDED:
+		own = object->number;
+		dcm_cas(&server->listener->ends[end->connection.index], &own, 0ull);
+		dcm_server_end_hang_up(server);
+		break;
+	default:
+		break;
+	}
+}
+
+void dcm_server_tend(struct dcm_fabric *fabric)
+{
+	dcm_handle_each(1u << DCM_KIND_CHANNEL, tend, fabric);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#define _GNU_SOURCE
+#include "api/attach.h"
+
+#include <dcm/dcm_api.h>
+#include <dcm/fabric.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/fork.h"
+#include "api/handle.h"
+#include "api/identity.h"
+#include "api/keeper.h"
+#include "api/retcode.h"
+#include "shm/process.h"
+#include "shm/reap.h"
+
+#define DCM_KINDS_DCM                                                                              \
+	(1u << DCM_KIND_PUBLICATION | 1u << DCM_KIND_REQUEST | 1u << DCM_KIND_SUBSCRIPTION |       \
+	 1u << DCM_KIND_CONNECTION)
+
+enum { ATTACH_TRIES = 8 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gone = PTHREAD_COND_INITIALIZER;
+static struct dcm_fabric *current; /* under lock; null: not attached */
+static uint64_t attachments;	   /* under lock: tells one fabric from the next at its address */
+static unsigned inits;		   /* under lock: DcmInit less DcmFini */
+static char set_name[DCM_NAME_SIZE];
+
+static void reset_in_child(void)
+{
+	struct dcm_fabric *fabric = current;
+
+	pthread_mutex_init(&lock, NULL);
+	pthread_cond_init(&gone, NULL);
+	current = NULL;
+	inits = 0;
+	dcm_keeper_forked();
+	if (fabric == NULL)
+		return;
+	/* The mapping is not here; the parent's lock bytes are not ours to lose. */
+	fabric->seg.base = NULL;
+	dcm_segment_close(&fabric->seg);
+	free(fabric);
+}
+
+/* Open, claim, and be sure that the file is still the fabric's when the slot is ours. */
+static Retcode join(struct dcm_fabric *f)
+{
+	struct dcm_segment_options options = { .fabric = f->settings.fabric,
+					       .capacity = f->settings.capacity,
+					       .library_version = DcmVersion() };
+	struct dcm_process_self self = { .sid_base = dcm_sid_base(), .name = f->settings.name };
+	struct dcm_detail why = { "" };
+	int r = dcm_segment_open(&f->seg, &options, &why);
+
+	if (r < 0)
+		return dcm_fail_errno(r, "%s", why.text);
+	dcm_process_describe(&self);
+	r = dcm_process_claim(&f->seg, &self, &f->self);
+	if (r == -ENOSPC) {
+		dcm_reap_scan(&f->seg, UINT32_MAX, true);
+		r = dcm_process_claim(&f->seg, &self, &f->self);
+	}
+	if (r == 0)
+		r = dcm_keeper_start(f);
+	dcm_segment_settled(&f->seg);
+	if (r == 0)
+		return rcOk;
+	if (r == -ENOSPC)
+		dcm_fail(rcQuotaExceeded,
+			 "no free process slot in %s: all %u are attached; the limit is set by "
+			 "DCM_MAX_PROCESSES when the fabric is made",
+			 f->seg.path, f->seg.capacity.processes);
+	else if (r == -EEXIST)
+		dcm_fail(rcInvalidOperation,
+			 "another copy of libdcm in this process is attached to %s: link one only",
+			 f->seg.path);
+	else
+		dcm_fail_errno(r, "cannot start the library's thread");
+	dcm_segment_close(&f->seg);
+	return r == -ENOSPC ? rcQuotaExceeded : r == -EEXIST ? rcInvalidOperation : rcOutOfMemory;
+}
+
+static Retcode attach(void)
+{
+	struct dcm_fabric *f = calloc(1, sizeof *f);
+	Retcode rc;
+
+	if (f == NULL)
+		return dcm_fail(rcOutOfMemory, "no memory for the fabric");
+	rc = dcm_settings_read(&f->settings, set_name);
+	if (rc == rcOk) {
+		dcm_store(&f->count, 1u, relaxed);
+		rc = join(f);
+	}
+	if (rc != rcOk) {
+		free(f);
+		return rc;
+	}
+	current = f;
+	attachments++;
+	return rcOk;
+}
+
+/* A session or a listener kept the last fabric: go back to it, unless another is asked for. */
+static Retcode reattach(void)
+{
+	struct dcm_settings settings;
+	Retcode rc = dcm_settings_read(&settings, set_name);
+
+	if (rc != rcOk)
+		return rc;
+	if (strcmp(settings.fabric, current->settings.fabric) != 0)
+		return dcm_fail(rcInvalidOperation,
+				"sessions or listeners of fabric \"%s\" are still open: close them "
+				"before DcmInit with DCM_FABRIC=\"%s\"",
+				current->settings.fabric, settings.fabric);
+	return rcOk;
+}
+
+/* Count up, unless the last count is gone and the keeper is about to detach. */
+static bool hold_if_there(struct dcm_fabric *f)
+{
+	uint32_t count = dcm_load(&f->count, acquire);
+
+	while (count != 0)
+		if (dcm_cas(&f->count, &count, count + 1))
+			return true;
+	return false;
+}
+
+Retcode DcmInit(void)
+{
+	Retcode rc = rcOk;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (!dcm_fork_register(reset_in_child))
+		return dcm_fail(rcFail, "no place for the fork handler");
+	pthread_mutex_lock(&lock);
+	if (inits == 0) {
+		while (current != NULL && !hold_if_there(current))
+			pthread_cond_wait(&gone, &lock);
+		if (current == NULL)
+			rc = attach();
+		else if ((rc = reattach()) != rcOk)
+			dcm_fabric_drop(current);
+	}
+	if (rc == rcOk)
+		inits++;
+	pthread_mutex_unlock(&lock);
+	errno = saved;
+	return rc;
+}
+
+void DcmFini(void)
+{
+	struct dcm_fabric *f = NULL;
+	int saved = errno;
+	uint64_t mine;
+
+	dcm_fork_check();
+	pthread_mutex_lock(&lock);
+	if (inits > 0 && --inits == 0)
+		f = current;
+	mine = attachments;
+	pthread_mutex_unlock(&lock);
+	if (f == NULL)
+		return;
+	dcm_handle_close_all(DCM_KINDS_DCM);
+	if (dcm_fabric_drop(f)) {
+		/* Nothing else held it: the keeper detaches at once. Come back when it has. */
+		pthread_mutex_lock(&lock);
+		while (current != NULL && attachments == mine)
+			pthread_cond_wait(&gone, &lock);
+		pthread_mutex_unlock(&lock);
+	}
+	errno = saved;
+}
+
+bool dcm_fabric_ready(void)
+{
+	bool ready;
+
+	pthread_mutex_lock(&lock);
+	ready = inits > 0;
+	pthread_mutex_unlock(&lock);
+	if (!ready)
+		dcm_fail(rcNotConnected, "DcmInit was not called, or DcmFini ended it");
+	return ready;
+}
+
+struct dcm_fabric *dcm_fabric_enter(void)
+{
+	struct dcm_fabric *f = NULL;
+
+	pthread_mutex_lock(&lock);
+	if (inits > 0) {
+		f = current;
+		dcm_fabric_hold(f);
+	}
+	pthread_mutex_unlock(&lock);
+	if (f == NULL)
+		dcm_fail(rcNotConnected, "DcmInit was not called, or DcmFini ended it");
+	return f;
+}
+
+void dcm_fabric_hold(struct dcm_fabric *f)
+{
+	dcm_add(&f->count, 1u);
+}
+
+bool dcm_fabric_drop(struct dcm_fabric *f)
+{
+	if (dcm_add(&f->count, UINT32_MAX) != 1)
+		return false;
+	/* The keeper does the rest, and frees @f: it is not touched from here on. */
+	dcm_keeper_stop();
+	return true;
+}
+
+void dcm_fabric_detach(struct dcm_fabric *f)
+{
+	dcm_process_yield(&f->seg, f->self);
+	dcm_segment_close(&f->seg);
+	pthread_mutex_lock(&lock);
+	current = NULL;
+	pthread_cond_broadcast(&gone);
+	pthread_mutex_unlock(&lock);
+	free(f);
+}
+
+Retcode DcmSetProcessName(const char *name)
+{
+	Retcode rc = rcOk;
+
+	dcm_fork_check();
+	if (!dcm_name_valid(name))
+		return dcm_fail(rcInvalidArgument, "a process name is 1 to 255 bytes of UTF-8 "
+						   "without control characters");
+	pthread_mutex_lock(&lock);
+	if (inits > 0 || current != NULL)
+		rc = dcm_fail(rcInvalidOperation,
+			      "the process is attached already: set its name before DcmInit");
+	else
+		strcpy(set_name, name);
+	pthread_mutex_unlock(&lock);
+	return rc;
+}

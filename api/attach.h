@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * attach - this process in a fabric: the segment it maps, its slot there, how long it stays
+ *
+ * A fabric is counted: one for DcmInit as a whole, one for every object that needs the mapping. The
+ * last DcmFini takes its one away; when the last object follows, the keeper detaches and ends. So a
+ * call that holds an object has the mapping under its feet, whoever calls DcmFini meanwhile.
+ */
+#ifndef DCM_API_ATTACH_H
+#define DCM_API_ATTACH_H
+
+#include <dcm/types.h>
+
+#include "api/settings.h"
+#include "shm/segment.h"
+
+struct dcm_fabric {
+	struct dcm_segment seg;
+	struct dcm_ref self; /* this process's slot */
+	struct dcm_settings settings;
+	dcm_atomic32 count;
+};
+
+/*
+ * dcm_fabric_enter() - the fabric that DcmInit attached to, counted for the caller
+ * Return: it, or null with the detail set: DcmInit was not called (rcNotConnected).
+ */
+struct dcm_fabric *dcm_fabric_enter(void);
+
+/* dcm_fabric_ready() - is DcmInit in effect; if not, the detail says so */
+bool dcm_fabric_ready(void);
+
+void dcm_fabric_hold(struct dcm_fabric *fabric);
+/* dcm_fabric_drop() - true when that was the last count: the keeper detaches */
+bool dcm_fabric_drop(struct dcm_fabric *fabric);
+
+/* dcm_fabric_detach() - by the keeper, told to stop: everything back, nothing mapped, freed */
+void dcm_fabric_detach(struct dcm_fabric *fabric);
+
+#endif

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* connect - the client's side of a connection, from prepared to a session */
+#define _GNU_SOURCE
+#include <coresrv/handle/handle_api.h>
+#include <coresrv/task/task_api.h>
+#include <dcm/dcm_api.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/attach.h"
+#include "api/fork.h"
+#include "api/retcode.h"
+#include "api/session.h"
+#include "api/transfer.h"
+#include "api/who.h"
+#include "shm/hash.h"
+#include "shm/process.h"
+#include "shm/reap.h"
+#include "shm/rendezvous.h"
+
+/* Behind DCM_KIND_CONNECTION. */
+struct dcm_connection_object {
+	struct dcm_object object;
+	struct dcm_blocker blocker;
+	struct dcm_fabric *fabric; /* counted */
+	char *type, *name;
+	uint64_t client_sid;
+	struct dcm_who server; /* sid 0: any */
+	/* Under lock: */
+	pthread_mutex_t lock;
+	bool asked;	    /* @ref is a request of ours */
+	bool done;	    /* the session was handed out */
+	struct dcm_ref ref; /* of the connection slot */
+	int socket;	    /* listening for the memory; -1: not */
+	uint64_t socket_name;
+};
+
+static void close_socket(struct dcm_connection_object *c)
+{
+	if (c->socket >= 0)
+		close(c->socket);
+	c->socket = -1;
+	c->socket_name = 0;
+}
+
+/* Under the lock: the request is over, whatever became of it; the next call asks anew. */
+static void leave(struct dcm_connection_object *c)
+{
+	if (c->asked)
+		dcm_rendezvous_client_leaves(&c->fabric->seg, c->fabric->self.index, c->ref);
+	c->asked = false;
+	close_socket(c);
+}
+
+static void close_connection(struct dcm_object *object)
+{
+	struct dcm_connection_object *c = (struct dcm_connection_object *)object;
+
+	dcm_wait_close(&c->blocker);
+	pthread_mutex_lock(&c->lock);
+	leave(c);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void forget_connection(struct dcm_object *object)
+{
+	struct dcm_connection_object *c = (struct dcm_connection_object *)object;
+
+	close_socket(c);
+	free(c->type);
+	free(c->name);
+}
+
+static void release_connection(struct dcm_object *object)
+{
+	struct dcm_connection_object *c = (struct dcm_connection_object *)object;
+
+	forget_connection(object);
+	pthread_mutex_destroy(&c->lock);
+	if (c->fabric != NULL)
+		dcm_fabric_drop(c->fabric);
+}
+
+static const struct dcm_object_type connection_type = {
+	.kind = DCM_KIND_CONNECTION,
+	.space = DCM_SPACE_DCM,
+	.close = close_connection,
+	.release = release_connection,
+	.forget = forget_connection,
+};
+
+static Retcode create(struct dcm_fabric *fabric, const char *type, const char *name,
+		      const struct dcm_who *server, uint64_t client_sid, DcmHandle *out)
+{
+	struct dcm_connection_object *c =
+		(struct dcm_connection_object *)dcm_object_new(&connection_type, sizeof *c);
+	Retcode rc = rcOk;
+
+	if (c == NULL)
+		return dcm_fail(rcOutOfMemory, "no memory for a connection");
+	pthread_mutex_init(&c->lock, NULL);
+	c->socket = -1;
+	c->server = *server;
+	c->client_sid = client_sid;
+	c->type = strdup(type);
+	c->name = strdup(name);
+	dcm_fabric_hold(fabric);
+	c->fabric = fabric;
+	if (c->type == NULL || c->name == NULL || dcm_handle_insert(&c->object) < 0)
+		rc = dcm_fail(rcOutOfMemory, "no memory for a connection");
+	else
+		*out = c->object.number;
+	dcm_object_drop(&c->object);
+	return rc;
+}
+
+Retcode DcmCreateConnection(const char *endpointType, const char *endpointName, Handle serverHandle,
+			    Handle clientHandle, DcmHandle *outConnectionId)
+{
+	struct dcm_who server = { .sid = 0 }, client;
+	struct dcm_fabric *fabric;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	fabric = dcm_fabric_enter();
+	if (fabric == NULL)
+		return rcNotConnected;
+	if (clientHandle == INVALID_HANDLE)
+		clientHandle = KosTaskGetHandle(KosTaskGetSelf());
+	rc = outConnectionId != NULL ? rcOk : dcm_fail(rcInvalidArgument, "outConnectionId is null");
+	if (rc == rcOk)
+		rc = dcm_who_name(endpointType, false, "endpointType");
+	if (rc == rcOk)
+		rc = dcm_who_name(endpointName, false, "endpointName");
+	if (rc == rcOk && serverHandle != INVALID_HANDLE)
+		rc = dcm_who_is(serverHandle, OCAP_HANDLE_GET_SID, "serverHandle", &server);
+	if (rc == rcOk)
+		rc = dcm_who_is(clientHandle, OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID,
+				"clientHandle", &client);
+	if (rc == rcOk)
+		rc = create(fabric, endpointType, endpointName, &server, client.sid,
+			    outConnectionId);
+	dcm_fabric_drop(fabric);
+	errno = saved;
+	return rc;
+}
+
+struct connecting {
+	struct dcm_connection_object *connection;
+	Handle session;
+};
+
+/* Is the server that was asked for by handle dead? Then nothing will ever match. */
+static bool server_dead(struct dcm_connection_object *c)
+{
+	return c->server.sid != 0 && c->server.elsewhere &&
+	       !dcm_process_there(&c->fabric->seg, c->server.process, NULL);
+}
+
+static Retcode ask(struct dcm_connection_object *c)
+{
+	const struct dcm_segment *seg = &c->fabric->seg;
+	uint32_t self = c->fabric->self.index;
+	struct dcm_request_key key = { .type = c->type,
+				       .name = c->name,
+				       .type_hash = dcm_hash(c->type),
+				       .name_hash = dcm_hash(c->name),
+				       .client_sid = c->client_sid,
+				       .server_sid = c->server.sid,
+				       .transfer = c->fabric->settings.transfer };
+
+	if (server_dead(c))
+		return dcm_fail(rcNotConnected, "the server that serverHandle names is dead");
+	if (key.transfer == DCM_TRANSFER_SOCKET) {
+		c->socket = dcm_transfer_listen(&c->socket_name);
+		if (c->socket < 0)
+			return dcm_fail_errno(c->socket, "no socket to receive the channel on");
+		key.socket = c->socket_name;
+	}
+	c->asked = dcm_rendezvous_ask(seg, self, &key, &c->ref);
+	if (!c->asked) {
+		dcm_reap_scan(seg, self, true);
+		c->asked = dcm_rendezvous_ask(seg, self, &key, &c->ref);
+	}
+	if (c->asked)
+		return rcOk;
+	close_socket(c);
+	return dcm_fail(rcQuotaExceeded,
+			"all %u connections of the fabric are in use; the limit is set by "
+			"DCM_MAX_CONNECTIONS when the fabric is made",
+			seg->connection.count);
+}
+
+/* The kernel denies pidfd_getfd: have the server send it instead. */
+static int ask_for_socket(struct dcm_connection_object *c, uint32_t server, int why)
+{
+	const struct dcm_segment *seg = &c->fabric->seg;
+
+	if (c->fabric->settings.transfer == DCM_TRANSFER_GETFD)
+		return why;
+	c->socket = dcm_transfer_listen(&c->socket_name);
+	if (c->socket < 0)
+		return c->socket;
+	dcm_store(&dcm_connection_at(seg, c->ref.index)->socket, c->socket_name, release);
+	dcm_process_kick(seg, server);
+	return -EAGAIN;
+}
+
+/* The descriptor of the channel; -EAGAIN: it is on its way. */
+static int fetch(struct dcm_connection_object *c, struct dcm_ref server,
+		 const struct dcm_offer *offer, uint32_t *transfer)
+{
+	const struct dcm_segment *seg = &c->fabric->seg;
+	int fd;
+
+	if (c->socket >= 0) {
+		*transfer = DCM_TRANSFER_SOCKET;
+		return dcm_transfer_receive(seg, c->socket, server, offer);
+	}
+	*transfer = DCM_TRANSFER_GETFD;
+	fd = dcm_transfer_fetch(seg, c->fabric->self.index, server, offer);
+	if (fd >= 0 || fd == -ESRCH || fd == -EBADMSG || fd == -EMFILE)
+		return fd;
+	return ask_for_socket(c, server.index, fd);
+}
+
+static Retcode transfer_failed(int r)
+{
+	if (r == -ESRCH)
+		return dcm_fail(rcNotConnected, "the server died while it accepted");
+	if (r == -EBADMSG)
+		return dcm_fail(rcNotConnected, "what the server handed over is not the channel it "
+						"offered");
+	if (r == -EMFILE)
+		return dcm_fail(rcQuotaExceeded, "no descriptor is free to receive the channel");
+	if (r == -EPERM || r == -EACCES || r == -ENOSYS)
+		return dcm_fail(rcSecurityDisallow,
+				"the kernel does not let this process take the channel by pidfd_getfd, "
+				"and DCM_TRANSFER=getfd forbids the socket");
+	return dcm_fail_errno(r, "the channel could not be handed over");
+}
+
+/* Under the lock: accepted. Take the memory, and tell the server that we have it. */
+static Retcode take_over(struct connecting *w, uint32_t server_index)
+{
+	struct dcm_connection_object *c = w->connection;
+	const struct dcm_segment *seg = &c->fabric->seg;
+	struct dcm_ref server = { server_index, dcm_process_generation(seg, server_index) };
+	struct dcm_offer offer;
+	uint32_t transfer;
+	Retcode rc;
+	int fd;
+
+	if (!dcm_rendezvous_offer(seg, c->ref, &offer))
+		return DCM_LOOK_AGAIN;
+	fd = fetch(c, server, &offer, &transfer);
+	if (fd == -EAGAIN)
+		return DCM_LOOK_AGAIN;
+	if (fd < 0)
+		return transfer_failed(fd);
+	rc = dcm_session_new(c->fabric, c->ref, server, &offer, fd, transfer, &w->session);
+	if (rc != rcOk)
+		return rc;
+	if (!dcm_rendezvous_open(seg, c->fabric->self.index, c->ref, server_index, transfer)) {
+		KnHandleClose(w->session);
+		return dcm_fail(rcNotConnected, "the server closed its listener as it accepted");
+	}
+	/* The session has the slot now. */
+	c->asked = false;
+	c->done = true;
+	close_socket(c);
+	return rcOk;
+}
+
+/* Under the lock: what became of the request. */
+static Retcode judge(struct connecting *w, struct dcm_wait_on *on)
+{
+	struct dcm_connection_object *c = w->connection;
+	const struct dcm_segment *seg = &c->fabric->seg;
+	struct dcm_connection_look look = dcm_rendezvous_look(seg, c->ref);
+	uint32_t watched = look.server, expected;
+
+	switch (look.state) {
+	case DCM_CONNECTION_POSTED:
+		/* Parked: only a server asked for by handle can die under it. */
+		if (watched == UINT32_MAX && server_dead(c))
+			return dcm_fail(rcNotConnected, "the server that serverHandle names died");
+		if (watched == UINT32_MAX && c->server.elsewhere)
+			watched = c->server.process.index;
+		break;
+	case DCM_CONNECTION_TAKEN:
+	case DCM_CONNECTION_ACCEPTED:
+		break;
+	case DCM_CONNECTION_REFUSED:
+		return dcm_fail(rcNotConnected, "the server refused, or its publication was closed");
+	default:
+		return dcm_fail(rcNotConnected, "the request is gone: the server died, or the "
+						"segment is damaged");
+	}
+	if (watched != UINT32_MAX) {
+		if (!dcm_process_alive(seg, watched, &expected))
+			return dcm_fail(rcNotConnected, "the server died before it decided");
+		if (on != NULL) {
+			on->guard.alive = dcm_process_alive_word(seg, watched);
+			on->guard.alive_expected = expected;
+		}
+	}
+	return look.state == DCM_CONNECTION_ACCEPTED ? take_over(w, look.server) : DCM_LOOK_AGAIN;
+}
+
+static Retcode look_for_decision(void *arg, struct dcm_wait_on *on)
+{
+	struct connecting *w = arg;
+	struct dcm_connection_object *c = w->connection;
+	Retcode rc = rcOk;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->done)
+		rc = dcm_fail(rcInvalidOperation,
+			      "the connection gave its session already: close it");
+	else if (dcm_load(&c->blocker.closed, seq) != 0)
+		rc = dcm_fail(rcNotConnected, "the connection was closed");
+	else if (!c->asked)
+		rc = ask(c);
+	if (rc == rcOk) {
+		if (on != NULL) {
+			on->word = &dcm_connection_at(&c->fabric->seg, c->ref.index)->ec;
+			on->key = dcm_park_prepare(on->word);
+		}
+		rc = judge(w, on);
+		if (rc != rcOk && rc != DCM_LOOK_AGAIN)
+			leave(c);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return rc;
+}
+
+Retcode DcmConnect(DcmHandle connectionId, DcmTimeout timeout, Handle *outSessionHandle)
+{
+	struct connecting w = { .session = INVALID_HANDLE };
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (!dcm_fabric_ready())
+		return rcNotConnected;
+	if (outSessionHandle == NULL)
+		return dcm_fail(rcInvalidArgument, "outSessionHandle is null");
+	*outSessionHandle = INVALID_HANDLE;
+	w.connection = (struct dcm_connection_object *)dcm_handle_find(connectionId,
+								       1u << DCM_KIND_CONNECTION);
+	if (w.connection == NULL)
+		return dcm_fail(rcInvalidArgument, "connectionId is not an open connection of this "
+						   "process");
+	rc = dcm_wait_for(&w.connection->blocker, dcm_wait_ns(timeout), 0, look_for_decision, &w);
+	if (rc == rcTimeout)
+		dcm_fail(rc, "no server decided in time; the request waits on");
+	else if (rc == rcIpcInterrupt)
+		dcm_fail(rc, "interrupted by DcmInterruptBlockingCall; the request waits on");
+	dcm_object_drop(&w.connection->object);
+	*outSessionHandle = w.session;
+	errno = saved;
+	return rc;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* dcm_handle - what can be done with a DCM handle of any kind */
+#include <dcm/dcm_api.h>
+#include <errno.h>
+
+#include "api/attach.h"
+#include "api/fork.h"
+#include "api/handle.h"
+#include "api/publish.h"
+#include "api/retcode.h"
+#include "api/wait.h"
+
+#define KINDS_BLOCKABLE                                                                            \
+	(1u << DCM_KIND_PUBLICATION | 1u << DCM_KIND_SUBSCRIPTION | 1u << DCM_KIND_CONNECTION)
+
+static_assert(offsetof(struct dcm_publication, blocker) == offsetof(struct dcm_blockable, blocker),
+	      "blockable");
+
+Retcode DcmCloseHandle(DcmHandle handle)
+{
+	Retcode rc = rcOk;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (!dcm_fabric_ready())
+		return rcNotConnected;
+	if (!dcm_handle_close(handle, KINDS_BLOCKABLE | 1u << DCM_KIND_REQUEST))
+		rc = dcm_fail(rcInvalidArgument, "not an open DCM handle of this process");
+	errno = saved;
+	return rc;
+}
+
+Retcode DcmInterruptBlockingCall(DcmHandle handle)
+{
+	struct dcm_object *object;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (!dcm_fabric_ready())
+		return rcNotConnected;
+	object = dcm_handle_find(handle, KINDS_BLOCKABLE);
+	if (object == NULL)
+		return dcm_fail(rcInvalidArgument,
+				"not an open publication, subscription or connection");
+	dcm_wait_interrupt(&((struct dcm_blockable *)object)->blocker);
+	dcm_object_drop(object);
+	errno = saved;
+	return rcOk;
+}

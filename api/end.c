@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#define _GNU_SOURCE
+#include "api/end.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "api/fork.h"
+#include "api/retcode.h"
+
+#define KINDS_END (1u << DCM_KIND_CHANNEL)
+
+int dcm_end_init(struct dcm_end *end, struct dcm_fabric *fabric, void *base, uint64_t bytes,
+		 uint64_t nonce, bool client)
+{
+	dcm_fabric_hold(fabric);
+	end->fabric = fabric;
+	end->channel.shared = base;
+	end->channel.bytes = bytes;
+	pthread_mutex_init(&end->lock, NULL);
+	if (!dcm_channel_view(&end->channel, base, bytes, nonce))
+		return -EBADMSG;
+	/* A child of this process is not a party to the channel. */
+	madvise(base, bytes, MADV_DONTFORK);
+	end->half = client ? end->channel.requests : end->channel.replies;
+	end->arena = dcm_arena_create(end->half, end->channel.half);
+	if (end->arena == NULL)
+		return -ENOMEM;
+	return dcm_handle_insert(&end->object);
+}
+
+void dcm_end_release(struct dcm_object *object)
+{
+	struct dcm_end *end = (struct dcm_end *)object;
+
+	if (end->fabric == NULL)
+		return;
+	munmap(end->channel.shared, end->channel.bytes);
+	dcm_end_forget(object);
+	pthread_mutex_destroy(&end->lock);
+	dcm_fabric_drop(end->fabric);
+}
+
+void dcm_end_forget(struct dcm_object *object)
+{
+	struct dcm_end *end = (struct dcm_end *)object;
+
+	if (end->arena != NULL)
+		dcm_arena_destroy(end->arena);
+	end->arena = NULL;
+}
+
+/* Under the lock: is it time for the number to go? The count of the table goes with it. */
+static bool is_done(struct dcm_end *end)
+{
+	return end->ended && end->out == 0;
+}
+
+void dcm_end_over(struct dcm_end *end)
+{
+	bool done;
+
+	pthread_mutex_lock(&end->lock);
+	done = !end->ended && end->out == 0;
+	end->ended = true;
+	pthread_mutex_unlock(&end->lock);
+	if (done)
+		dcm_handle_close(end->object.number, KINDS_END);
+}
+
+void dcm_end_out(struct dcm_end *end)
+{
+	pthread_mutex_lock(&end->lock);
+	end->out++;
+	pthread_mutex_unlock(&end->lock);
+}
+
+void dcm_end_back(struct dcm_end *end)
+{
+	bool done;
+
+	pthread_mutex_lock(&end->lock);
+	end->out--;
+	done = is_done(end);
+	pthread_mutex_unlock(&end->lock);
+	if (done)
+		dcm_handle_close(end->object.number, KINDS_END);
+}
+
+int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind kind,
+		      DcmMessage *message)
+{
+	uint64_t offset;
+	int r;
+
+	pthread_mutex_lock(&end->lock);
+	r = dcm_arena_take(end->arena, size, &offset);
+	if (r == 0)
+		end->out++;
+	pthread_mutex_unlock(&end->lock);
+	if (r < 0)
+		return r;
+	*message = (DcmMessage){ .data = end->half + offset, .size = size };
+	dcm_message_mark(message, end, kind, 0, 0, offset);
+	return 0;
+}
+
+bool dcm_end_give_room(struct dcm_end *end, uint64_t offset)
+{
+	int r;
+
+	pthread_mutex_lock(&end->lock);
+	r = dcm_arena_give(end->arena, offset);
+	pthread_mutex_unlock(&end->lock);
+	return r == 0;
+}
+
+void dcm_message_mark(DcmMessage *message, const struct dcm_end *end, enum dcm_message_kind kind,
+		      uint32_t call, uint32_t generation, uint64_t offset)
+{
+	message->opaque[0] = end->object.number;
+	message->opaque[1] = (uint64_t)kind << 32 | call;
+	message->opaque[2] = generation;
+	message->opaque[3] = offset;
+}
+
+enum dcm_message_kind dcm_message_kind(const DcmMessage *message)
+{
+	return (enum dcm_message_kind)(message->opaque[1] >> 32);
+}
+
+uint32_t dcm_message_call(const DcmMessage *message)
+{
+	return (uint32_t)message->opaque[1];
+}
+
+uint32_t dcm_message_generation(const DcmMessage *message)
+{
+	return (uint32_t)message->opaque[2];
+}
+
+uint64_t dcm_message_offset(const DcmMessage *message)
+{
+	return message->opaque[3];
+}
+
+Retcode dcm_message_check(struct dcm_end *end, const DcmMessage *message,
+			  enum dcm_message_kind kind)
+{
+	uint64_t room;
+
+	if (message->data == NULL)
+		return dcm_fail(rcInvalidArgument, "the message was consumed, or never loaned");
+	if (message->opaque[0] != end->object.number || dcm_message_kind(message) != kind)
+		return dcm_fail(rcInvalidArgument,
+				kind == DCM_MESSAGE_LOAN
+					? "the message is not a loan of this session: DcmLoan gives one"
+					: "the reply is not a loan of this request's channel: "
+					  "DcmLoanReply gives one");
+	pthread_mutex_lock(&end->lock);
+	room = dcm_arena_room(end->arena, dcm_message_offset(message));
+	pthread_mutex_unlock(&end->lock);
+	if (room == 0)
+		return dcm_fail(rcInvalidArgument, "the message was given back before");
+	if (message->size > room)
+		return dcm_fail(rcInvalidArgument,
+				"the message's size was raised to %zu bytes: its room holds %llu",
+				message->size, (unsigned long long)room);
+	return rcOk;
+}
+
+struct dcm_end *dcm_message_end(const DcmMessage *message)
+{
+	return (struct dcm_end *)dcm_handle_find(message->opaque[0], KINDS_END);
+}
+
+void dcm_message_consumed(DcmMessage *message)
+{
+	message->data = NULL;
+	message->size = 0;
+}
+
+static Retcode give(struct dcm_end *end, DcmMessage *message)
+{
+	enum dcm_message_kind kind = dcm_message_kind(message);
+	Retcode rc;
+
+	if (kind == DCM_MESSAGE_REPLY || kind == DCM_MESSAGE_REQUEST)
+		return end->give_back(end, message);
+	rc = dcm_message_check(end, message, kind);
+	if (rc != rcOk)
+		return rc;
+	if (!dcm_end_give_room(end, dcm_message_offset(message)))
+		return dcm_fail(rcInvalidArgument, "the message was given back before");
+	if (kind == DCM_MESSAGE_LOAN)
+		dcm_park_wake_all(&end->channel.shared->room);
+	dcm_end_back(end);
+	return rcOk;
+}
+
+Retcode DcmRelease(DcmMessage *message)
+{
+	struct dcm_end *end;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (message == NULL)
+		return dcm_fail(rcInvalidArgument, "message is null");
+	if (message->data == NULL)
+		return rcOk;
+	end = dcm_message_end(message);
+	if (end == NULL)
+		return dcm_fail(rcInvalidArgument, "the message is not one that this process has");
+	rc = give(end, message);
+	if (rc == rcOk)
+		dcm_message_consumed(message);
+	dcm_object_drop(&end->object);
+	errno = saved;
+	return rc;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * end - one end of a channel in this process: the mapping, and the room for what it sends
+ *
+ * An end has a number of its own space, which the messages that come from it carry, so that a
+ * message can be released after the session or listener is closed or the peer is dead. The number
+ * and the mapping go when the end has ended and nothing that was handed out is still out.
+ */
+#ifndef DCM_API_END_H
+#define DCM_API_END_H
+
+#include <dcm/channel.h>
+#include <pthread.h>
+
+#include "api/attach.h"
+#include "api/handle.h"
+#include "shm/arena.h"
+#include "shm/channel.h"
+
+/* What a message is, to the end that handed it out. */
+enum dcm_message_kind {
+	DCM_MESSAGE_LOAN = 1,	/* client: not sent yet */
+	DCM_MESSAGE_REPLY,	/* client: received */
+	DCM_MESSAGE_REQUEST,	/* server: received */
+	DCM_MESSAGE_REPLY_LOAN, /* server: not sent yet */
+};
+
+struct dcm_end {
+	struct dcm_object object;
+	struct dcm_fabric *fabric; /* counted */
+	struct dcm_ref connection;
+	struct dcm_ref peer; /* process */
+	struct dcm_channel channel;
+	unsigned char *half;	 /* the one this end sends from */
+	struct dcm_arena *arena; /* of that half; under lock */
+	pthread_mutex_t lock;
+	uint32_t out; /* messages handed out; under lock */
+	bool ended;   /* under lock */
+	/* Give back a received message, under no lock; the kind is checked. */
+	Retcode (*give_back)(struct dcm_end *end, DcmMessage *message);
+};
+
+/*
+ * dcm_end_init() - @end begins on a mapped channel; takes the mapping over, also on failure
+ * Return: 0, -EBADMSG not a channel of @nonce, -ENOMEM, -ENOSPC no number.
+ */
+int dcm_end_init(struct dcm_end *end, struct dcm_fabric *fabric, void *base, uint64_t bytes,
+		 uint64_t nonce, bool client);
+
+/* dcm_end_release() - for object types: unmap, let go of the fabric; also of a half-made end */
+void dcm_end_release(struct dcm_object *object);
+/* dcm_end_forget() - the same in a forked child */
+void dcm_end_forget(struct dcm_object *object);
+
+/* dcm_end_over() - no more messages come from it; its number goes when the last is back */
+void dcm_end_over(struct dcm_end *end);
+
+/* dcm_end_out()/dcm_end_back() - a message is handed out / is back; the lock is not held */
+void dcm_end_out(struct dcm_end *end);
+void dcm_end_back(struct dcm_end *end);
+
+/*
+ * dcm_end_take_room() - room of the arena as a message of @kind
+ * Return: 0 with *@message filled and counted as out; as dcm_arena_take().
+ */
+int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind kind,
+		      DcmMessage *message);
+
+/* dcm_end_give_room() - the room at @offset is free again; false: no such */
+bool dcm_end_give_room(struct dcm_end *end, uint64_t offset);
+
+/* A message's marks: which end, what it is, which call, where. */
+void dcm_message_mark(DcmMessage *message, const struct dcm_end *end, enum dcm_message_kind kind,
+		      uint32_t call, uint32_t generation, uint64_t offset);
+enum dcm_message_kind dcm_message_kind(const DcmMessage *message);
+uint32_t dcm_message_call(const DcmMessage *message);
+uint32_t dcm_message_generation(const DcmMessage *message);
+uint64_t dcm_message_offset(const DcmMessage *message);
+
+/*
+ * dcm_message_check() - is it an unsent message of @end, of @kind, within its room
+ * Return: rcOk, or rcInvalidArgument with the detail set.
+ */
+Retcode dcm_message_check(struct dcm_end *end, const DcmMessage *message,
+			  enum dcm_message_kind kind);
+
+/* dcm_message_end() - the end that a message came from, held; null: it is not one of ours */
+struct dcm_end *dcm_message_end(const DcmMessage *message);
+
+/* dcm_message_consumed() - the caller has it no more */
+void dcm_message_consumed(DcmMessage *message);
+
+#endif

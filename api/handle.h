@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * handle - numbers for the objects of this process
+ *
+ *   number = space:3 | generation:41 | index:20
+ *
+ * Three public number spaces, disjoint (Handle, DcmHandle, Notice), and one of our own for channels
+ * that outlive their handles. A number is never given out twice while the process lives: the
+ * generation of an index rises with each use and an index whose generations are used up is retired.
+ * The table is read under RCU; an object that was found is held by a count, never by the read lock,
+ * and freed by dcm_handle_reclaim() when no reader can see it.
+ */
+#ifndef DCM_API_HANDLE_H
+#define DCM_API_HANDLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum dcm_space { DCM_SPACE_HANDLE = 1, DCM_SPACE_DCM = 2, DCM_SPACE_NOTICE = 3, DCM_SPACE_CHANNEL = 4 };
+
+enum dcm_kind {
+	DCM_KIND_TASK = 1,   /* the process's own handle */
+	DCM_KIND_USER,	     /* KnHandleCreateUserObject */
+	DCM_KIND_CALLABLE,   /* KnHandleCreateUserObjectEx: server side */
+	DCM_KIND_LISTENER,
+	DCM_KIND_IDENTITY,   /* a peer's identity, got from DcmListen or DcmReadPubQueue */
+	DCM_KIND_SESSION,    /* a client's callable handle */
+	DCM_KIND_PUBLICATION,
+	DCM_KIND_REQUEST,    /* a request taken by DcmListen */
+	DCM_KIND_SUBSCRIPTION,
+	DCM_KIND_CONNECTION,
+	DCM_KIND_CHANNEL,
+};
+
+struct dcm_object;
+
+struct dcm_object_type {
+	enum dcm_kind kind;
+	enum dcm_space space;
+	bool survives_fork; /* the child keeps it */
+	/* The number is being closed: end blocked calls, undo what others see. Called once, with no
+	   lock of the table held; calls that hold the object may still run. May be null. */
+	void (*close)(struct dcm_object *object);
+	/* The last count is gone: free what the object owns. Runs on any thread, must not block. The
+	   memory of the object itself is freed by the table after a grace period. May be null. */
+	void (*release)(struct dcm_object *object);
+	/* The same in a forked child, where neither the segment nor the channels are mapped and only
+	   this thread exists: free memory and close descriptors, no more. May be null. */
+	void (*forget)(struct dcm_object *object);
+};
+
+/* The head of every object; allocated by dcm_object_new(). */
+struct dcm_object {
+	const struct dcm_object_type *type;
+	uint64_t number; /* 0: not in the table yet */
+	uint32_t count;	 /* atomic builtins only, through dcm_object_hold/drop */
+	struct dcm_object *next_retired;
+};
+
+/* dcm_object_new() - zeroed, of @bytes, with one count for the caller; null: out of memory */
+struct dcm_object *dcm_object_new(const struct dcm_object_type *type, size_t bytes);
+void dcm_object_hold(struct dcm_object *object);
+void dcm_object_drop(struct dcm_object *object);
+
+/*
+ * dcm_handle_insert() - give the object a number in its type's space; the table takes a count
+ * Return: 0 with object->number set; -ENOMEM; -ENOSPC no index is left.
+ */
+int dcm_handle_insert(struct dcm_object *object);
+
+/*
+ * dcm_handle_find() - the object behind a number, held
+ * @kinds: bit set of (1u << kind) that will do
+ * Progress: wait-free.
+ * Return: the object with one count for the caller, or null: no such number (now), or another kind.
+ */
+struct dcm_object *dcm_handle_find(uint64_t number, uint32_t kinds);
+
+/*
+ * dcm_handle_close() - take the number out of the table, then type->close, then drop the table's count
+ * Return: true, or false: not a number of those kinds now (another thread was first).
+ */
+bool dcm_handle_close(uint64_t number, uint32_t kinds);
+
+/* dcm_handle_close_all() - dcm_handle_close() on every number of these kinds */
+void dcm_handle_close_all(uint32_t kinds);
+
+/* dcm_handle_each() - call @visit on each object of these kinds, held for the call */
+void dcm_handle_each(uint32_t kinds, void (*visit)(struct dcm_object *object, void *arg), void *arg);
+
+/*
+ * dcm_handle_reclaim() - free retired objects after a grace period; may sleep for one
+ * Called by the keeper, and by whoever retires the 64th object while there is no keeper. Does nothing
+ * when the kernel denies the membarrier call that liburcu would abort without.
+ */
+void dcm_handle_reclaim(void);
+/* dcm_handle_on_retire() - called (if not null) whenever something waits for dcm_handle_reclaim() */
+void dcm_handle_on_retire(void (*notify)(void));
+
+/* dcm_handle_forked() - in a forked child: every number whose type does not survive is closed by forget */
+void dcm_handle_forked(void);
+
+#endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#define _GNU_SOURCE
+#include "api/keeper.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+#include "api/handle.h"
+#include "api/server.h"
+#include "shm/park.h"
+#include "shm/process.h"
+#include "shm/reap.h"
+
+#define TICK_NS (1000 * 1000 * 1000)
+#define DYING_NS_MIN (1000 * 1000)
+#define DYING_NS_MAX (100 * 1000 * 1000)
+
+enum { STACK_BYTES = 256 * 1024 };
+
+/* Of the process, not of a fabric: whoever drops the last count touches these after it. */
+static struct {
+	dcm_atomic32 poke;    /* futex: kicks from this process */
+	dcm_atomic32 stop;
+	dcm_atomic32 blocked; /* calls asleep now */
+	dcm_atomic32 sleeps;  /* calls that ever went to sleep */
+	dcm_atomic32 idle;    /* 1: sleeping without a tick */
+} keeper;
+
+struct start {
+	struct dcm_fabric *fabric;
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	int result; /* 1: not yet */
+};
+
+/* One life of the keeper thread. */
+struct life {
+	struct dcm_fabric *fabric;
+	struct dcm_beacon beacon;
+	uint32_t sleeps_seen;
+	int64_t dying_ns; /* how soon to look after the dying again */
+};
+
+void dcm_keeper_kick(void)
+{
+	dcm_park_poke(&keeper.poke);
+}
+
+void dcm_keeper_stop(void)
+{
+	dcm_store(&keeper.stop, 1u, seq);
+	dcm_park_poke(&keeper.poke);
+}
+
+void dcm_keeper_forked(void)
+{
+	dcm_store(&keeper.stop, 0u, relaxed);
+	dcm_store(&keeper.blocked, 0u, relaxed);
+	dcm_store(&keeper.idle, 0u, relaxed);
+}
+
+void dcm_keeper_blocked(int change)
+{
+	/* seq, T1: counted, then look whether the keeper ticks. */
+	dcm_add(&keeper.blocked, (uint32_t)change);
+	if (change < 0)
+		return;
+	dcm_add(&keeper.sleeps, 1u);
+	if (dcm_load(&keeper.idle, seq) != 0 && dcm_swap(&keeper.idle, 0u) != 0)
+		dcm_park_poke(&keeper.poke);
+}
+
+/* Does anybody in this process sleep, or did anybody since the last look? */
+static bool must_tick(struct life *life)
+{
+	uint32_t sleeps = dcm_load(&keeper.sleeps, seq);
+	bool busy = dcm_load(&keeper.blocked, seq) != 0 || sleeps != life->sleeps_seen;
+
+	life->sleeps_seen = sleeps;
+	if (busy)
+		return true;
+	/* seq, T2: say that there is no tick, then look again for sleepers. Pairs T1. */
+	dcm_store(&keeper.idle, 1u, seq);
+	return dcm_load(&keeper.blocked, seq) != 0;
+}
+
+static int64_t next_look(struct life *life, uint32_t dying)
+{
+	if (dying != 0) {
+		life->dying_ns = life->dying_ns == 0 ? DYING_NS_MIN : life->dying_ns * 2;
+		if (life->dying_ns > DYING_NS_MAX)
+			life->dying_ns = DYING_NS_MAX;
+		return dcm_park_now() + life->dying_ns;
+	}
+	life->dying_ns = 0;
+	return must_tick(life) ? dcm_park_now() + TICK_NS : DCM_FOREVER;
+}
+
+/* All that may have come up, then sleep until more does. */
+static void round_once(struct life *life)
+{
+	const struct dcm_segment *seg = &life->fabric->seg;
+	uint32_t self = life->fabric->self.index, watched;
+	dcm_atomic32 *control = &dcm_process_at(seg, self)->control;
+	struct dcm_park_guard guard = { .poke = &keeper.poke };
+	int64_t deadline;
+	uint32_t key, dying;
+
+	/* Keys before the work: what comes up during it ends the sleep at once. */
+	guard.poke_expected = dcm_load(&keeper.poke, seq);
+	key = dcm_park_prepare(control);
+	if (dcm_load(&keeper.stop, seq) != 0)
+		return;
+	dying = dcm_reap_scan(seg, self, false);
+	dcm_server_tend(life->fabric);
+	dcm_handle_reclaim();
+	if (dcm_process_next(seg, self, &watched) != 0) {
+		/* Dead since the scan: around again. */
+		if (!dcm_process_alive(seg, watched, &guard.alive_expected))
+			return;
+		guard.alive = dcm_process_alive_word(seg, watched);
+	}
+	deadline = next_look(life, dying);
+	dcm_park_sleep(control, key, &guard, deadline);
+	dcm_store(&keeper.idle, 0u, seq);
+}
+
+static void started(struct start *start, int result)
+{
+	pthread_mutex_lock(&start->lock);
+	start->result = result;
+	pthread_cond_signal(&start->done);
+	pthread_mutex_unlock(&start->lock);
+}
+
+static void *keeper_main(void *arg)
+{
+	struct start *start = arg;
+	struct life life = { .fabric = start->fabric };
+	struct dcm_fabric *fabric = start->fabric;
+	int result = dcm_process_beacon_arm(&fabric->seg, fabric->self, &life.beacon);
+
+	pthread_setname_np(pthread_self(), "dcm-keeper");
+	/* Behind this line @start is gone. */
+	started(start, result);
+	if (result < 0)
+		return NULL;
+	dcm_process_kick_watchers(&fabric->seg, fabric->self.index);
+	dcm_handle_on_retire(dcm_keeper_kick);
+	while (dcm_load(&keeper.stop, seq) == 0)
+		round_once(&life);
+	dcm_handle_on_retire(NULL);
+	dcm_process_beacon_disarm(&fabric->seg, fabric->self, &life.beacon);
+	dcm_fabric_detach(fabric);
+	return NULL;
+}
+
+static int create(struct start *start)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	pthread_t thread;
+	int r = pthread_attr_init(&attr);
+
+	if (r != 0)
+		return -r;
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	/* The thread is born with all signals blocked: it never runs a handler of the host's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&thread, &attr, keeper_main, start);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	return -r;
+}
+
+int dcm_keeper_start(struct dcm_fabric *fabric)
+{
+	struct start start = { .fabric = fabric,
+			       .lock = PTHREAD_MUTEX_INITIALIZER,
+			       .done = PTHREAD_COND_INITIALIZER,
+			       .result = 1 };
+	int r;
+
+	dcm_store(&keeper.stop, 0u, seq);
+	r = create(&start);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&start.lock);
+	while (start.result == 1)
+		pthread_cond_wait(&start.done, &start.lock);
+	pthread_mutex_unlock(&start.lock);
+	pthread_mutex_destroy(&start.lock);
+	pthread_cond_destroy(&start.done);
+	return start.result;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * keeper - the one thread of the library
+ *
+ * It carries the beacon (the alive word is its robust futex), sleeps on its control word and on
+ * the alive word of the process that this one watches, and does what may wait: reaping, closing
+ * what was handed over, unmapping. It blocks all signals. While nothing is to be done it does not
+ * wake up; while calls of this process are blocked it looks around once a second, for the case
+ * that whoever should have told them died or was stopped in the middle of telling.
+ */
+#ifndef DCM_API_KEEPER_H
+#define DCM_API_KEEPER_H
+
+#include "api/attach.h"
+
+/*
+ * dcm_keeper_start() - start it for @fabric, and wait until its beacon is armed
+ * Return: 0 or negative errno (then there is no thread).
+ */
+int dcm_keeper_start(struct dcm_fabric *fabric);
+
+/* dcm_keeper_kick() - have it look around */
+void dcm_keeper_kick(void);
+
+/* dcm_keeper_stop() - nobody needs the fabric any more: have it detach and end */
+void dcm_keeper_stop(void);
+
+/* dcm_keeper_blocked() - @change calls more (1) or fewer (-1) are blocked in this process */
+void dcm_keeper_blocked(int change);
+
+/* dcm_keeper_forked() - in a forked child: there is none */
+void dcm_keeper_forked(void);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#define _GNU_SOURCE
+#include <coresrv/handle/handle_api.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "api/fork.h"
+#include "api/retcode.h"
+#include "api/server.h"
+#include "shm/listener.h"
+
+/* Hang up on every channel that came over this listener. */
+static void hang_up_all(struct dcm_listener_object *listener)
+{
+	for (uint32_t i = 0; i < listener->fabric->seg.connection.count; i++) {
+		uint64_t number = dcm_swap(&listener->ends[i], 0ull);
+		struct dcm_object *end;
+
+		if (number == 0)
+			continue;
+		end = dcm_handle_find(number, 1u << DCM_KIND_CHANNEL);
+		if (end == NULL)
+			continue;
+		dcm_server_end_hang_up((struct dcm_server_end *)end);
+		dcm_object_drop(end);
+	}
+}
+
+static void close_listener(struct dcm_object *object)
+{
+	struct dcm_listener_object *listener = (struct dcm_listener_object *)object;
+	bool bound;
+
+	pthread_mutex_lock(&listener->lock);
+	listener->closed = true; /* no accept comes in behind this */
+	bound = dcm_load(&listener->bound, acquire) != 0;
+	pthread_mutex_unlock(&listener->lock);
+	dcm_wait_close(&listener->blocker);
+	if (!bound)
+		return;
+	hang_up_all(listener);
+	dcm_listener_shut(&listener->fabric->seg, listener->ref, listener->fabric->self.index,
+			  listener->fabric->self.index);
+}
+
+static void release_listener(struct dcm_object *object)
+{
+	struct dcm_listener_object *listener = (struct dcm_listener_object *)object;
+
+	free(listener->ends);
+	pthread_mutex_destroy(&listener->lock);
+	if (listener->fabric != NULL)
+		dcm_fabric_drop(listener->fabric);
+}
+
+static void forget_listener(struct dcm_object *object)
+{
+	free(((struct dcm_listener_object *)object)->ends);
+}
+
+const struct dcm_object_type dcm_listener_type = {
+	.kind = DCM_KIND_LISTENER,
+	.space = DCM_SPACE_HANDLE,
+	.close = close_listener,
+	.release = release_listener,
+	.forget = forget_listener,
+};
+
+Retcode KnHandleCreateListener(Handle *outListener)
+{
+	struct dcm_listener_object *listener;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (outListener == NULL)
+		return dcm_fail(rcInvalidArgument, "outListener is null");
+	*outListener = INVALID_HANDLE;
+	listener = (struct dcm_listener_object *)dcm_object_new(&dcm_listener_type,
+								sizeof *listener);
+	if (listener == NULL)
+		return dcm_fail(rcOutOfMemory, "no memory for a listener");
+	listener->kernel.rights = OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT;
+	listener->kernel.sid = dcm_sid_next();
+	pthread_mutex_init(&listener->lock, NULL);
+	rc = dcm_kernel_insert(&listener->kernel, outListener);
+	errno = saved;
+	return rc;
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#define _GNU_SOURCE
+#include "api/publish.h"
+
+#include <coresrv/handle/handle_api.h>
+#include <dcm/dcm_api.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/fork.h"
+#include "api/retcode.h"
+#include "api/who.h"
+#include "shm/hash.h"
+#include "shm/publication.h"
+#include "shm/reap.h"
+
+/* What this process publishes: nothing twice, and nothing again before its withdrawal is told. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static LIST_HEAD(, dcm_publication) publications = LIST_HEAD_INITIALIZER(publications);
+
+static void reset_in_child(void)
+{
+	pthread_mutex_init(&lock, NULL);
+	LIST_INIT(&publications);
+}
+
+static void close_publication(struct dcm_object *object)
+{
+	struct dcm_publication *p = (struct dcm_publication *)object;
+
+	dcm_wait_close(&p->blocker);
+	dcm_publication_end(&p->fabric->seg, p->fabric->self.index, p->endpoint);
+	pthread_mutex_lock(&lock);
+	LIST_REMOVE(p, link);
+	pthread_mutex_unlock(&lock);
+}
+
+static void forget_publication(struct dcm_object *object)
+{
+	struct dcm_publication *p = (struct dcm_publication *)object;
+
+	free(p->type);
+	free(p->name);
+}
+
+static void release_publication(struct dcm_object *object)
+{
+	struct dcm_publication *p = (struct dcm_publication *)object;
+
+	forget_publication(object);
+	if (p->fabric != NULL)
+		dcm_fabric_drop(p->fabric);
+}
+
+static const struct dcm_object_type publication_type = {
+	.kind = DCM_KIND_PUBLICATION,
+	.space = DCM_SPACE_DCM,
+	.close = close_publication,
+	.release = release_publication,
+	.forget = forget_publication,
+};
+
+static struct dcm_publication *publication_new(struct dcm_fabric *fabric, const char *type,
+					       const char *name, uint64_t sid)
+{
+	struct dcm_publication *p =
+		(struct dcm_publication *)dcm_object_new(&publication_type, sizeof *p);
+
+	if (p == NULL)
+		return NULL;
+	p->type = strdup(type);
+	p->name = strdup(name);
+	p->sid = sid;
+	if (p->type == NULL || p->name == NULL) {
+		dcm_object_drop(&p->object);
+		return NULL;
+	}
+	dcm_fabric_hold(fabric);
+	p->fabric = fabric;
+	return p;
+}
+
+/* Into the list, unless the same is there. */
+static bool enlist(struct dcm_publication *p)
+{
+	struct dcm_publication *other;
+	bool twice = false;
+
+	pthread_mutex_lock(&lock);
+	LIST_FOREACH(other, &publications, link)
+		twice = twice || (other->sid == p->sid && strcmp(other->name, p->name) == 0 &&
+				  strcmp(other->type, p->type) == 0);
+	if (!twice)
+		LIST_INSERT_HEAD(&publications, p, link);
+	pthread_mutex_unlock(&lock);
+	return !twice;
+}
+
+static void delist(struct dcm_publication *p)
+{
+	pthread_mutex_lock(&lock);
+	LIST_REMOVE(p, link);
+	pthread_mutex_unlock(&lock);
+}
+
+/* A place in the registry, after a look for the dead if there is none. */
+static Retcode make_live(struct dcm_publication *p)
+{
+	const struct dcm_segment *seg = &p->fabric->seg;
+	uint32_t self = p->fabric->self.index;
+	struct dcm_endpoint_key key = { .type = p->type,
+					.name = p->name,
+					.type_hash = dcm_hash(p->type),
+					.name_hash = dcm_hash(p->name),
+					.sid = p->sid };
+
+	if (dcm_publication_begin(seg, self, &key, &p->endpoint))
+		return rcOk;
+	dcm_reap_scan(seg, self, true);
+	if (dcm_publication_begin(seg, self, &key, &p->endpoint))
+		return rcOk;
+	return dcm_fail(rcQuotaExceeded,
+			"all %u endpoints of the fabric are in use; the limit is set by "
+			"DCM_MAX_ENDPOINTS when the fabric is made",
+			seg->endpoint.count);
+}
+
+static Retcode publish(struct dcm_fabric *fabric, uint64_t sid, const char *type, const char *name,
+		       DcmHandle *out)
+{
+	struct dcm_publication *p = publication_new(fabric, type, name, sid);
+	Retcode rc;
+
+	if (p == NULL)
+		return dcm_fail(rcOutOfMemory, "no memory for a publication");
+	if (!enlist(p)) {
+		dcm_object_drop(&p->object);
+		return dcm_fail(rcAlreadyExists,
+				"this process publishes %s, %s already under that server handle",
+				type, name);
+	}
+	rc = make_live(p);
+	if (rc == rcOk && dcm_handle_insert(&p->object) < 0) {
+		dcm_publication_end(&fabric->seg, fabric->self.index, p->endpoint);
+		rc = dcm_fail(rcOutOfMemory, "no memory for a handle");
+	}
+	if (rc == rcOk)
+		*out = p->object.number;
+	else
+		delist(p);
+	dcm_object_drop(&p->object);
+	return rc;
+}
+
+Retcode DcmPublishEndpoint(Handle serverHandle, const char *endpointType, const char *endpointName,
+			   DcmHandle *outPubHandle)
+{
+	struct dcm_fabric *fabric;
+	struct dcm_who server;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	dcm_fork_register(reset_in_child);
+	fabric = dcm_fabric_enter();
+	if (fabric == NULL)
+		return rcNotConnected;
+	rc = outPubHandle != NULL ? rcOk : dcm_fail(rcInvalidArgument, "outPubHandle is null");
+	if (rc == rcOk)
+		rc = dcm_who_name(endpointType, false, "endpointType");
+	if (rc == rcOk)
+		rc = dcm_who_name(endpointName, false, "endpointName");
+	if (rc == rcOk)
+		rc = dcm_who_is(serverHandle, OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID,
+				"serverHandle", &server);
+	if (rc == rcOk)
+		rc = publish(fabric, server.sid, endpointType, endpointName, outPubHandle);
+	dcm_fabric_drop(fabric);
+	errno = saved;
+	return rc;
+}

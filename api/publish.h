@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* publish - the server's side of the base API: publications, and requests taken from them */
+#ifndef DCM_API_PUBLISH_H
+#define DCM_API_PUBLISH_H
+
+#include <sys/queue.h>
+
+#include "api/attach.h"
+#include "api/handle.h"
+#include "api/wait.h"
+
+/* Behind DCM_KIND_PUBLICATION. */
+struct dcm_publication {
+	struct dcm_object object;
+	struct dcm_blocker blocker;
+	struct dcm_fabric *fabric; /* counted */
+	struct dcm_ref endpoint;
+	uint64_t sid;
+	char *type, *name;
+	LIST_ENTRY(dcm_publication) link; /* of the process's publications, until withdrawn */
+};
+
+/* Behind DCM_KIND_REQUEST. */
+struct dcm_request {
+	struct dcm_object object;
+	struct dcm_fabric *fabric; /* counted */
+	struct dcm_ref connection;
+	struct dcm_ref client; /* process */
+	dcm_atomic32 decided;  /* 1: accepted or refused, or a thread is about to */
+	dcm_atomic32 closed;
+};
+
+#endif

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* receive - calls that come in over a listener, and the replies to them */
+#include <dcm/fabric.h>
+#include <errno.h>
+
+#include "api/fork.h"
+#include "api/retcode.h"
+#include "api/server.h"
+#include "shm/listener.h"
+#include "shm/process.h"
+
+#define SPIN_NS (10 * 1000)
+#define KIND_LISTENER (1u << DCM_KIND_LISTENER)
+
+static struct dcm_server_end *server_of(struct dcm_end *end)
+{
+	return (struct dcm_server_end *)end;
+}
+
+/* The reply's room is ours again once the client has collected it, or used the call anew. */
+static void take_back_reply(struct dcm_server_end *server, uint32_t call)
+{
+	struct dcm_call_book *book = &server->call[call];
+
+	if (!book->replied)
+		return;
+	book->replied = false;
+	dcm_arena_give(server->end.arena, book->reply_offset);
+}
+
+/* Note in the books that the call is out. False: it is out already, so the client misbehaves. */
+static bool hand_out(struct dcm_server_end *server, uint32_t call, uint32_t generation,
+		     uint32_t flags)
+{
+	struct dcm_call_book *book = &server->call[call];
+	bool free_before;
+
+	pthread_mutex_lock(&server->end.lock);
+	free_before = !book->handed && !server->end.ended;
+	if (free_before) {
+		take_back_reply(server, call);
+		book->handed = true;
+		book->generation = generation;
+		book->flags = flags;
+		server->end.out++;
+	}
+	pthread_mutex_unlock(&server->end.lock);
+	return free_before;
+}
+
+struct receiving {
+	struct dcm_listener_object *listener;
+	DcmRequest *request;
+};
+
+/* One call from one channel, if it has one. */
+static bool receive_from(struct receiving *r, struct dcm_server_end *server)
+{
+	struct dcm_channel *ch = &server->end.channel;
+	struct dcm_parcel parcel;
+	uint32_t call, generation;
+
+	if (dcm_channel_take(ch, &call, &generation, &parcel) != DCM_RING_OK)
+		return false;
+	if (!hand_out(server, call, generation, parcel.flags))
+		return false;
+	*r->request = (DcmRequest){ .message = { .data = ch->requests + parcel.offset,
+						 .size = parcel.size,
+						 .status = parcel.status },
+				    .context = server->context,
+				    .riid = server->riid,
+				    .flags = parcel.flags & DCM_REQUEST_ONE_WAY };
+	dcm_message_mark(&r->request->message, &server->end, DCM_MESSAGE_REQUEST, call, generation,
+			 parcel.offset);
+	return true;
+}
+
+static bool try_channel(struct receiving *r, uint32_t connection)
+{
+	struct dcm_listener_object *listener = r->listener;
+	uint64_t number = dcm_load(&listener->ends[connection], acquire);
+	struct dcm_object *object = dcm_handle_find(number, 1u << DCM_KIND_CHANNEL);
+	struct dcm_server_end *server = (struct dcm_server_end *)object;
+	bool received;
+
+	if (object == NULL)
+		return false;
+	received = receive_from(r, server);
+	/* We took the ready bit for one call; for what is left another thread may come. */
+	if (dcm_channel_more(&server->end.channel))
+		dcm_listener_signal(&listener->fabric->seg, listener->ref.index, connection);
+	dcm_object_drop(object);
+	return received;
+}
+
+static Retcode look(void *arg, struct dcm_wait_on *on)
+{
+	struct receiving *r = arg;
+	struct dcm_listener_object *listener = r->listener;
+	uint32_t cursor, connection;
+
+	if (dcm_load(&listener->bound, acquire) == 0) {
+		if (on != NULL)
+			on->word = &listener->bound; /* key 0: until the first accept */
+		return DCM_LOOK_AGAIN;
+	}
+	if (on != NULL) {
+		on->word = &dcm_listener_at(&listener->fabric->seg, listener->ref.index)->ec;
+		on->key = dcm_park_prepare(on->word);
+	}
+	cursor = dcm_load(&listener->cursor, relaxed); /* a hint for fairness */
+	while (dcm_listener_next(&listener->fabric->seg, listener->ref, &cursor, &connection)) {
+		dcm_store(&listener->cursor, cursor, relaxed);
+		if (try_channel(r, connection))
+			return rcOk;
+	}
+	return DCM_LOOK_AGAIN;
+}
+
+Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
+{
+	struct receiving r = { .request = outRequest };
+	struct dcm_object *object;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (outRequest == NULL)
+		return dcm_fail(rcInvalidArgument, "outRequest is null");
+	*outRequest = (DcmRequest){ .riid = INVALID_RIID };
+	object = dcm_handle_find(handle, KIND_LISTENER);
+	if (object == NULL)
+		return dcm_fail(rcInvalidArgument, "not an open listener of this process");
+	r.listener = (struct dcm_listener_object *)object;
+	rc = dcm_wait_for(&r.listener->blocker, timeoutNs, SPIN_NS, look, &r);
+	if (rc == rcNotConnected)
+		dcm_fail(rc, "the listener was closed");
+	else if (rc == rcTimeout)
+		dcm_fail(rc, "no call came in time");
+	else if (rc == rcIpcInterrupt)
+		dcm_fail(rc, "interrupted by DcmInterruptCall");
+	dcm_object_drop(object);
+	errno = saved;
+	return rc;
+}
+
+/* The end of a received request, held, if the message is one that is still out. */
+static struct dcm_end *end_of_request(const DcmMessage *message)
+{
+	struct dcm_end *end = dcm_message_end(message);
+
+	if (end != NULL && end->give_back == dcm_server_give_back &&
+	    dcm_message_kind(message) == DCM_MESSAGE_REQUEST &&
+	    dcm_message_call(message) < DCM_CHANNEL_CALLS)
+		return end;
+	if (end != NULL)
+		dcm_object_drop(&end->object);
+	dcm_fail(rcInvalidArgument, "not a request that this process received");
+	return NULL;
+}
+
+enum settled { SETTLED_BEFORE, SETTLED_IN_VAIN, SETTLED };
+
+/*
+ * End a call that is out: of any threads that try, one does. @parcel: the reply, with its room if
+ * @loaned, which is the client's until it has collected it; null: failed.
+ */
+static enum settled settle(struct dcm_server_end *server, const DcmMessage *request,
+			   const struct dcm_parcel *parcel, bool loaned)
+{
+	uint32_t call = dcm_message_call(request), generation = dcm_message_generation(request);
+	struct dcm_call_book *book = &server->call[call];
+	enum settled settled = SETTLED_BEFORE;
+
+	pthread_mutex_lock(&server->end.lock);
+	if (book->handed && book->generation == generation) {
+		book->handed = false;
+		book->replied = loaned;
+		book->reply_offset = loaned ? parcel->offset : 0;
+		/* After a hang-up the caller has its answer already. */
+		settled = SETTLED_IN_VAIN;
+		if (!server->end.ended && dcm_channel_answer(&server->end.channel, call, generation,
+							     book->flags, parcel))
+			settled = SETTLED;
+		else
+			take_back_reply(server, call);
+	}
+	pthread_mutex_unlock(&server->end.lock);
+	return settled;
+}
+
+Retcode dcm_server_give_back(struct dcm_end *end, DcmMessage *message)
+{
+	if (dcm_message_kind(message) != DCM_MESSAGE_REQUEST ||
+	    dcm_message_call(message) >= DCM_CHANNEL_CALLS ||
+	    settle(server_of(end), message, NULL, false) == SETTLED_BEFORE)
+		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
+	dcm_end_back(end);
+	return rcOk;
+}
+
+/* What clients have collected since; called when there is no room. */
+static void reclaim_replies(struct dcm_server_end *server)
+{
+	pthread_mutex_lock(&server->end.lock);
+	for (uint32_t call = 0; call < DCM_CHANNEL_CALLS; call++) {
+		struct dcm_call_book *book = &server->call[call];
+
+		if (book->replied && !book->handed &&
+		    dcm_channel_returned(&server->end.channel, call, book->generation))
+			take_back_reply(server, call);
+	}
+	pthread_mutex_unlock(&server->end.lock);
+}
+
+static Retcode loan_reply(struct dcm_end *end, size_t size, DcmMessage *out)
+{
+	int r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, out);
+
+	if (r == -ENOSPC) {
+		reclaim_replies(server_of(end));
+		r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, out);
+	}
+	if (r == 0)
+		return rcOk;
+	if (r == -E2BIG)
+		return dcm_fail(rcInvalidArgument,
+				"a reply of %zu bytes never fits: the channel's largest is %llu; the "
+				"server sets DCM_MAX_CHANNEL_BYTES",
+				size, (unsigned long long)dcm_arena_largest(end->arena));
+	if (r == -ENOSPC)
+		return dcm_fail(rcQuotaExceeded,
+				"no room for a reply of %zu bytes: the client holds on to its replies",
+				size);
+	return dcm_fail_errno(r, "no memory for a reply of %zu bytes", size);
+}
+
+Retcode DcmLoanReply(DcmRequest *request, size_t size, DcmMessage *outReply)
+{
+	struct dcm_end *end;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (outReply == NULL)
+		return dcm_fail(rcInvalidArgument, "outReply is null");
+	*outReply = (DcmMessage){ .data = NULL };
+	if (request == NULL || request->message.data == NULL)
+		return dcm_fail(rcInvalidArgument, "the request is null, answered or released");
+	end = end_of_request(&request->message);
+	if (end == NULL)
+		return rcInvalidArgument;
+	rc = request->flags & DCM_REQUEST_ONE_WAY
+		     ? dcm_fail(rcInvalidArgument, "a one-way message has no reply")
+		     : loan_reply(end, size, outReply);
+	dcm_object_drop(&end->object);
+	errno = saved;
+	return rc;
+}
+
+static Retcode answer(struct dcm_server_end *server, const DcmMessage *request,
+		      const DcmMessage *reply)
+{
+	bool loaned = reply->data != NULL;
+	struct dcm_parcel parcel = { .offset = loaned ? dcm_message_offset(reply) : 0,
+				     .size = reply->size,
+				     .status = reply->status };
+	enum settled settled = settle(server, request, &parcel, loaned);
+
+	if (settled == SETTLED_BEFORE)
+		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
+	if (loaned)
+		dcm_end_back(&server->end);
+	dcm_end_back(&server->end);
+	return settled == SETTLED ? rcOk
+				  : dcm_fail(rcNotConnected, "the caller is gone or gave up");
+}
+
+static Retcode reply_to(struct dcm_end *end, DcmRequest *request, DcmMessage *reply)
+{
+	Retcode rc;
+
+	if (request->flags & DCM_REQUEST_ONE_WAY)
+		return dcm_fail(rcInvalidArgument, "a one-way message is only released");
+	/* A reply without data is a status alone. */
+	if (reply->data == NULL && reply->size != 0)
+		return dcm_fail(rcInvalidArgument, "the reply was consumed, or never loaned");
+	if (reply->data != NULL) {
+		rc = dcm_message_check(end, reply, DCM_MESSAGE_REPLY_LOAN);
+		if (rc != rcOk)
+			return rc;
+	}
+	return answer(server_of(end), &request->message, reply);
+}
+
+Retcode DcmReply(DcmRequest *request, DcmMessage *reply)
+{
+	struct dcm_end *end;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (request == NULL || reply == NULL || request->message.data == NULL)
+		return dcm_fail(rcInvalidArgument,
+				"request or reply is null, or the request is answered or released");
+	end = end_of_request(&request->message);
+	if (end == NULL)
+		return rcInvalidArgument;
+	rc = reply_to(end, request, reply);
+	if (rc != rcInvalidArgument) {
+		dcm_message_consumed(&request->message);
+		dcm_message_consumed(reply);
+	}
+	dcm_object_drop(&end->object);
+	errno = saved;
+	return rc;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* request - taking clients' requests from a publication, accepting and refusing them */
+#include <coresrv/handle/handle_api.h>
+#include <dcm/dcm_api.h>
+#include <errno.h>
+#include <string.h>
+
+#include "api/fork.h"
+#include "api/identity.h"
+#include "api/publish.h"
+#include "api/retcode.h"
+#include "api/server.h"
+#include "shm/publication.h"
+
+static void refuse(struct dcm_request *r)
+{
+	if (dcm_swap(&r->decided, 1u) == 0)
+		dcm_rendezvous_server_leaves(&r->fabric->seg, r->fabric->self.index,
+					     r->connection);
+}
+
+/* Unless it was accepted, to close a request is to refuse it. */
+static void close_request(struct dcm_object *object)
+{
+	struct dcm_request *r = (struct dcm_request *)object;
+
+	dcm_store(&r->closed, 1u, seq);
+	refuse(r);
+}
+
+static void release_request(struct dcm_object *object)
+{
+	dcm_fabric_drop(((struct dcm_request *)object)->fabric);
+}
+
+static const struct dcm_object_type request_type = {
+	.kind = DCM_KIND_REQUEST,
+	.space = DCM_SPACE_DCM,
+	.close = close_request,
+	.release = release_request,
+};
+
+struct listening {
+	struct dcm_publication *publication;
+	struct dcm_ref connection;
+	struct dcm_request_view view;
+};
+
+static Retcode look_for_request(void *arg, struct dcm_wait_on *on)
+{
+	struct listening *l = arg;
+	struct dcm_fabric *fabric = l->publication->fabric;
+	const struct dcm_segment *seg = &fabric->seg;
+
+	if (on != NULL) {
+		on->word = &dcm_endpoint_at(seg, l->publication->endpoint.index)->ec;
+		on->key = dcm_park_prepare(on->word);
+	}
+	/* Closed: what waits was refused with it, and the slot may be another's. */
+	if (dcm_load(&l->publication->blocker.closed, seq) != 0)
+		return rcNotConnected;
+	return dcm_rendezvous_take(seg, fabric->self.index, l->publication->endpoint,
+				   &l->connection, &l->view)
+		       ? rcOk
+		       : DCM_LOOK_AGAIN;
+}
+
+/* The handles that the caller gets; on failure the request is refused. */
+static Retcode hand_out(struct listening *l, Handle *outClient, DcmHandle *outConnectionId)
+{
+	struct dcm_fabric *fabric = l->publication->fabric;
+	struct dcm_request *r = (struct dcm_request *)dcm_object_new(&request_type, sizeof *r);
+	Retcode rc = rcOk;
+
+	if (r == NULL) {
+		dcm_rendezvous_server_leaves(&fabric->seg, fabric->self.index, l->connection);
+		return dcm_fail(rcOutOfMemory, "no memory for a request");
+	}
+	dcm_fabric_hold(fabric);
+	r->fabric = fabric;
+	r->connection = l->connection;
+	r->client = l->view.client;
+	if (outClient != NULL)
+		rc = dcm_identity_new(l->view.client_sid,
+				      OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT,
+				      l->view.client.index, l->view.client.generation, outClient);
+	if (rc == rcOk && dcm_handle_insert(&r->object) < 0) {
+		rc = dcm_fail(rcOutOfMemory, "no memory for a handle");
+		if (outClient != NULL)
+			KnHandleClose(*outClient);
+	}
+	if (rc == rcOk)
+		*outConnectionId = r->object.number;
+	else
+		close_request(&r->object);
+	dcm_object_drop(&r->object);
+	return rc;
+}
+
+static Retcode listen_on(struct dcm_publication *p, DcmTimeout timeout, Handle *outClientHandle,
+			 char *outClientName, DcmHandle *outConnectionId)
+{
+	struct listening l = { .publication = p };
+	Retcode rc = dcm_wait_for(&p->blocker, dcm_wait_ns(timeout), 0, look_for_request, &l);
+
+	if (rc == rcOk)
+		rc = hand_out(&l, outClientHandle, outConnectionId);
+	else if (rc == rcTimeout)
+		dcm_fail(rc, "no request came in time");
+	else if (rc == rcIpcInterrupt)
+		dcm_fail(rc, "interrupted by DcmInterruptBlockingCall");
+	else
+		dcm_fail(rc, "the publication was closed");
+	if (rc == rcOk && outClientName != NULL)
+		memcpy(outClientName, l.view.client_name, DCM_NAME_SIZE);
+	return rc;
+}
+
+Retcode DcmListen(DcmHandle pubHandle, DcmTimeout timeout, Handle *outClientHandle,
+		  char *outClientName, DcmHandle *outConnectionId)
+{
+	struct dcm_object *object;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (!dcm_fabric_ready())
+		return rcNotConnected;
+	if (outConnectionId == NULL)
+		return dcm_fail(rcInvalidArgument, "outConnectionId is null");
+	object = dcm_handle_find(pubHandle, 1u << DCM_KIND_PUBLICATION);
+	if (object == NULL)
+		return dcm_fail(rcInvalidArgument, "not an open publication of this process");
+	rc = listen_on((struct dcm_publication *)object, timeout, outClientHandle, outClientName,
+		       outConnectionId);
+	dcm_object_drop(object);
+	errno = saved;
+	return rc;
+}
+
+static Retcode accept_with(struct dcm_request *r, struct dcm_identity *callable)
+{
+	uint32_t needed = OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, undecided = 0;
+	Retcode rc;
+
+	if ((callable->kernel.rights & needed) != needed)
+		return dcm_fail(rcNoCapability,
+				"sessionHandle has rights 0x%x and needs OCAP_IPC_CALL | "
+				"OCAP_HANDLE_TRANSFER",
+				callable->kernel.rights);
+	if (!dcm_cas(&r->decided, &undecided, 1u))
+		return dcm_fail(rcInvalidOperation, "the request was accepted before");
+	rc = dcm_server_accept(r->fabric, callable, r->connection, r->client);
+	if (rc == rcOk)
+		return rc;
+	/* It can be tried again, with more memory say; or closed, perhaps meanwhile. */
+	dcm_store(&r->decided, 0u, seq);
+	if (dcm_load(&r->closed, seq) != 0)
+		refuse(r);
+	return rc;
+}
+
+Retcode DcmAccept(DcmHandle connectionId, Handle sessionHandle, Handle badgeHandle)
+{
+	struct dcm_object *request, *callable;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (!dcm_fabric_ready())
+		return rcNotConnected;
+	if (badgeHandle != INVALID_HANDLE)
+		return dcm_fail(rcInvalidArgument,
+				"badgeHandle is not a badge: this version has none, pass "
+				"INVALID_HANDLE");
+	request = dcm_handle_find(connectionId, 1u << DCM_KIND_REQUEST);
+	if (request == NULL)
+		return dcm_fail(rcInvalidArgument, "connectionId is not an open request that "
+						   "DcmListen gave to this process");
+	callable = dcm_handle_find(sessionHandle, 1u << DCM_KIND_CALLABLE);
+	if (callable == NULL)
+		rc = dcm_fail(rcInvalidArgument,
+			      "sessionHandle is not a callable handle that this process made with "
+			      "KnHandleCreateUserObjectEx");
+	else
+		rc = accept_with((struct dcm_request *)request, (struct dcm_identity *)callable);
+	if (callable != NULL)
+		dcm_object_drop(callable);
+	dcm_object_drop(request);
+	errno = saved;
+	return rc;
+}

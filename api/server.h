@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * server - the serving end: listeners, accepted channels, receiving and replying
+ */
+#ifndef DCM_API_SERVER_H
+#define DCM_API_SERVER_H
+
+#include "api/end.h"
+#include "api/identity.h"
+#include "api/wait.h"
+
+struct dcm_server_end;
+
+/* Behind DCM_KIND_LISTENER. */
+struct dcm_listener_object {
+	struct dcm_kernel_object kernel;
+	struct dcm_blocker blocker;
+	pthread_mutex_t lock;
+	bool closed;
+	/* From the first accept on: */
+	dcm_atomic32 bound;	   /* 1: the rest is set; DcmReceive sleeps here before */
+	struct dcm_fabric *fabric; /* counted */
+	struct dcm_ref ref;
+	dcm_atomic64 *ends;  /* number of the channel end at each connection slot; 0: none */
+	dcm_atomic32 cursor; /* where the next look for a ready channel begins */
+};
+
+extern const struct dcm_object_type dcm_listener_type;
+
+/*
+ * dcm_server_accept() - make the channel of a taken request and offer it to the client
+ * @callable: DCM_KIND_CALLABLE; @connection is in TAKEN and this process owns it
+ * Return: rcOk; rcNotConnected the client or the listener is gone; rcOutOfMemory, rcQuotaExceeded.
+ */
+Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
+			  struct dcm_ref connection, struct dcm_ref client);
+
+/* dcm_server_tend() - by the keeper: finish hand-overs, end channels whose client has left */
+void dcm_server_tend(struct dcm_fabric *fabric);
+
+/* Parts: accept.c, receive.c, and what they share. */
+struct dcm_call_book {
+	bool handed;	      /* to a thread of the program */
+	bool replied;	      /* a reply's room is still with the client */
+	uint32_t generation;  /* of the call handed out, or of the reply */
+	uint32_t flags;
+	uint64_t reply_offset;
+};
+
+struct dcm_server_end {
+	struct dcm_end end;
+	struct dcm_listener_object *listener; /* held */
+	void *context;
+	uint32_t riid;
+	int fd; /* under end.lock: still to be taken by the client; -1: done */
+	struct dcm_call_book call[DCM_CHANNEL_CALLS]; /* under end.lock */
+};
+
+/* dcm_server_end_hang_up() - no more calls; callers are told; the slot is let go of */
+void dcm_server_end_hang_up(struct dcm_server_end *server);
+
+/* dcm_server_give_back() - give_back of a server's end: a request released unanswered */
+Retcode dcm_server_give_back(struct dcm_end *end, DcmMessage *message);
+
+#endif

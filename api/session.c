@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#define _GNU_SOURCE
+#include "api/session.h"
+
+#include <coresrv/handle/handle_api.h>
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "api/retcode.h"
+#include "shm/process.h"
+
+static Retcode give_back(struct dcm_end *end, DcmMessage *message);
+
+static const struct dcm_object_type client_end_type = {
+	.kind = DCM_KIND_CHANNEL,
+	.space = DCM_SPACE_CHANNEL,
+	.release = dcm_end_release,
+	.forget = dcm_end_forget,
+};
+
+/* The last handle on the session is closed: the channel ends, for the server too. */
+static void close_session(struct dcm_object *object)
+{
+	struct dcm_client_end *client = ((struct dcm_session *)object)->client;
+	struct dcm_end *end = &client->end;
+
+	dcm_wait_close(&client->blocker);
+	dcm_store(&end->channel.shared->client_gone, 1u, release);
+	dcm_rendezvous_client_leaves(&end->fabric->seg, end->fabric->self.index, end->connection);
+	dcm_end_over(end);
+}
+
+static void release_session(struct dcm_object *object)
+{
+	struct dcm_session *session = (struct dcm_session *)object;
+
+	if (session->client != NULL)
+		dcm_object_drop(&session->client->end.object);
+}
+
+static const struct dcm_object_type session_type = {
+	.kind = DCM_KIND_SESSION,
+	.space = DCM_SPACE_HANDLE,
+	.close = close_session,
+	.release = release_session,
+};
+
+static Retcode session_handle(struct dcm_client_end *client, Handle *out)
+{
+	struct dcm_session *session =
+		(struct dcm_session *)dcm_object_new(&session_type, sizeof *session);
+
+	if (session == NULL)
+		return dcm_fail(rcOutOfMemory, "no memory for a session");
+	session->kernel.rights = OCAP_IPC_CALL | OCAP_HANDLE_COPY | OCAP_HANDLE_GET_EVENT;
+	session->kernel.sid = dcm_sid_next();
+	session->client = client;
+	dcm_object_hold(&client->end.object);
+	return dcm_kernel_insert(&session->kernel, out);
+}
+
+Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, struct dcm_ref server,
+			const struct dcm_offer *offer, int fd, uint32_t transfer, Handle *out)
+{
+	void *base = mmap(NULL, offer->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+			  fd, 0);
+	struct dcm_client_end *client;
+	Retcode rc;
+	int r;
+
+	close(fd);
+	if (base == MAP_FAILED)
+		return dcm_fail(rcOutOfMemory, "cannot map a channel of %llu bytes",
+				(unsigned long long)offer->bytes);
+	client = (struct dcm_client_end *)dcm_object_new(&client_end_type, sizeof *client);
+	if (client == NULL) {
+		munmap(base, offer->bytes);
+		return dcm_fail(rcOutOfMemory, "no memory for a session");
+	}
+	client->end.connection = connection;
+	client->end.peer = server;
+	client->end.give_back = give_back;
+	client->listener = offer->listener;
+	client->transfer = transfer;
+	r = dcm_end_init(&client->end, fabric, base, offer->bytes, offer->nonce, true);
+	if (r == -EBADMSG)
+		rc = dcm_fail(rcNotConnected, "the server's memory is not the channel it offered");
+	else if (r < 0)
+		rc = dcm_fail_errno(r, "cannot set up the session");
+	else
+		rc = session_handle(client, out);
+	if (rc != rcOk && r >= 0)
+		dcm_end_over(&client->end);
+	dcm_object_drop(&client->end.object);
+	return rc;
+}
+
+/* A reply comes back: the call slot is free, and its room the server's again. */
+static Retcode give_back(struct dcm_end *end, DcmMessage *message)
+{
+	struct dcm_client_end *client = (struct dcm_client_end *)end;
+	uint32_t call = dcm_message_call(message);
+	bool mine = false;
+
+	if (dcm_message_kind(message) == DCM_MESSAGE_REPLY && call < DCM_CHANNEL_CALLS) {
+		pthread_mutex_lock(&end->lock);
+		mine = client->call[call].use == DCM_USE_REPLY &&
+		       client->call[call].generation == dcm_message_generation(message);
+		if (mine) {
+			dcm_channel_collect(&end->channel, call, client->call[call].generation);
+			client->call[call].use = DCM_USE_FREE;
+		}
+		pthread_mutex_unlock(&end->lock);
+	}
+	if (!mine)
+		return dcm_fail(rcInvalidArgument, "the reply was released before");
+	dcm_park_wake_all(&end->channel.shared->room);
+	dcm_end_back(end);
+	return rcOk;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * session - the calling end: loans, calls in one step and in two, one-way messages
+ *
+ * Call slots are given out from private books; what the server has finished without the client
+ * waiting for it (one way, given up) is collected when a slot or room is wanted.
+ */
+#ifndef DCM_API_SESSION_H
+#define DCM_API_SESSION_H
+
+#include "api/end.h"
+#include "api/identity.h"
+#include "api/wait.h"
+#include "shm/rendezvous.h"
+
+enum dcm_call_use {
+	DCM_USE_FREE = 0,
+	DCM_USE_CALLING,   /* a thread waits for it */
+	DCM_USE_STARTED,   /* DcmFinish may come */
+	DCM_USE_ABANDONED, /* nobody will come: one way, or given up */
+	DCM_USE_REPLY,	   /* the reply is with the program */
+};
+
+struct dcm_client_book {
+	enum dcm_call_use use;
+	uint32_t generation;
+	uint64_t offset; /* of the request's room */
+};
+
+struct dcm_client_end {
+	struct dcm_end end;
+	struct dcm_blocker blocker;
+	uint32_t listener; /* slot that calls are signalled to */
+	uint32_t transfer; /* how the memory came */
+	struct dcm_client_book call[DCM_CHANNEL_CALLS]; /* under end.lock */
+	uint32_t next_call;				/* under end.lock: where to look for a free one */
+};
+
+/* Behind DCM_KIND_SESSION. */
+struct dcm_session {
+	struct dcm_kernel_object kernel;
+	struct dcm_client_end *client; /* held */
+};
+
+/*
+ * dcm_session_new() - a callable handle on the memory behind @fd, which is consumed
+ * The connection is still ACCEPTED; the caller opens it when this worked.
+ * Return: rcOk with *@client (held for the caller) and *@out; rcNotConnected the memory is not what
+ * was offered; rcOutOfMemory, rcQuotaExceeded.
+ */
+Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, struct dcm_ref server,
+			const struct dcm_offer *offer, int fd, uint32_t transfer, Handle *out);
+
+#endif

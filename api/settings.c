@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#define _GNU_SOURCE
+#include "api/settings.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/retcode.h"
+#include "shm/channel.h"
+
+/* A number between bounds; unset or empty: *@value stays. */
+static Retcode read_number(const char *variable, uint64_t least, uint64_t most, uint64_t *value)
+{
+	const char *text = secure_getenv(variable);
+	unsigned long long number;
+	char *end;
+	int saved = errno;
+	bool good;
+
+	if (text == NULL || *text == '\0')
+		return rcOk;
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	good = errno == 0 && *end == '\0' && *text >= '0' && *text <= '9' && number >= least &&
+	       number <= most;
+	errno = saved;
+	if (!good)
+		return dcm_fail(rcInvalidArgument,
+				"%s is \"%.64s\": it must be a number from %" PRIu64 " to %" PRIu64,
+				variable, text, least, most);
+	*value = number;
+	return rcOk;
+}
+
+static Retcode read_capacity(struct dcm_capacity *c)
+{
+	uint64_t hints = 1ull << c->ring_shift;
+	struct {
+		const char *variable;
+		uint32_t *value;
+		uint32_t most;
+	} numbers[] = {
+		{ "DCM_MAX_PROCESSES", &c->processes, DCM_PROCESSES_MAX },
+		{ "DCM_MAX_ENDPOINTS", &c->endpoints, DCM_ENDPOINTS_MAX },
+		{ "DCM_MAX_SUBSCRIPTIONS", &c->subscriptions, DCM_SUBSCRIPTIONS_MAX },
+		{ "DCM_MAX_CONNECTIONS", &c->connections, DCM_CONNECTIONS_MAX },
+		{ "DCM_MAX_LISTENERS", &c->listeners, DCM_LISTENERS_MAX },
+	};
+	Retcode rc;
+
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		uint64_t value = *numbers[i].value;
+
+		rc = read_number(numbers[i].variable, 1, numbers[i].most, &value);
+		if (rc != rcOk)
+			return rc;
+		*numbers[i].value = (uint32_t)value;
+	}
+	rc = read_number("DCM_MAX_HINTS", 2, 1u << DCM_RING_SHIFT_MAX, &hints);
+	for (c->ring_shift = 1; 1ull << c->ring_shift < hints; c->ring_shift++)
+		; /* the next power of two */
+	return rc;
+}
+
+static Retcode read_transfer(uint32_t *transfer)
+{
+	static const struct {
+		const char *word;
+		uint32_t value;
+	} words[] = { { "auto", DCM_TRANSFER_AUTO },
+		      { "getfd", DCM_TRANSFER_GETFD },
+		      { "socket", DCM_TRANSFER_SOCKET } };
+	const char *text = secure_getenv("DCM_TRANSFER");
+
+	*transfer = DCM_TRANSFER_AUTO;
+	if (text == NULL || *text == '\0')
+		return rcOk;
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (strcmp(text, words[i].word) == 0) {
+			*transfer = words[i].value;
+			return rcOk;
+		}
+	}
+	return dcm_fail(rcInvalidArgument,
+			"DCM_TRANSFER is \"%.64s\": it must be auto, getfd or socket", text);
+}
+
+static Retcode read_name(char *name, const char *set_name)
+{
+	const char *text = secure_getenv("DCM_PROCESS_NAME");
+	bool from_environment = text != NULL && *text != '\0';
+
+	if (!from_environment)
+		text = set_name;
+	if (*text == '\0')
+		text = program_invocation_short_name;
+	if (!dcm_name_valid(text)) {
+		if (from_environment)
+			return dcm_fail(rcInvalidArgument,
+					"DCM_PROCESS_NAME must be 1 to 255 bytes of UTF-8 without "
+					"control characters");
+		text = "unnamed"; /* a program may be called anything */
+	}
+	strcpy(name, text);
+	return rcOk;
+}
+
+Retcode dcm_settings_read(struct dcm_settings *s, const char *set_name)
+{
+	const char *fabric = secure_getenv("DCM_FABRIC");
+	Retcode rc;
+
+	if (fabric == NULL || *fabric == '\0')
+		fabric = "default";
+	if (strlen(fabric) >= sizeof s->fabric)
+		return dcm_fail(rcInvalidArgument, "DCM_FABRIC is longer than %zu bytes",
+				sizeof s->fabric - 1);
+	strcpy(s->fabric, fabric);
+	s->capacity = DCM_CAPACITY_DEFAULT;
+	s->channel_bytes = DCM_CHANNEL_BYTES_DEFAULT;
+	rc = read_name(s->name, set_name);
+	if (rc == rcOk)
+		rc = read_transfer(&s->transfer);
+	if (rc == rcOk)
+		rc = read_capacity(&s->capacity);
+	if (rc == rcOk)
+		rc = read_number("DCM_MAX_CHANNEL_BYTES", DCM_CHANNEL_BYTES_MIN,
+				 DCM_CHANNEL_BYTES_MAX, &s->channel_bytes);
+	s->channel_bytes = s->channel_bytes / DCM_PAGE * DCM_PAGE;
+	return rc;
+}

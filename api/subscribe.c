@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <coresrv/handle/handle_api.h>
+#include <dcm/dcm_api.h>
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "api/attach.h"
+#include "api/fork.h"
+#include "api/handle.h"
+#include "api/identity.h"
+#include "api/known.h"
+#include "api/retcode.h"
+#include "api/wait.h"
+#include "api/who.h"
+#include "shm/hash.h"
+#include "shm/park.h"
+#include "shm/reap.h"
+
+/* Behind DCM_KIND_SUBSCRIPTION. */
+struct dcm_subscription_object {
+	struct dcm_object object;
+	struct dcm_blocker blocker;
+	struct dcm_fabric *fabric; /* counted */
+	struct dcm_ref ref;
+	uint32_t bucket;
+	pthread_mutex_t lock;
+	struct dcm_known *known; /* under lock */
+};
+
+static void close_subscription(struct dcm_object *object)
+{
+	struct dcm_subscription_object *s = (struct dcm_subscription_object *)object;
+
+	dcm_wait_close(&s->blocker);
+	/* A reader may be in the ring this moment: its slot stays until it is out. */
+	pthread_mutex_lock(&s->lock);
+	dcm_registry_unsubscribe(&s->fabric->seg, s->ref, s->fabric->self.index,
+				 s->fabric->self.index);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void forget_subscription(struct dcm_object *object)
+{
+	struct dcm_subscription_object *s = (struct dcm_subscription_object *)object;
+
+	if (s->known != NULL)
+		dcm_known_destroy(s->known);
+	s->known = NULL;
+}
+
+static void release_subscription(struct dcm_object *object)
+{
+	struct dcm_subscription_object *s = (struct dcm_subscription_object *)object;
+
+	forget_subscription(object);
+	pthread_mutex_destroy(&s->lock);
+	if (s->fabric != NULL)
+		dcm_fabric_drop(s->fabric);
+}
+
+static const struct dcm_object_type subscription_type = {
+	.kind = DCM_KIND_SUBSCRIPTION,
+	.space = DCM_SPACE_DCM,
+	.close = close_subscription,
+	.release = release_subscription,
+	.forget = forget_subscription,
+};
+
+static Retcode make_active(struct dcm_subscription_object *s, uint64_t type_hash)
+{
+	const struct dcm_segment *seg = &s->fabric->seg;
+	uint32_t self = s->fabric->self.index;
+
+	if (dcm_registry_subscribe(seg, self, type_hash, &s->ref))
+		return rcOk;
+	dcm_reap_scan(seg, self, true);
+	if (dcm_registry_subscribe(seg, self, type_hash, &s->ref))
+		return rcOk;
+	return dcm_fail(rcQuotaExceeded,
+			"all %u subscriptions of the fabric are in use; the limit is set by "
+			"DCM_MAX_SUBSCRIPTIONS when the fabric is made",
+			seg->subscription.count);
+}
+
+static Retcode subscribe(struct dcm_fabric *fabric, const char *type, const char *name,
+			 const char *server, uint64_t sid, DcmHandle *out)
+{
+	struct dcm_subscription_object *s =
+		(struct dcm_subscription_object *)dcm_object_new(&subscription_type, sizeof *s);
+	uint64_t type_hash = dcm_hash(type);
+	Retcode rc;
+
+	if (s == NULL)
+		return dcm_fail(rcOutOfMemory, "no memory for a subscription");
+	pthread_mutex_init(&s->lock, NULL);
+	s->bucket = dcm_bucket_of(type_hash);
+	s->known = dcm_known_create(type_hash, type, name, server, sid);
+	dcm_fabric_hold(fabric);
+	s->fabric = fabric;
+	rc = s->known != NULL ? make_active(s, type_hash)
+			      : dcm_fail(rcOutOfMemory, "no memory for a subscription");
+	if (rc == rcOk && dcm_handle_insert(&s->object) < 0) {
+		dcm_registry_unsubscribe(&fabric->seg, s->ref, fabric->self.index,
+					 fabric->self.index);
+		rc = dcm_fail(rcOutOfMemory, "no memory for a handle");
+	}
+	if (rc == rcOk)
+		*out = s->object.number;
+	dcm_object_drop(&s->object);
+	return rc;
+}
+
+Retcode DcmSetSubscription(const char *endpointType, const char *endpointName,
+			   const char *serverName, Handle serverHandle, DcmHandle *outSubscrHandle)
+{
+	struct dcm_fabric *fabric;
+	struct dcm_who server = { .sid = 0 };
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	fabric = dcm_fabric_enter();
+	if (fabric == NULL)
+		return rcNotConnected;
+	rc = outSubscrHandle != NULL ? rcOk : dcm_fail(rcInvalidArgument, "outSubscrHandle is null");
+	if (rc == rcOk)
+		rc = dcm_who_name(endpointType, false, "endpointType");
+	if (rc == rcOk)
+		rc = dcm_who_name(endpointName, true, "endpointName");
+	if (rc == rcOk)
+		rc = dcm_who_name(serverName, true, "serverName");
+	if (rc == rcOk && serverHandle != INVALID_HANDLE)
+		rc = dcm_who_is(serverHandle, OCAP_HANDLE_GET_SID, "serverHandle", &server);
+	if (rc == rcOk)
+		rc = subscribe(fabric, endpointType, endpointName, serverName, server.sid,
+			       outSubscrHandle);
+	dcm_fabric_drop(fabric);
+	errno = saved;
+	return rc;
+}
+
+struct reading {
+	struct dcm_subscription_object *subscription;
+	struct dcm_notice *notice;
+};
+
+static Retcode look_for_notice(void *arg, struct dcm_wait_on *on)
+{
+	struct reading *r = arg;
+	struct dcm_subscription_object *s = r->subscription;
+	const struct dcm_segment *seg = &s->fabric->seg;
+	int result;
+
+	if (on != NULL) {
+		on->word = dcm_bucket_ec(seg, s->bucket);
+		on->key = dcm_park_prepare(on->word);
+	}
+	pthread_mutex_lock(&s->lock);
+	result = dcm_load(&s->blocker.closed, seq) != 0
+			 ? -ECANCELED
+			 : dcm_known_read(s->known, seg, s->ref, &r->notice);
+	pthread_mutex_unlock(&s->lock);
+	if (result == 0)
+		return rcOk;
+	if (result == -EAGAIN)
+		return DCM_LOOK_AGAIN;
+	return result == -ENOMEM ? rcOutOfMemory : rcNotConnected;
+}
+
+static Retcode read_notice(struct dcm_subscription_object *s, DcmTimeout timeout,
+			   struct dcm_notice **out)
+{
+	struct reading r = { .subscription = s };
+	Retcode rc = dcm_wait_for(&s->blocker, dcm_wait_ns(timeout), 0, look_for_notice, &r);
+
+	*out = r.notice;
+	if (rc == rcOk)
+		return rc;
+	if (rc == rcTimeout)
+		return dcm_fail(rc, "no notice came in time");
+	if (rc == rcIpcInterrupt)
+		return dcm_fail(rc, "interrupted by DcmInterruptBlockingCall");
+	if (rc == rcOutOfMemory)
+		return dcm_fail(rc, "no memory for a notice: it is read by a later call");
+	return dcm_fail(rc, "the subscription was closed");
+}
+
+/* A notice whose server has no handle yet for want of memory is not lost: it is read again. */
+static Retcode hand_out(struct dcm_subscription_object *s, struct dcm_notice *notice, Handle *out)
+{
+	Retcode rc = dcm_identity_new(notice->sid, OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT,
+				      notice->process.index, notice->process.generation, out);
+
+	if (rc == rcOk)
+		return rc;
+	pthread_mutex_lock(&s->lock);
+	dcm_known_unread(s->known, notice);
+	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
+Retcode DcmReadPubQueue(DcmHandle subscrHandle, DcmTimeout timeout, DcmPubStatus *outPubStatus,
+			Handle *outServerHandle, char *outServerName, char *outEndpointName)
+{
+	struct dcm_subscription_object *s;
+	struct dcm_notice *notice;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (!dcm_fabric_ready())
+		return rcNotConnected;
+	s = (struct dcm_subscription_object *)dcm_handle_find(subscrHandle,
+							      1u << DCM_KIND_SUBSCRIPTION);
+	if (s == NULL)
+		return dcm_fail(rcInvalidArgument, "not an open subscription of this process");
+	rc = read_notice(s, timeout, &notice);
+	if (rc == rcOk && outServerHandle != NULL)
+		rc = hand_out(s, notice, outServerHandle);
+	if (rc == rcOk) {
+		if (outPubStatus != NULL)
+			*outPubStatus = notice->published ? DCM_PUBLISHED : DCM_UNPUBLISHED;
+		if (outServerName != NULL)
+			strcpy(outServerName, notice->server);
+		if (outEndpointName != NULL)
+			strcpy(outEndpointName, notice->name);
+		dcm_notice_free(notice);
+	}
+	dcm_object_drop(&s->object);
+	errno = saved;
+	return rc;
+}

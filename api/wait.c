@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "api/wait.h"
+
+#include "api/keeper.h"
+
+#define STICKY 1ull
+#define ONE_CALL 2ull
+#define CALLS_MASK 0xfffffffeull
+
+static uint64_t generation_of(uint64_t word)
+{
+	return word >> 32;
+}
+
+/* Count this call as blocked. False: an interrupt was waiting for it, and is now used up. */
+static bool enter(struct dcm_blocker *b, uint64_t *generation)
+{
+	uint64_t word = dcm_load(&b->interrupt, seq);
+
+	for (;;) {
+		uint64_t next = word & STICKY ? word & ~STICKY : word + ONE_CALL;
+
+		if (!dcm_cas(&b->interrupt, &word, next))
+			continue;
+		*generation = generation_of(word);
+		return (word & STICKY) == 0;
+	}
+}
+
+static bool interrupted(struct dcm_blocker *b, uint64_t generation)
+{
+	return generation_of(dcm_load(&b->interrupt, seq)) != generation;
+}
+
+/* The interrupt that moved the generation on has taken this call off the count already. */
+static void leave(struct dcm_blocker *b, uint64_t generation)
+{
+	uint64_t word = dcm_load(&b->interrupt, seq);
+
+	while (generation_of(word) == generation && !dcm_cas(&b->interrupt, &word, word - ONE_CALL))
+		;
+}
+
+void dcm_wait_interrupt(struct dcm_blocker *b)
+{
+	uint64_t word = dcm_load(&b->interrupt, seq);
+
+	for (;;) {
+		uint64_t next = word & CALLS_MASK ? ((word >> 32) + 1) << 32 : word | STICKY;
+
+		if (dcm_cas(&b->interrupt, &word, next))
+			break;
+	}
+	dcm_park_poke(&b->poke);
+}
+
+void dcm_wait_close(struct dcm_blocker *b)
+{
+	dcm_store(&b->closed, 1u, seq);
+	dcm_park_poke(&b->poke);
+}
+
+/* Look, without sleeping, until it is there or @spin_ns are over. */
+static Retcode spin(int64_t spin_ns, dcm_look_fn *look, void *arg)
+{
+	int64_t until = dcm_park_now() + spin_ns;
+	Retcode rc;
+
+	do {
+		for (int i = 0; i < 16; i++) {
+			rc = look(arg, NULL);
+			if (rc != DCM_LOOK_AGAIN)
+				return rc;
+			dcm_park_pause();
+		}
+	} while (dcm_park_now() < until);
+	return DCM_LOOK_AGAIN;
+}
+
+static Retcode sleep_for(struct dcm_blocker *b, uint64_t generation, int64_t deadline_ns,
+			 dcm_look_fn *look, void *arg)
+{
+	for (;;) {
+		struct dcm_wait_on on = { .guard.poke = &b->poke };
+		Retcode rc;
+
+		/* Before the looks: an interrupt or a close behind them changes it. */
+		on.guard.poke_expected = dcm_load(&b->poke, seq);
+		rc = look(arg, &on);
+		if (rc != DCM_LOOK_AGAIN)
+			return rc;
+		if (dcm_load(&b->closed, seq))
+			return rcNotConnected;
+		if (interrupted(b, generation))
+			return rcIpcInterrupt;
+		if (dcm_park_sleep(on.word, on.key, &on.guard, deadline_ns) < 0) {
+			rc = look(arg, NULL);
+			return rc != DCM_LOOK_AGAIN ? rc : rcTimeout;
+		}
+	}
+}
+
+Retcode dcm_wait_for(struct dcm_blocker *b, int64_t timeout_ns, int64_t spin_ns, dcm_look_fn *look,
+		     void *arg)
+{
+	int64_t deadline_ns;
+	uint64_t generation;
+	Retcode rc = look(arg, NULL);
+
+	if (rc != DCM_LOOK_AGAIN)
+		return rc;
+	if (dcm_load(&b->closed, seq))
+		return rcNotConnected;
+	if (timeout_ns == 0)
+		return rcTimeout;
+	deadline_ns = dcm_park_deadline(timeout_ns);
+	if (!enter(b, &generation))
+		return rcIpcInterrupt;
+	rc = DCM_LOOK_AGAIN;
+	if (spin_ns > 0)
+		rc = spin(spin_ns, look, arg);
+	if (rc == DCM_LOOK_AGAIN) {
+		dcm_keeper_blocked(1);
+		rc = sleep_for(b, generation, deadline_ns, look, arg);
+		dcm_keeper_blocked(-1);
+	}
+	leave(b, generation);
+	return rc;
+}
+
+int64_t dcm_wait_ns(DcmTimeout timeout)
+{
+	return timeout == INFINITE_TIMEOUT ? -1 : (int64_t)timeout * 1000000;
+}

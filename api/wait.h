@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * wait - one way to block on an object: data first, then close, interrupt, death, time
+ *
+ * Each object that calls block on has a blocker, in private memory. Nothing in the segment is
+ * trusted with interruption: shared words only wake.
+ */
+#ifndef DCM_API_WAIT_H
+#define DCM_API_WAIT_H
+
+#include <dcm/types.h>
+
+#include "api/handle.h"
+#include "shm/park.h"
+
+struct dcm_blocker {
+	dcm_atomic32 poke;	/* changes with each interrupt and close */
+	dcm_atomic32 closed;	/* 1: the handle is closed */
+	dcm_atomic64 interrupt; /* generation:32 | calls registered:31 | sticky:1 */
+};
+
+/* How the objects behind DCM handles begin that base API calls block on. */
+struct dcm_blockable {
+	struct dcm_object object;
+	struct dcm_blocker blocker;
+};
+
+/* What a call found when it looked. */
+#define DCM_LOOK_AGAIN 1 /* not yet; any Retcode is final */
+
+/* Where to sleep until it may be different. */
+struct dcm_wait_on {
+	dcm_atomic32 *word;
+	uint32_t key;
+	struct dcm_park_guard guard; /* the look sets alive, dcm_wait_for() the rest */
+};
+
+/*
+ * A look: is it there? With @on it must first take the key of the word that it wants to sleep on
+ * (dcm_park_prepare or a load), then look.
+ */
+typedef Retcode dcm_look_fn(void *arg, struct dcm_wait_on *on);
+
+/*
+ * dcm_wait_for() - look, and sleep, until the look is final
+ * @timeout_ns: 0 looks once; negative waits for ever
+ * @spin_ns:    look again and again for so long before the first sleep
+ * Return: what the look found; rcTimeout; rcIpcInterrupt; rcNotConnected when closed meanwhile.
+ */
+Retcode dcm_wait_for(struct dcm_blocker *blocker, int64_t timeout_ns, int64_t spin_ns,
+		     dcm_look_fn *look, void *arg);
+
+/* dcm_wait_interrupt() - end all calls registered as blocked; when there is none, the next */
+void dcm_wait_interrupt(struct dcm_blocker *blocker);
+
+/* dcm_wait_close() - end all calls, now and later */
+void dcm_wait_close(struct dcm_blocker *blocker);
+
+/* dcm_wait_ns() - a DcmTimeout in milliseconds as nanoseconds, INFINITE_TIMEOUT as -1 */
+int64_t dcm_wait_ns(DcmTimeout timeout);
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "shm/listener.h"
+
+#include "shm/park.h"
+
+bool dcm_listener_open(const struct dcm_segment *seg, uint32_t self, struct dcm_ref *out)
+{
+	struct dcm_listener *listener;
+
+	if (!dcm_slot_claim(&seg->listener, self, out))
+		return false;
+	listener = dcm_listener_at(seg, out->index);
+	/* Bits of an earlier use are looked at once and found to mean nothing. */
+	dcm_store(&listener->word, dcm_word(out->generation, self, DCM_LISTENER_LIVE), release);
+	return true;
+}
+
+bool dcm_listener_shut(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t owner,
+		       uint32_t by)
+{
+	if (!dcm_slot_step(&seg->listener, ref, owner, DCM_LISTENER_LIVE, by, DCM_REAP))
+		return false;
+	dcm_listener_wake(seg, ref);
+	dcm_slot_yield(&seg->listener, ref);
+	return true;
+}
+
+void dcm_listener_signal(const struct dcm_segment *seg, uint32_t index, uint32_t connection)
+{
+	struct dcm_listener *listener = dcm_listener_at(seg, index);
+	uint64_t bit = 1ull << connection % 64;
+	dcm_atomic64 *word;
+
+	if (listener == NULL || connection >= seg->connection.count)
+		return;
+	word = &dcm_listener_ready(listener)[connection / 64];
+	/* seq, L1: a bit found set will be cleared later than this, and the ring looked at then. */
+	if ((dcm_load(word, DCM_ORDER(signal_looks_in_order, seq, relaxed)) & bit) == 0)
+		DCM_LINE(signal_sets_bit) dcm_or(word, bit);
+	dcm_park_wake_one(&listener->ec);
+}
+
+void dcm_listener_wake(const struct dcm_segment *seg, struct dcm_ref ref)
+{
+	struct dcm_listener *listener = dcm_listener_at(seg, ref.index);
+
+	if (listener != NULL)
+		dcm_park_wake_all(&listener->ec);
+}
+
+static bool take_bit(dcm_atomic64 *word, uint64_t bits, uint32_t *bit)
+{
+	for (; bits != 0; bits &= bits - 1) {
+		*bit = (uint32_t)__builtin_ctzll(bits);
+		if (dcm_and(word, ~(1ull << *bit)) & 1ull << *bit)
+			return true;
+	}
+	return false;
+}
+
+bool dcm_listener_next(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t *cursor,
+		       uint32_t *index)
+{
+	struct dcm_listener *listener = dcm_listener_at(seg, ref.index);
+	uint32_t count = seg->connection.count, words = dcm_bitmap_words(count);
+	uint32_t first = *cursor < count ? *cursor : 0, bit;
+	dcm_atomic64 *ready;
+
+	if (listener == NULL)
+		return false;
+	ready = dcm_listener_ready(listener);
+	/* Around once: from the cursor to the end, then from the start to the cursor's word. */
+	for (uint32_t i = 0; i <= words; i++) {
+		uint32_t w = (first / 64 + i) % words;
+		uint64_t mask = i == 0 ? ~0ull << first % 64 : ~0ull;
+
+		/* seq, L2. */
+		if (!take_bit(&ready[w], dcm_load(&ready[w], seq) & mask, &bit))
+			continue;
+		*index = w * 64 + bit;
+		*cursor = *index + 1;
+		if (*index < count)
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * listener - which channels have calls for a server to receive
+ *
+ * One slot for each listener: an event count that the server's threads sleep on, and one ready bit
+ * for each connection slot. Thousands of channels cost a sleeping server one word.
+ *
+ * Edges: L1 client: put the call in the channel's ring, then set or find set the ready bit, then
+ *           look at the event count; L2 server: clear the bit, then look in the ring; prepare, then
+ *           look at the bits. All seq: no call lies in a ring whose bit is clear unless a server
+ *           thread is about to look there.
+ */
+#ifndef DCM_SHM_LISTENER_H
+#define DCM_SHM_LISTENER_H
+
+#include "shm/segment.h"
+
+enum { DCM_LISTENER_LIVE = 2 };
+
+/* dcm_listener_open() - a slot; false: the table is full */
+bool dcm_listener_open(const struct dcm_segment *seg, uint32_t self, struct dcm_ref *out);
+/* dcm_listener_shut() - by @owner, or by a reaper @by when that is dead */
+bool dcm_listener_shut(const struct dcm_segment *seg, struct dcm_ref listener, uint32_t owner,
+		       uint32_t by);
+
+/* dcm_listener_signal() - by a client: connection @index of listener slot @listener has a call */
+void dcm_listener_signal(const struct dcm_segment *seg, uint32_t listener, uint32_t index);
+
+/* dcm_listener_wake() - all sleeping threads look around */
+void dcm_listener_wake(const struct dcm_segment *seg, struct dcm_ref listener);
+
+/*
+ * dcm_listener_next() - take one ready bit
+ * @cursor: where to begin, in and out: behind the one found, so that every channel has its turn
+ * Return: true with *@index set and its bit cleared by this call.
+ */
+bool dcm_listener_next(const struct dcm_segment *seg, struct dcm_ref listener, uint32_t *cursor,
+		       uint32_t *index);
+
+#endif

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#define _GNU_SOURCE
+#include "shm/park.h"
+
+#include <ck_pr.h>
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
+/* Where the kernel has no futex_waitv, or denies it, a guarded sleep looks around this often. */
+#define SLICE_NS (10 * 1000 * 1000)
+
+/* 1 while futex_waitv works; of this process, not of the segment. */
+static _Atomic uint32_t waitv_works = 1;
+
+#ifdef DCM_HOOKS
+const struct dcm_hooks *dcm_hooks;
+const char *dcm_mutant;
+#endif
+
+int64_t dcm_park_now(void)
+{
+	struct timespec now;
+
+#ifdef DCM_HOOKS
+	if (DCM_HOOKED(now_ns))
+		return dcm_hooks->now_ns();
+#endif
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t dcm_park_deadline(int64_t timeout_ns)
+{
+	int64_t now;
+
+	if (timeout_ns < 0)
+		return DCM_FOREVER;
+	now = dcm_park_now();
+	return timeout_ns < DCM_FOREVER - now ? now + timeout_ns : DCM_FOREVER;
+}
+
+void dcm_park_pause(void)
+{
+#ifdef DCM_HOOKS
+	if (DCM_HOOKED(pause)) {
+		dcm_hooks->pause();
+		return;
+	}
+#endif
+	ck_pr_stall();
+}
+
+static struct timespec to_timespec(int64_t ns)
+{
+	return (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
+}
+
+/* Words of the segment are shared futexes: a private one would wake nobody in another process. */
+static long wait_one(dcm_atomic32 *word, uint32_t expected, int64_t deadline_ns)
+{
+	struct timespec until = to_timespec(deadline_ns);
+
+	return syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected,
+		       deadline_ns == DCM_FOREVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+static long wait_many(dcm_atomic32 *word, uint32_t expected, const struct dcm_park_guard *guard,
+		      int64_t deadline_ns)
+{
+	struct timespec until = to_timespec(deadline_ns);
+	struct futex_waitv on[3] = { { .val = expected,
+				       .uaddr = (uintptr_t)word,
+				       .flags = FUTEX_32 } };
+	unsigned count = 1;
+
+	if (guard->alive != NULL)
+		on[count++] = (struct futex_waitv){ .val = guard->alive_expected,
+						    .uaddr = (uintptr_t)guard->alive,
+						    .flags = FUTEX_32 };
+	if (guard->poke != NULL)
+		on[count++] = (struct futex_waitv){ .val = guard->poke_expected,
+						    .uaddr = (uintptr_t)guard->poke,
+						    .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG };
+	return syscall(SYS_futex_waitv, on, count, 0, deadline_ns == DCM_FOREVER ? NULL : &until,
+		       CLOCK_MONOTONIC);
+}
+
+/* Without futex_waitv: one word, in slices, and the guards looked at between them. */
+static int wait_sliced(dcm_atomic32 *word, uint32_t expected, int64_t deadline_ns)
+{
+	int64_t slice = dcm_park_now() + SLICE_NS;
+
+	if (wait_one(word, expected, slice < deadline_ns ? slice : deadline_ns) == 0 ||
+	    errno != ETIMEDOUT)
+		return 0;
+	return slice < deadline_ns ? 0 : -ETIMEDOUT;
+}
+
+static int sleep_in_kernel(dcm_atomic32 *word, uint32_t key, const struct dcm_park_guard *guard,
+			   int64_t deadline_ns)
+{
+	if (guard == NULL || (guard->alive == NULL && guard->poke == NULL))
+		return wait_one(word, key, deadline_ns) != 0 && errno == ETIMEDOUT ? -ETIMEDOUT : 0;
+	if (atomic_load_explicit(&waitv_works, memory_order_relaxed)) {
+		if (wait_many(word, key, guard, deadline_ns) >= 0)
+			return 0;
+		if (errno == ETIMEDOUT)
+			return -ETIMEDOUT;
+		if (errno != ENOSYS && errno != EPERM && errno != EACCES)
+			return 0;
+		atomic_store_explicit(&waitv_works, 0, memory_order_relaxed);
+	}
+	if ((guard->alive != NULL && dcm_load(guard->alive, acquire) != guard->alive_expected) ||
+	    (guard->poke != NULL && dcm_load(guard->poke, acquire) != guard->poke_expected))
+		return 0;
+	return wait_sliced(word, key, deadline_ns);
+}
+
+uint32_t dcm_park_prepare(dcm_atomic32 *ec)
+{
+	/* seq, W1: before the caller's look at what it waits for. */
+	return dcm_or(ec, 1u) | 1u;
+}
+
+int dcm_park_sleep(dcm_atomic32 *ec, uint32_t key, const struct dcm_park_guard *guard,
+		   int64_t deadline_ns)
+{
+	int saved = errno;
+	int result;
+
+#ifdef DCM_HOOKS
+	if (DCM_HOOKED(futex_wait))
+		return dcm_hooks->futex_wait(ec, key, guard ? guard->alive : NULL,
+					     guard ? guard->alive_expected : 0,
+					     guard ? guard->poke : NULL,
+					     guard ? guard->poke_expected : 0, deadline_ns);
+#endif
+	result = sleep_in_kernel(ec, key, guard, deadline_ns);
+	errno = saved;
+	return result;
+}
+
+static int wake(dcm_atomic32 *word, int count)
+{
+	int saved = errno;
+	long woken;
+
+#ifdef DCM_HOOKS
+	if (DCM_HOOKED(futex_wake))
+		return dcm_hooks->futex_wake(word, count);
+#endif
+	woken = syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
+	errno = saved;
+	return woken > 0 ? (int)woken : 0;
+}
+
+void dcm_park_wake_word(dcm_atomic32 *word)
+{
+	wake(word, INT32_MAX);
+}
+
+void dcm_park_poke(dcm_atomic32 *poke)
+{
+	int saved = errno;
+
+	dcm_add(poke, 1u);
+#ifdef DCM_HOOKS
+	if (DCM_HOOKED(futex_wake)) {
+		dcm_hooks->futex_wake(poke, INT32_MAX);
+		return;
+	}
+#endif
+	syscall(SYS_futex, poke, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX, NULL, NULL, 0);
+	errno = saved;
+}
+
+/*
+ * Add @add to the word and wake all, with nothing in between: the kernel holds the queue meanwhile,
+ * so whoever sleeps is woken or finds the word changed, and a kill or stop comes before or after.
+ * (Cleared first and woken later, the bit would tell every other waker that nobody sleeps, for as
+ * long as this one is stopped, and for ever if it is killed. Woken first and cleared later, the bit
+ * of one that fell asleep in between would be lost.)
+ */
+static void add_and_wake_all(dcm_atomic32 *ec, uint32_t add)
+{
+	int saved = errno;
+
+#ifdef DCM_HOOKS
+	if (DCM_HOOKED(futex_add_wake)) {
+		dcm_hooks->futex_add_wake(ec, add);
+		return;
+	}
+#endif
+	/* The comparison is for a second word, which there is not: less than 0 is rarely true. */
+	if (syscall(SYS_futex, ec, FUTEX_WAKE_OP, INT32_MAX, NULL, ec,
+		    FUTEX_OP(FUTEX_OP_ADD, add, FUTEX_OP_CMP_LT, 0)) < 0) {
+		dcm_add(ec, add); /* a kernel without it */
+		wake(ec, INT32_MAX);
+	}
+	errno = saved;
+}
+
+void dcm_park_wake_all(dcm_atomic32 *ec)
+{
+	/* seq, W2: after the caller's store. */
+	uint32_t seen = dcm_load(ec, DCM_ORDER(waker_looks_in_order, seq, relaxed));
+
+	if ((seen & 1) == 0)
+		return;
+	/* Odd + 1: counted, and the bit is clear. Dying before this line leaves sleepers and their
+	   bit: whoever wakes next, the caller's reaper at the latest, wakes them. */
+	add_and_wake_all(ec, DCM_ORDER(waker_counts, 1u, 0u));
+}
+
+void dcm_park_wake_one(dcm_atomic32 *ec)
+{
+	uint32_t seen = dcm_load(ec, DCM_ORDER(waker_looks_in_order, seq, relaxed));
+
+	if ((seen & 1) == 0)
+		return;
+	/* Odd + 2: counted, and the bit stays for the others that sleep. Added, not swapped in: a
+	   second waker has a second piece of work and must wake a second sleeper. */
+	seen = dcm_add(ec, DCM_ORDER(waker_of_one_counts, 2u, 0u)) + 2;
+	if (wake(ec, 1) == 0 && (seen & 1) != 0)
+		/* Nobody slept; whoever does by now is woken, since its bit goes. */
+		add_and_wake_all(ec, 1u);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * process - who is attached to the segment, who is alive, who is proved dead
+ *
+ *   FREE -> CLAIMED -> ALIVE -> REAP -> FREE
+ *
+ * Death is learnt at two levels. The alive word, a robust futex of the process's keeper thread,
+ * gets FUTEX_OWNER_DIED from the kernel within the same instant in which the process dies or
+ * calls execve; it wakes those who wait for that process, and errors are returned on its word.
+ * What a dead process owned is taken over only on proof (dcm_process_dead): the lock byte, or the
+ * identity of the process as the kernel tells it.
+ *
+ * A process claims slot i by taking lock byte i first, so a slot found CLAIMED whose byte is free
+ * was left by a process that died while it attached.
+ *
+ * Watching is a ring: each keeper sleeps on the alive word of the next living process in the table,
+ * in cyclic order (DCM_WATCH of them). Every process is so watched by others without any election, and
+ * when a watcher dies its own watcher inherits its charge.
+ */
+#ifndef DCM_SHM_PROCESS_H
+#define DCM_SHM_PROCESS_H
+
+#include "shm/segment.h"
+
+enum { DCM_PROCESS_ALIVE = 2 };
+enum { DCM_WATCH = 1 };
+
+/* What the kernel says about this process, and what it calls itself. */
+struct dcm_process_self {
+	uint32_t pid, uid, gid;
+	uint64_t pid_namespace, start_time, sid_base;
+	const char *name; /* 1 to 255 bytes */
+};
+
+/* dcm_process_describe() - fill all but sid_base and name from /proc/self; missing facts are 0 */
+void dcm_process_describe(struct dcm_process_self *self);
+
+/*
+ * dcm_process_claim() - a slot for this process, with its lock byte held and all fields written
+ * Slots left by dead claimers are taken over. Another copy of the library in this very process
+ * (same pid, start time and namespace, alive) is found and refused.
+ * Return: 0; -ENOSPC the table is full; -EEXIST another copy of the library is attached.
+ */
+int dcm_process_claim(const struct dcm_segment *seg, const struct dcm_process_self *self,
+		      struct dcm_ref *out);
+
+/*
+ * dcm_process_beacon_arm() - by the keeper thread itself: its alive word goes on its robust list
+ * The thread's own list head (glibc's) is replaced, in this thread only; @beacon must live until
+ * dcm_process_beacon_disarm(). Then CLAIMED -> ALIVE.
+ * Return: 0 or negative errno.
+ */
+struct dcm_beacon {
+	void *node;	     /* struct robust_list */
+	void *head[3];	     /* struct robust_list_head */
+	void *previous_head; /* glibc's, put back on disarm */
+	size_t previous_bytes;
+};
+int dcm_process_beacon_arm(const struct dcm_segment *seg, struct dcm_ref self,
+			   struct dcm_beacon *beacon);
+/* dcm_process_beacon_disarm() - alive word to 0 and its waiters woken; by the keeper, at its end */
+void dcm_process_beacon_disarm(const struct dcm_segment *seg, struct dcm_ref self,
+			       struct dcm_beacon *beacon);
+
+/* dcm_process_yield() - the slot back, after all that this process owned is gone */
+void dcm_process_yield(const struct dcm_segment *seg, struct dcm_ref self);
+
+/*
+ * dcm_process_alive() - level 1: is the process at @index there, as far as its alive word says
+ * @expected: what a waiter passes to the kernel beside dcm_process_alive_word(); may be null
+ * Return: false as soon as the kernel has marked it, or when nobody is attached there.
+ */
+bool dcm_process_alive(const struct dcm_segment *seg, uint32_t index, uint32_t *expected);
+dcm_atomic32 *dcm_process_alive_word(const struct dcm_segment *seg, uint32_t index);
+
+/* dcm_process_generation() - of the use of slot @index that is not free yet; 0: free */
+uint64_t dcm_process_generation(const struct dcm_segment *seg, uint32_t index);
+
+/* dcm_process_there() - is that very process there; as dcm_process_alive(), of one generation */
+static inline bool dcm_process_there(const struct dcm_segment *seg, struct dcm_ref ref,
+				     uint32_t *expected)
+{
+	/* The alive word first: if the slot changes hands behind it, a sleep on it ends at once. */
+	return dcm_process_alive(seg, ref.index, expected) &&
+	       dcm_process_generation(seg, ref.index) == ref.generation;
+}
+
+/*
+ * dcm_process_owned() - may a reaper of @dead step on from @word, which it has just read
+ * The word names its owner by index alone. It is the dead one's if the dead one's slot is not free
+ * yet now, after the word was read: whoever has the index later finds the slot in a later
+ * generation, so a step from exactly this word is a step for the dead. That is what makes any
+ * number of reapers safe, the stopped ones too that wake up when the index is long another's.
+ */
+static inline bool dcm_process_owned(const struct dcm_segment *seg, uint64_t word,
+				     struct dcm_ref dead)
+{
+	return dcm_word_state(word) != DCM_FREE && dcm_word_owner(word) == dead.index &&
+	       dcm_process_generation(seg, dead.index) == dead.generation;
+}
+
+/*
+ * dcm_process_dead() - level 2: is the process at @index, in its use @generation, proved dead
+ * Return: true only on the kernel's word; false is "not proved".
+ */
+bool dcm_process_dead(const struct dcm_segment *seg, struct dcm_ref ref);
+
+/* dcm_process_kick() - ask the keeper of process @index to look around (wakes it) */
+void dcm_process_kick(const struct dcm_segment *seg, uint32_t index);
+
+/*
+ * dcm_process_next() - the living processes that the one at @self watches
+ * Return: how many of @out[DCM_WATCH] were set (fewer when there are fewer others).
+ */
+unsigned dcm_process_next(const struct dcm_segment *seg, uint32_t self, uint32_t *out);
+
+/* dcm_process_kick_watchers() - the newly ALIVE process at @self asks those before it to watch it */
+void dcm_process_kick_watchers(const struct dcm_segment *seg, uint32_t self);
+
+/* dcm_name_store()/dcm_name_load() - names in the segment; load always ends in a zero within size */
+void dcm_name_store(struct dcm_name *to, const char *from);
+void dcm_name_load(char to[256], const struct dcm_name *from);
+bool dcm_name_equal(const struct dcm_name *in_segment, const char *name);
+
+#endif

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "shm/registry.h"
+
+#include "shm/index.h"
+#include "shm/park.h"
+#include "shm/process.h"
+#include "shm/ring.h"
+
+enum { SNAPSHOT_TRIES = 8 };
+
+static dcm_atomic64 *endpoint_row(const struct dcm_segment *seg, uint32_t bucket)
+{
+	return dcm_index_row(seg->endpoint_index, seg->endpoint_row, bucket);
+}
+
+static dcm_atomic64 *subscription_row(const struct dcm_segment *seg, uint32_t bucket)
+{
+	return dcm_index_row(seg->subscription_index, seg->subscription_row, bucket);
+}
+
+static struct dcm_ring_view ring_of(const struct dcm_segment *seg, struct dcm_subscription *sub)
+{
+	return dcm_ring_view(&sub->ring, seg->capacity.ring_shift);
+}
+
+bool dcm_registry_publish(const struct dcm_segment *seg, uint32_t self,
+			  const struct dcm_endpoint_key *key, struct dcm_ref *out)
+{
+	uint32_t bucket = dcm_bucket_of(key->type_hash);
+	struct dcm_endpoint_names *names;
+	struct dcm_endpoint *endpoint;
+
+	if (!dcm_slot_claim(&seg->endpoint, self, out))
+		return false;
+	endpoint = dcm_endpoint_at(seg, out->index);
+	names = dcm_endpoint_names_at(seg, out->index);
+	/* release, R3. */
+	dcm_store(&endpoint->type_hash, key->type_hash, release);
+	dcm_store(&endpoint->name_hash, key->name_hash, release);
+	dcm_store(&endpoint->sid, key->sid, release);
+	dcm_store(&endpoint->published_ns, (uint64_t)dcm_park_now(), release);
+	dcm_name_store(&names->type, key->type);
+	dcm_name_store(&names->name, key->name);
+	dcm_index_set(endpoint_row(seg, bucket), out->index);
+	/* seq, R1. Dying before this line leaves nothing to see; after it, an endpoint whose
+	   reaper announces its end. */
+	dcm_store(&endpoint->word, dcm_word(out->generation, self, DCM_ENDPOINT_LIVE),
+		  DCM_ORDER(publish_before_looking, seq, release));
+	dcm_registry_announce(seg, bucket, out->index);
+	return true;
+}
+
+static void hint(const struct dcm_segment *seg, struct dcm_subscription *sub, uint32_t index)
+{
+	if (dcm_word_state(dcm_load(&sub->word, seq)) != DCM_SUBSCRIPTION_ACTIVE)
+		return;
+	if (dcm_ring_push(ring_of(seg, sub), index + 1) == DCM_RING_OK)
+		return;
+	/* Dying before this line loses the hint, but what it was about is our own endpoint: our
+	   reaper gives the hint again. */
+	DCM_LINE(overflow_is_resync) dcm_store(&sub->resync, 1u, seq);
+	dcm_add(&sub->resyncs, 1ull);
+	dcm_add(&dcm_segment_header(seg)->overflows, 1ull);
+}
+
+void dcm_registry_announce(const struct dcm_segment *seg, uint32_t bucket, uint32_t index)
+{
+	const dcm_atomic64 *row = subscription_row(seg, bucket);
+	uint32_t cursor = 0, at;
+
+	while (dcm_index_next(row, seg->subscription.count, &cursor, &at))
+		hint(seg, dcm_subscription_at(seg, at), index);
+	dcm_park_wake_all(dcm_bucket_ec(seg, bucket));
+}
+
+bool dcm_registry_retire(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t owner,
+			 uint32_t by)
+{
+	struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, ref.index);
+
+	/* Dying behind this line leaves REAP under a dead owner: its reaper announces again. */
+	if (!dcm_slot_step(&seg->endpoint, ref, owner, DCM_ENDPOINT_LIVE, by, DCM_REAP))
+		return false;
+	DCM_LINE(retire_announces)
+	dcm_registry_announce(seg, dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed)),
+			      ref.index);
+	return true;
+}
+
+void dcm_registry_remove(const struct dcm_segment *seg, struct dcm_ref ref)
+{
+	struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, ref.index);
+	uint32_t bucket;
+
+	if (endpoint == NULL)
+		return;
+	/* relaxed: written by ourselves, or by a dead process before we proved it dead. */
+	bucket = dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed));
+	DCM_LINE(bit_cleared_before_free) dcm_index_clear(endpoint_row(seg, bucket), ref.index);
+	dcm_slot_yield(&seg->endpoint, ref);
+}
+
+static bool live_word(const struct dcm_segment *seg, uint64_t word)
+{
+	return dcm_word_state(word) == DCM_ENDPOINT_LIVE &&
+	       dcm_process_alive(seg, dcm_word_owner(word), NULL);
+}
+
+bool dcm_registry_is_live(const struct dcm_segment *seg, struct dcm_ref ref)
+{
+	struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, ref.index);
+	uint64_t word = endpoint != NULL ? dcm_load(&endpoint->word, seq) : 0;
+
+	return dcm_word_generation(word) == ref.generation && live_word(seg, word);
+}
+
+/* Everything but the word, while the word is @word; the caller looks at the word again. */
+static void copy_view(const struct dcm_segment *seg, uint32_t index, uint64_t word,
+		      struct dcm_endpoint_view *view)
+{
+	const struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, index);
+	const struct dcm_endpoint_names *names = dcm_endpoint_names_at(seg, index);
+	uint32_t owner = dcm_word_owner(word);
+
+	view->endpoint = (struct dcm_ref){ index, dcm_word_generation(word) };
+	view->process = (struct dcm_ref){ owner, dcm_process_generation(seg, owner) };
+	/* acquire, pairs R3: if any of this is of a later use, so is the word looked at next. */
+	view->type_hash = dcm_load(&endpoint->type_hash, acquire);
+	view->name_hash = dcm_load(&endpoint->name_hash, acquire);
+	view->sid = dcm_load(&endpoint->sid, acquire);
+	dcm_name_load(view->type, &names->type);
+	dcm_name_load(view->name, &names->name);
+	dcm_name_load(view->server, &dcm_process_at(seg, owner)->name);
+}
+
+bool dcm_registry_look(const struct dcm_segment *seg, uint32_t index, uint64_t type_hash,
+		       struct dcm_endpoint_view *view)
+{
+	struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, index);
+	uint64_t word, hash;
+
+	if (endpoint == NULL)
+		return false;
+	word = dcm_load(&endpoint->word, seq);
+	/* A word that keeps changing belongs to somebody who will give a hint when it stands. */
+	for (int tries = 0; tries < SNAPSHOT_TRIES; tries++) {
+		uint64_t before = word;
+
+		if (!live_word(seg, word))
+			return false;
+		hash = dcm_load(&endpoint->type_hash, acquire);
+		if (type_hash == 0 || hash == type_hash)
+			copy_view(seg, index, word, view);
+		word = dcm_load(&endpoint->word, seq);
+		if (word == before)
+			return type_hash == 0 || hash == type_hash;
+	}
+	return false;
+}
+
+bool dcm_registry_next(const struct dcm_segment *seg, uint32_t bucket, uint32_t *cursor,
+		       uint32_t *index)
+{
+	return dcm_index_next(endpoint_row(seg, bucket), seg->endpoint.count, cursor, index);
+}
+
+/* What is still in the ring is of an earlier use, or a hint too many for this one. */
+static void empty_ring(const struct dcm_segment *seg, struct dcm_subscription *sub)
+{
+	uint32_t ignored;
+
+	for (uint32_t i = 0; i < 1u << seg->capacity.ring_shift; i++)
+		if (dcm_ring_pop(ring_of(seg, sub), &ignored) != DCM_RING_OK)
+			break;
+}
+
+bool dcm_registry_subscribe(const struct dcm_segment *seg, uint32_t self, uint64_t type_hash,
+			    struct dcm_ref *out)
+{
+	struct dcm_subscription *sub;
+
+	if (!dcm_slot_claim(&seg->subscription, self, out))
+		return false;
+	sub = dcm_subscription_at(seg, out->index);
+	dcm_store(&sub->type_hash, type_hash, relaxed); /* read by reapers and people only */
+	dcm_store(&sub->resyncs, 0ull, relaxed);
+	empty_ring(seg, sub);
+	DCM_LINE(subscribe_looks_at_all) dcm_store(&sub->resync, 1u, relaxed);
+	dcm_index_set(subscription_row(seg, dcm_bucket_of(type_hash)), out->index);
+	/* seq, R2: before the first look that dcm_registry_hint() asks for. */
+	dcm_store(&sub->word, dcm_word(out->generation, self, DCM_SUBSCRIPTION_ACTIVE),
+		  DCM_ORDER(subscribe_before_looking, seq, release));
+	return true;
+}
+
+bool dcm_registry_unsubscribe(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t owner,
+			      uint32_t by)
+{
+	struct dcm_subscription *sub = dcm_subscription_at(seg, ref.index);
+	uint32_t bucket;
+
+	if (!dcm_slot_step(&seg->subscription, ref, owner, DCM_SUBSCRIPTION_ACTIVE, by, DCM_REAP))
+		return false;
+	bucket = dcm_bucket_of(dcm_load(&sub->type_hash, relaxed));
+	dcm_index_clear(subscription_row(seg, bucket), ref.index);
+	dcm_slot_yield(&seg->subscription, ref);
+	return true;
+}
+
+enum dcm_hint dcm_registry_hint(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t *index)
+{
+	struct dcm_subscription *sub = dcm_subscription_at(seg, ref.index);
+	uint32_t value;
+	bool popped;
+
+	if (sub == NULL)
+		return DCM_HINT_NONE;
+	popped = dcm_load(&sub->resync, seq) == 0 &&
+		 dcm_ring_pop(ring_of(seg, sub), &value) == DCM_RING_OK;
+	/* Again behind the pop: a hint pushed after another was lost must not overtake the resync
+	   that stands for the lost one. */
+	if (dcm_load(&sub->resync, DCM_ORDER(resync_before_hint, seq, relaxed)) != 0) {
+		/* Cleared before the look, so that a loss during the look asks for another. */
+		dcm_swap(&sub->resync, 0u);
+		return DCM_HINT_ALL;
+	}
+	if (!popped)
+		return DCM_HINT_NONE;
+	if (value - 1 >= seg->endpoint.count)
+		return DCM_HINT_ALL; /* not a slot: somebody scribbled, trust nothing */
+	*index = value - 1;
+	return DCM_HINT_ONE;
+}
+
+void dcm_registry_resync(const struct dcm_segment *seg, struct dcm_ref ref)
+{
+	struct dcm_subscription *sub = dcm_subscription_at(seg, ref.index);
+
+	if (sub != NULL)
+		dcm_store(&sub->resync, 1u, seq);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "shm/slot.h"
+
+bool dcm_slot_claim_at(const struct dcm_table *t, uint32_t owner, uint32_t index,
+		       struct dcm_ref *out)
+{
+	dcm_atomic64 *slot = dcm_slot_word(t, index);
+	uint64_t word, generation;
+
+	if (slot == NULL)
+		return false;
+	word = dcm_load(slot, acquire);
+	if (dcm_word_state(word) != DCM_FREE)
+		return false;
+	generation = dcm_word_generation(word) + 1;
+	if (!dcm_cas(slot, &word, dcm_word(generation, owner, DCM_CLAIMED)))
+		return false;
+	/* Dying here leaves a claimed slot without its bit: the reaper clears what is clear. */
+	dcm_or(&t->used[index / 64], 1ull << index % 64);
+	*out = (struct dcm_ref){ .index = index, .generation = generation };
+	return true;
+}
+
+bool dcm_slot_claim(const struct dcm_table *t, uint32_t owner, struct dcm_ref *out)
+{
+	uint32_t words = (t->count + 63) / 64;
+
+	/* Twice: a slot that was given back behind the first pass is found by the second. */
+	for (uint32_t w = 0; w < 2 * words; w++) {
+		uint32_t at = w % words;
+		uint64_t free_bits = ~dcm_load(&t->used[at], acquire);
+
+		for (; free_bits != 0; free_bits &= free_bits - 1) {
+			uint32_t index = at * 64 + (uint32_t)__builtin_ctzll(free_bits);
+
+			if (index < t->count && dcm_slot_claim_at(t, owner, index, out))
+				return true;
+		}
+	}
+	return false;
+}
+
+bool dcm_slot_step(const struct dcm_table *t, struct dcm_ref ref, uint32_t owner, uint32_t state,
+		   uint32_t next_owner, uint32_t next)
+{
+	dcm_atomic64 *slot = dcm_slot_word(t, ref.index);
+	uint64_t word = dcm_word(ref.generation, owner, state);
+
+	return slot != NULL && dcm_cas(slot, &word, dcm_word(ref.generation, next_owner, next));
+}
+
+void dcm_slot_yield(const struct dcm_table *t, struct dcm_ref ref)
+{
+	dcm_atomic64 *slot = dcm_slot_word(t, ref.index);
+
+	if (slot == NULL)
+		return;
+	/* Clear before free: the bit of a free slot belongs to whoever claims it next. */
+	dcm_and(&t->used[ref.index / 64], ~(1ull << ref.index % 64));
+	/* release, pairs with the claimer's acquire: what we did to the slot is over. */
+	dcm_store(slot, dcm_word(ref.generation, 0, DCM_FREE), release);
+}

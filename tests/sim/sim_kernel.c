@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the protocols see of the kernel: futexes, the clock, the death of processes. */
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdio.h>
+
+#include "tests/sim/sim_state.h"
+
+static const int64_t NEVER = INT64_MAX;
+
+static void wake_thread(unsigned i, int result)
+{
+	struct sim_thread *t = &sim.threads[i];
+
+	t->woken = result;
+	t->deadline_ns = NEVER;
+	sim_set_ready(i);
+	if (sim.tracing)
+		sim_note("       (%s wakes%s)", t->name, result != 0 ? ": time is up" : "");
+}
+
+static bool sleeps_on(const struct sim_thread *t, const volatile void *word)
+{
+	return t->state == SIM_ASLEEP && (t->on[0] == word || t->on[1] == word || t->on[2] == word);
+}
+
+/* Whoever waits longest; -1: nobody. */
+static int first_on(const volatile void *word)
+{
+	int first = -1;
+
+	for (unsigned i = 0; i < sim.thread_count; i++)
+		if (sleeps_on(&sim.threads[i], word) &&
+		    (first < 0 || sim.threads[i].queued < sim.threads[first].queued))
+			first = (int)i;
+	return first;
+}
+
+static int wake_on(const volatile void *word, int count)
+{
+	int woken = 0, i;
+
+	while (woken < count && (i = first_on(word)) >= 0) {
+		wake_thread((unsigned)i, 0);
+		woken++;
+	}
+	return woken;
+}
+
+static bool differs(dcm_atomic32 *word, uint32_t expected)
+{
+	return word != NULL && sim_peek(word, 4) != expected;
+}
+
+int sim_hook_futex_wait(dcm_atomic32 *word, uint32_t expected, dcm_atomic32 *alive,
+			uint32_t alive_expected, dcm_atomic32 *poke, uint32_t poke_expected,
+			int64_t deadline_ns)
+{
+	struct sim_thread *t = &sim.threads[sim.current];
+
+	sim_step();
+	sim_drain((unsigned)sim.current);
+	t->floor = sim.steps;
+	if (differs(word, expected) || differs(alive, alive_expected) ||
+	    differs(poke, poke_expected)) {
+		if (sim.tracing)
+			sim_note("wait   %-28s not as expected", sim_name_of(word));
+		return 0;
+	}
+	if (deadline_ns <= sim.now_ns)
+		return -ETIMEDOUT;
+	if (sim.tracing)
+		sim_note("sleep  %-28s", sim_name_of(word));
+	t->on[0] = word;
+	t->on[1] = alive;
+	t->on[2] = poke;
+	t->deadline_ns = deadline_ns;
+	t->queued = sim.queue_counter++;
+	t->state = SIM_ASLEEP;
+	sim_block();
+	return t->woken;
+}
+
+int sim_hook_futex_wake(dcm_atomic32 *word, int count)
+{
+	if (sim.current >= 0) {
+		sim_step();
+		sim_drain((unsigned)sim.current);
+	}
+	if (sim.tracing)
+		sim_note("wake   %-28s %d", sim_name_of(word), count);
+	return wake_on(word, count);
+}
+
+int sim_hook_futex_add_wake(dcm_atomic32 *word, uint32_t add)
+{
+	uint32_t seen;
+
+	if (sim.current >= 0) {
+		sim_step();
+		sim_drain((unsigned)sim.current);
+	}
+	seen = (uint32_t)sim_peek(word, 4);
+	if (sim.tracing)
+		sim_note("add&wake %-26s %#x, with %#x", sim_name_of(word), seen, add);
+	sim_poke(word, 4, seen + add);
+	return wake_on(word, INT32_MAX);
+}
+
+int64_t sim_hook_now(void)
+{
+	return sim.now_ns;
+}
+
+/* Once around a spin: whoever it waits for gets its turn. */
+void sim_hook_pause(void)
+{
+	if (sim.current < 0)
+		return;
+	sim.threads[sim.current].priority = --sim.lowest;
+	sim.next_switch = sim.steps;
+	sim.next_stop = sim.steps;
+	sim_step();
+}
+
+bool sim_hook_process_dead(uint32_t index, uint64_t generation)
+{
+	bool dead;
+
+	sim_step();
+	dead = sim.scenario->proved != NULL && sim.scenario->proved(index, generation);
+	if (sim.tracing)
+		sim_note("dead?  process[%u] generation %llu: %s", index,
+			 (unsigned long long)generation, dead ? "yes" : "not proved");
+	return dead;
+}
+
+bool sim_expire_first(void)
+{
+	int first = -1;
+
+	for (unsigned i = 0; i < sim.thread_count; i++) {
+		const struct sim_thread *t = &sim.threads[i];
+
+		if (t->state == SIM_ASLEEP && t->deadline_ns != NEVER &&
+		    (first < 0 || t->deadline_ns < sim.threads[first].deadline_ns))
+			first = (int)i;
+	}
+	if (first < 0)
+		return false;
+	if (sim.now_ns < sim.threads[first].deadline_ns)
+		sim.now_ns = sim.threads[first].deadline_ns;
+	wake_thread((unsigned)first, -ETIMEDOUT);
+	return true;
+}
+
+static void wake_stray(void)
+{
+	unsigned from = sim_random(sim.thread_count);
+
+	for (unsigned k = 0; k < sim.thread_count; k++) {
+		unsigned i = (from + k) % sim.thread_count;
+
+		if (sim.threads[i].state == SIM_ASLEEP) {
+			wake_thread(i, 0);
+			return;
+		}
+	}
+}
+
+static uint64_t some_while(uint32_t most)
+{
+	return sim_random(2) == 0 ? 0 : sim_random(most);
+}
+
+static void kill_process(unsigned p)
+{
+	uint64_t last = sim.steps;
+
+	if (sim.processes[p].killed)
+		return;
+	sim.processes[p].killed = true;
+	sim.processes[p].stopped = 0; /* SIGKILL ends a stop */
+	if (sim.tracing)
+		sim_note("       (%s gets SIGKILL)", sim.processes[p].name);
+	for (unsigned i = 0; i < sim.thread_count; i++) {
+		uint64_t at = sim.steps + some_while(20);
+
+		if (sim.threads[i].process != p)
+			continue;
+		if (sim.threads[i].state == SIM_READY)
+			sim_set_ready(i); /* it may have been stopped */
+		sim_event_add(at, SIM_END, i);
+		last = at > last ? at : last;
+	}
+	sim_event_add(sim.steps + some_while(100), SIM_MARK, p);
+	sim_event_add(last, SIM_PROVE, p);
+	sim.changed = true;
+}
+
+/* As handle_futex_death(): mark, and wake one. */
+static void mark(unsigned p)
+{
+	struct sim_process *process = &sim.processes[p];
+	uint64_t word;
+
+	process->marked = true;
+	sim.changed = true;
+	if (process->alive == NULL)
+		return;
+	word = sim_peek(process->alive, 4);
+	if ((word & FUTEX_TID_MASK) == 0)
+		return;
+	sim_poke(process->alive, 4, (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
+	if (sim.tracing)
+		sim_note("       (%s is marked dead)", process->name);
+	if (word & FUTEX_WAITERS)
+		wake_on(process->alive, 1);
+}
+
+static void prove(unsigned p)
+{
+	/* The mark comes first, and every store has left the processor. */
+	if (!sim.processes[p].marked) {
+		sim_event_add(sim.steps + 1 + some_while(50), SIM_PROVE, p);
+		return;
+	}
+	if (sim_random(4) == 0) {
+		sim_event_add(sim.steps + 1 + sim_random(200), SIM_PROVE, p);
+		return;
+	}
+	for (unsigned i = 0; i < sim.thread_count; i++)
+		if (sim.threads[i].process == p)
+			sim_drain(i);
+	sim.processes[p].proved = true;
+	sim.changed = true;
+	if (sim.tracing)
+		sim_note("       (the death of %s can be proved)", sim.processes[p].name);
+}
+
+static void stop(unsigned p, bool on)
+{
+	struct sim_process *process = &sim.processes[p];
+
+	if (process->killed)
+		return;
+	process->stopped += on ? 1 : -1u;
+	if (sim.tracing)
+		sim_note("       (%s is %s)", process->name, on ? "stopped" : "let go on");
+	for (unsigned i = 0; i < sim.thread_count; i++)
+		if (sim.threads[i].process == p && sim.threads[i].state == SIM_READY)
+			sim_set_ready(i);
+}
+
+static void end_thread(unsigned i)
+{
+	struct sim_thread *t = &sim.threads[i];
+
+	if (t->state == SIM_ENDED)
+		return;
+	t->state = SIM_ENDED;
+	sim_unset_ready(i);
+}
+
+void sim_event_run(struct sim_event event)
+{
+	switch (event.kind) {
+	case SIM_KILL:
+		kill_process(event.which);
+		break;
+	case SIM_END:
+		end_thread(event.which);
+		break;
+	case SIM_MARK:
+		mark(event.which);
+		break;
+	case SIM_PROVE:
+		prove(event.which);
+		break;
+	case SIM_STOP:
+		stop(event.which, true);
+		sim_event_add(sim.steps + 1 + sim_random((uint32_t)sim.scenario->horizon),
+			      SIM_GO_ON, event.which);
+		break;
+	case SIM_GO_ON:
+		if (sim.processes[event.which].stopped > 0)
+			stop(event.which, false);
+		break;
+	case SIM_STRAY:
+		wake_stray();
+		break;
+	case SIM_EXPIRE:
+		sim_expire_first();
+		break;
+	case SIM_CHANGE:
+		if (sim.current >= 0)
+			sim.threads[sim.current].priority = --sim.lowest;
+		break;
+	}
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/sim/sim_world.h"
+
+#include <linux/futex.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shm/index.h"
+#include "shm/process.h"
+#include "shm/registry.h"
+#include "shm/rendezvous.h"
+#include "tests/tap.h"
+
+enum { WORLD_BYTES = 1024 * 1024 };
+
+struct dcm_segment sim_world;
+
+static alignas(DCM_PAGE) unsigned char memory[WORLD_BYTES];
+static struct dcm_ref refs[SIM_PROCESSES];
+
+void sim_world_make(const struct dcm_capacity *capacity)
+{
+	if (sim_world.base != NULL)
+		memset(memory, 0, sim_world.bytes);
+	if (!dcm_segment_view(&sim_world, memory, sizeof memory, capacity))
+		bail("the segment of the simulation is too large");
+	{
+		struct dcm_places places;
+
+		dcm_layout_places(capacity, &places);
+		sim_world.bytes = places.bytes;
+	}
+	/* Names are long and guarded by their slots' words. */
+	sim_plain(sim_world.base + sim_world.names.start, sim_world.names.stride * capacity->endpoints);
+	sim_plain(sim_world.process.slots, sim_world.process.stride * capacity->processes);
+}
+
+unsigned sim_world_process(const char *name, unsigned flags)
+{
+	unsigned number = sim_process(name, flags, NULL);
+	struct dcm_process *p;
+	struct dcm_ref *ref = &refs[number];
+
+	sim_direct(true);
+	if (!dcm_slot_claim(&sim_world.process, 0, ref))
+		bail("the table of processes is too small");
+	p = dcm_process_at(&sim_world, ref->index);
+	dcm_name_store(&p->name, name);
+	dcm_store(&p->tid, 1000 + number, relaxed);
+	dcm_store(&p->alive, (1000 + number) | FUTEX_WAITERS, relaxed);
+	dcm_store(&p->word, dcm_word(ref->generation, ref->index, DCM_PROCESS_ALIVE), seq);
+	sim_process_alive(number, &p->alive);
+	sim_direct(false);
+	return number;
+}
+
+struct dcm_ref sim_world_ref(unsigned process)
+{
+	return refs[process];
+}
+
+bool sim_world_proved(uint32_t index, uint64_t generation)
+{
+	for (unsigned i = 0; i < sim_process_count(); i++)
+		if (refs[i].index == index && refs[i].generation == generation)
+			return sim_proved(i);
+	return false;
+}
+
+/* "what[3].field" for a word of a table; false: it lies elsewhere. */
+static bool describe_slot(const unsigned char *at, const struct dcm_table *t, const char *what,
+			  char *text, size_t size)
+{
+	size_t offset;
+
+	if (at < t->slots || at >= t->slots + t->stride * t->count)
+		return false;
+	offset = (size_t)(at - t->slots);
+	snprintf(text, size, "%s[%zu]+%zu", what, offset / t->stride, offset % t->stride);
+	if (offset % t->stride == 0)
+		snprintf(text, size, "%s[%zu].word", what, offset / t->stride);
+	return true;
+}
+
+static bool describe_index(const unsigned char *at, const dcm_atomic64 *rows, uint64_t row_words,
+			   const char *what, char *text, size_t size)
+{
+	const unsigned char *start = (const unsigned char *)rows;
+
+	if (at < start || at >= start + row_words * 8 * DCM_BUCKETS)
+		return false;
+	snprintf(text, size, "%s bits of bucket %zu", what, (size_t)(at - start) / 8 / row_words);
+	return true;
+}
+
+bool sim_world_describe(const volatile void *word, char *text, size_t size)
+{
+	const unsigned char *at = (const unsigned char *)(uintptr_t)word;
+	const struct dcm_segment *s = &sim_world;
+	const unsigned char *buckets = s->base + s->bucket.start;
+
+	if (describe_slot(at, &s->process, "process", text, size) ||
+	    describe_slot(at, &s->endpoint, "endpoint", text, size) ||
+	    describe_slot(at, &s->subscription, "subscription", text, size) ||
+	    describe_slot(at, &s->connection, "connection", text, size) ||
+	    describe_slot(at, &s->listener, "listener", text, size) ||
+	    describe_index(at, s->endpoint_index, s->endpoint_row, "endpoint", text, size) ||
+	    describe_index(at, s->subscription_index, s->subscription_row, "subscription", text,
+			   size) ||
+	    describe_index(at, s->connection_index, s->connection_row, "connection", text, size))
+		return true;
+	if (at >= buckets && at < buckets + s->bucket.stride * DCM_BUCKETS) {
+		snprintf(text, size, "bucket[%zu].ec", (size_t)(at - buckets) / s->bucket.stride);
+		return true;
+	}
+	if (at < s->base || at >= s->base + s->bytes)
+		return false;
+	snprintf(text, size, "segment+%zu", (size_t)(at - s->base));
+	return true;
+}
+
+/* Is the last process that had slot @index still there? */
+static bool lives(uint32_t index)
+{
+	bool alive = false;
+
+	for (unsigned p = 0; p < sim_process_count(); p++)
+		if (refs[p].index == index)
+			alive = !sim_killed(p);
+	return alive;
+}
+
+static void check_table(const struct dcm_table *t, const char *what)
+{
+	for (uint32_t i = 0; i < t->count; i++) {
+		uint64_t word = dcm_load(dcm_slot_word(t, i), seq);
+		bool used = dcm_load(&t->used[i / 64], seq) >> i % 64 & 1;
+
+		SIM_CHECK(used == (dcm_word_state(word) != DCM_FREE), "used bit of %s %u is %d",
+			  what, i, used);
+		if (dcm_word_state(word) == DCM_FREE)
+			continue;
+		SIM_CHECK(lives(dcm_word_owner(word)), "%s %u, word %#llx, is left to the dead",
+			  what, i, (unsigned long long)word);
+	}
+}
+
+/* Bits in all rows of @index but those of @wanted(slot), which gives the one bucket it is in. */
+static void check_index(const struct dcm_table *t, dcm_atomic64 *rows, uint64_t row_words,
+			uint32_t states, uint64_t hash_offset, const char *what)
+{
+	for (uint32_t i = 0; i < t->count; i++) {
+		unsigned char *slot = dcm_slot(t, i);
+		uint32_t state = dcm_word_state(dcm_load(dcm_slot_word(t, i), seq));
+		uint64_t hash = dcm_load((dcm_atomic64 *)(void *)(slot + hash_offset), seq);
+
+		for (uint32_t b = 0; b < 4; b++) {
+			const dcm_atomic64 *row = dcm_index_row(rows, row_words, b);
+			bool set = dcm_load(&row[i / 64], seq) >> i % 64 & 1;
+			bool wanted = (states >> state & 1) && dcm_bucket_of(hash) == b;
+
+			SIM_CHECK(set == wanted, "%s bit %u of bucket %u is %d, state %u", what, i,
+				  b, set, state);
+		}
+	}
+}
+
+void sim_world_check_quiet(void)
+{
+	struct dcm_segment *s = &sim_world;
+
+	check_table(&s->process, "process");
+	check_table(&s->endpoint, "endpoint");
+	check_table(&s->subscription, "subscription");
+	check_table(&s->connection, "connection");
+	check_table(&s->listener, "listener");
+	check_index(&s->endpoint, s->endpoint_index, s->endpoint_row, 1u << DCM_ENDPOINT_LIVE,
+		    offsetof(struct dcm_endpoint, type_hash), "endpoint");
+	check_index(&s->subscription, s->subscription_index, s->subscription_row,
+		    1u << DCM_SUBSCRIPTION_ACTIVE, offsetof(struct dcm_subscription, type_hash),
+		    "subscription");
+	check_index(&s->connection, s->connection_index, s->connection_row,
+		    1u << DCM_CONNECTION_POSTED | 1u << DCM_CONNECTION_REFUSED,
+		    offsetof(struct dcm_connection, type_hash), "connection");
+}
