@@ -41,9 +41,7 @@ static void reset_in_child(void)
 	dcm_keeper_forked();
 	if (fabric == NULL)
 		return;
-	/* The mapping is not here; the parent's lock bytes are not ours to lose. */
-	fabric->seg.base = NULL;
-	dcm_segment_close(&fabric->seg);
+	dcm_segment_forked(&fabric->seg);
 	free(fabric);
 }
 
@@ -65,8 +63,11 @@ static Retcode join(struct dcm_fabric *f)
 		dcm_reap_scan(&f->seg, UINT32_MAX, true);
 		r = dcm_process_claim(&f->seg, &self, &f->self);
 	}
-	if (r == 0)
+	if (r == 0) {
 		r = dcm_keeper_start(f);
+		if (r < 0)
+			dcm_process_yield(&f->seg, f->self);
+	}
 	dcm_segment_settled(&f->seg);
 	if (r == 0)
 		return rcOk;

@@ -32,7 +32,8 @@ static void forked(void)
 
 static uint32_t *make_word(size_t bytes)
 {
-	uint32_t *word = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint32_t *word =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (word == MAP_FAILED)
 		return &plain_word;

@@ -16,7 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Points at DCM_FORK_NONE until the first call, then at a word that the kernel zeroes in a child. */
+/* Points at a word that says NEW until the first call, then at one that the kernel zeroes in
+   a child. */
 extern uint32_t *dcm_fork_word;
 
 enum {
@@ -29,8 +30,8 @@ void dcm_fork_settle(void);
 
 /*
  * dcm_fork_check() - at the entry of every public function that touches state
- * Two loads, once settled. Threads of a child that come while one of them settles things wait for it;
- * calls out of the resets themselves go through.
+ * Two loads, once settled. Threads of a child that come while one of them settles things wait for
+ * it; calls out of the resets themselves go through.
  */
 static inline void dcm_fork_check(void)
 {

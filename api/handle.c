@@ -55,7 +55,7 @@ enum {
 };
 
 #define GENERATION_LAST ((UINT64_C(1) << GENERATION_BITS) - 1)
-#define DEAD (UINT32_C(1) << 31)
+#define DEAD		(UINT32_C(1) << 31)
 /* So many counts that no drop is the last one: what forget() left is not to be released again. */
 #define FORGOTTEN (UINT32_C(1) << 30)
 
@@ -65,7 +65,7 @@ struct slot {
 	uint32_t next_free;  /* 1 + index */
 };
 
-/* Where liburcu keeps whether it relies on membarrier(); absent where it was built to require it. */
+/* Whether liburcu relies on membarrier(); absent where it was built to require it. */
 extern int urcu_bp_has_sys_membarrier __attribute__((weak));
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -147,7 +147,7 @@ static void push_retired(struct dcm_object *object)
 {
 	struct dcm_object *head = __atomic_load_n(&retired, __ATOMIC_RELAXED);
 
-	/* Only ever emptied as a whole, so an object that comes again at the same address is harmless. */
+	/* Emptied as a whole, so an object that comes again at the same address is harmless. */
 	do
 		object->next_retired = head;
 	while (!__atomic_compare_exchange_n(&retired, &head, object, true, __ATOMIC_RELEASE,

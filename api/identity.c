@@ -120,13 +120,15 @@ Retcode dcm_kernel_insert(struct dcm_kernel_object *object, Handle *out)
 	*out = result == 0 ? object->object.number : INVALID_HANDLE;
 	dcm_object_drop(&object->object);
 	if (result == -ENOSPC)
-		return dcm_fail(rcQuotaExceeded, "the process has no handle left of 1048576 (fixed)");
+		return dcm_fail(rcQuotaExceeded,
+				"the process has no handle left of 1048576 (fixed)");
 	if (result != 0)
 		return dcm_fail_errno(result, "no memory for a handle");
 	return rcOk;
 }
 
-static struct dcm_identity *identity_of(const struct dcm_object_type *type, uint32_t rights, Sid sid)
+static struct dcm_identity *identity_of(const struct dcm_object_type *type, uint32_t rights,
+					Sid sid)
 {
 	struct dcm_identity *identity;
 
@@ -194,8 +196,9 @@ static Retcode check_user_object(uint32_t type, uint32_t rights, Handle *outHand
 		return dcm_fail(rcInvalidArgument, "outHandle is null");
 	*outHandle = INVALID_HANDLE;
 	if (type < HANDLE_TYPE_USER_FIRST || type > HANDLE_TYPE_USER_LAST)
-		return dcm_fail(rcInvalidArgument, "type 0x%" PRIx32 " is not between 0x%x and 0x%x",
-				type, HANDLE_TYPE_USER_FIRST, HANDLE_TYPE_USER_LAST);
+		return dcm_fail(rcInvalidArgument,
+				"type 0x%" PRIx32 " is not between 0x%x and 0x%x", type,
+				HANDLE_TYPE_USER_FIRST, HANDLE_TYPE_USER_LAST);
 	if ((rights & ~RIGHTS_KNOWN) != 0)
 		return dcm_fail(rcInvalidArgument, "rights 0x%" PRIx32 " do not exist",
 				rights & ~RIGHTS_KNOWN);
@@ -221,12 +224,13 @@ Retcode KnHandleCreateUserObjectEx(uint32_t type, uint32_t rights, void *context
 	if (rc != rcOk)
 		return rc;
 	if (callable != (riid != INVALID_RIID))
-		return dcm_fail(rcInvalidArgument, callable ? "a listener without a riid" :
-							      "a riid without a listener");
+		return dcm_fail(rcInvalidArgument, callable ? "a listener without a riid"
+							    : "a riid without a listener");
 	if (callable) {
 		listener = dcm_handle_find(ipcChannel, 1u << DCM_KIND_LISTENER);
 		if (listener == NULL)
-			return dcm_fail(rcInvalidArgument, "ipcChannel is not a listener, or closed");
+			return dcm_fail(rcInvalidArgument,
+					"ipcChannel is not a listener, or closed");
 	}
 	identity = identity_of(callable ? &callable_type : &user_type, rights, dcm_sid_next());
 	if (identity == NULL) {

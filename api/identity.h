@@ -39,7 +39,7 @@ struct dcm_identity {
 	void *context; /* the program's; not followed */
 	/* Whose it is: slot of the peer in the process table, or DCM_OWN_PROCESS. */
 	uint32_t process;
-	uint32_t riid;	    /* of a callable, else INVALID_RIID */
+	uint32_t riid; /* of a callable, else INVALID_RIID */
 	uint64_t process_generation;
 	struct dcm_object *listener; /* of a callable: held; else null */
 };
@@ -58,7 +58,7 @@ Retcode dcm_identity_new(Sid sid, uint32_t rights, uint32_t process, uint64_t pr
 			 Handle *out);
 
 /*
- * dcm_kernel_insert() - a number for an object of the Handle space; the caller's count goes to the table
+ * dcm_kernel_insert() - a number for an object of the Handle space; takes the caller's count
  * On failure the count is dropped as well, and *@out is INVALID_HANDLE.
  * Return: rcOk; rcOutOfMemory, rcQuotaExceeded with the detail set.
  */

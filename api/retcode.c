@@ -14,10 +14,10 @@ static _Thread_local char detail[DCM_DETAIL_SIZE];
 const char *RetcodeName(Retcode rc)
 {
 	static const char *const names[] = {
-		"rcOk",		    "rcInvalidArgument",  "rcNotConnected",   "rcTimeout",
-		"rcIpcInterrupt",   "rcHandleRevoked",	  "rcAlreadyExists",  "rcResourceNotFound",
-		"rcOutOfMemory",    "rcQuotaExceeded",	  "rcBufferTooSmall", "rcInvalidOperation",
-		"rcNoCapability",   "rcSecurityDisallow", "rcFail",
+		"rcOk",		  "rcInvalidArgument",	"rcNotConnected",   "rcTimeout",
+		"rcIpcInterrupt", "rcHandleRevoked",	"rcAlreadyExists",  "rcResourceNotFound",
+		"rcOutOfMemory",  "rcQuotaExceeded",	"rcBufferTooSmall", "rcInvalidOperation",
+		"rcNoCapability", "rcSecurityDisallow", "rcFail",
 	};
 
 	if (rc > 0 || rc < rcFail)
