@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "api/fork.h"
 #include "api/handle.h"
@@ -15,13 +16,13 @@
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "shm/process.h"
-#include "shm/reap.h"
 
 #define DCM_KINDS_DCM                                                                              \
 	(1u << DCM_KIND_PUBLICATION | 1u << DCM_KIND_REQUEST | 1u << DCM_KIND_SUBSCRIPTION |       \
 	 1u << DCM_KIND_CONNECTION)
 
-enum { ATTACH_TRIES = 8 };
+/* A full process table: how often to look again, while those who live reap the dead. */
+enum { FULL_TRIES = 40, FULL_SLEEP_NS = 5 * 1000 * 1000 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gone = PTHREAD_COND_INITIALIZER;
@@ -45,45 +46,71 @@ static void reset_in_child(void)
 	free(fabric);
 }
 
-/* Open, claim, and be sure that the file is still the fabric's when the slot is ours. */
-static Retcode join(struct dcm_fabric *f)
+/* Every keeper that lives reaps what is dead. */
+static void kick_everybody(const struct dcm_segment *seg)
+{
+	for (uint32_t i = 0; i < seg->process.count; i++)
+		if (dcm_process_alive(seg, i, NULL))
+			dcm_process_kick(seg, i);
+}
+
+/*
+ * Open the segment and claim a slot in it. A full table of the living is refused; the dead in it
+ * are reaped by those who live, for this process cannot own what it would take over without a
+ * slot; and a table of the dead alone is replaced with its segment.
+ */
+static Retcode open_and_claim(struct dcm_fabric *f, const struct dcm_process_self *self)
 {
 	struct dcm_segment_options options = { .fabric = f->settings.fabric,
 					       .capacity = f->settings.capacity,
 					       .library_version = DcmVersion() };
-	struct dcm_process_self self = { .sid_base = dcm_sid_base(), .name = f->settings.name };
-	struct dcm_detail why = { "" };
-	int r = dcm_segment_open(&f->seg, &options, &why);
+	struct dcm_detail why;
+	bool full;
 
-	if (r < 0)
-		return dcm_fail_errno(r, "%s", why.text);
+	for (int tries = 0; tries < FULL_TRIES; tries++) {
+		int r = dcm_segment_open(&f->seg, &options, &why);
+
+		full = r == -EPROTO && options.anew; /* somebody lives in it after all */
+		if (r < 0 && !full)
+			return dcm_fail_errno(r, "%s", why.text);
+		if (r == 0) {
+			r = dcm_process_claim(&f->seg, self, &f->self);
+			if (r == 0)
+				return rcOk;
+			full = r == -ENOSPC;
+			kick_everybody(&f->seg);
+			dcm_segment_close(&f->seg);
+		}
+		if (!full)
+			return dcm_fail(rcInvalidOperation, "another copy of libdcm in this process "
+							    "is attached: link one only");
+		options.anew = tries % 2 == 0;
+		nanosleep(&(struct timespec){ .tv_nsec = FULL_SLEEP_NS }, NULL);
+	}
+	return dcm_fail(rcQuotaExceeded,
+			"no free process slot in fabric %s; the limit is set by DCM_MAX_PROCESSES "
+			"when the fabric is made",
+			f->settings.fabric);
+}
+
+static Retcode join(struct dcm_fabric *f)
+{
+	struct dcm_process_self self = { .sid_base = dcm_sid_base(), .name = f->settings.name };
+	Retcode rc;
+	int r;
+
 	dcm_process_describe(&self);
-	r = dcm_process_claim(&f->seg, &self, &f->self);
-	if (r == -ENOSPC) {
-		dcm_reap_scan(&f->seg, UINT32_MAX, true);
-		r = dcm_process_claim(&f->seg, &self, &f->self);
-	}
-	if (r == 0) {
-		r = dcm_keeper_start(f);
-		if (r < 0)
-			dcm_process_yield(&f->seg, f->self);
-	}
+	rc = open_and_claim(f, &self);
+	if (rc != rcOk)
+		return rc;
+	r = dcm_keeper_start(f);
+	if (r < 0)
+		dcm_process_yield(&f->seg, f->self);
 	dcm_segment_settled(&f->seg);
 	if (r == 0)
 		return rcOk;
-	if (r == -ENOSPC)
-		dcm_fail(rcQuotaExceeded,
-			 "no free process slot in %s: all %u are attached; the limit is set by "
-			 "DCM_MAX_PROCESSES when the fabric is made",
-			 f->seg.path, f->seg.capacity.processes);
-	else if (r == -EEXIST)
-		dcm_fail(rcInvalidOperation,
-			 "another copy of libdcm in this process is attached to %s: link one only",
-			 f->seg.path);
-	else
-		dcm_fail_errno(r, "cannot start the library's thread");
 	dcm_segment_close(&f->seg);
-	return r == -ENOSPC ? rcQuotaExceeded : r == -EEXIST ? rcInvalidOperation : rcOutOfMemory;
+	return dcm_fail_errno(r, "cannot start the library's thread");
 }
 
 static Retcode attach(void)

@@ -56,8 +56,6 @@ enum {
 
 #define GENERATION_LAST ((UINT64_C(1) << GENERATION_BITS) - 1)
 #define DEAD		(UINT32_C(1) << 31)
-/* So many counts that no drop is the last one: what forget() left is not to be released again. */
-#define FORGOTTEN (UINT32_C(1) << 30)
 
 struct slot {
 	struct dcm_object *object;
@@ -163,9 +161,11 @@ static void retire(struct dcm_object *object)
 		object->type->release(object);
 	waiting = __atomic_add_fetch(&retired_count, 1, __ATOMIC_RELAXED);
 	push_retired(object);
+	if (waiting % RECLAIM_AT != 0)
+		return; /* not worth a grace period yet */
 	if (notify != NULL)
 		notify();
-	else if (waiting % RECLAIM_AT == 0)
+	else
 		dcm_handle_reclaim();
 }
 
@@ -243,7 +243,7 @@ int dcm_handle_insert(struct dcm_object *object)
 		object->number = (uint64_t)object->type->space << (GENERATION_BITS + INDEX_BITS) |
 				 slot->generation << INDEX_BITS | index;
 		dcm_object_hold(object);
-		/* release: a finder that sees the object sees its number, and what its maker wrote. */
+		/* release: who finds the object sees its number and what its maker wrote. */
 		__atomic_store_n(&slot->object, object, __ATOMIC_RELEASE);
 	}
 	pthread_mutex_unlock(&mutex);
@@ -395,7 +395,7 @@ void dcm_handle_forked(void)
 			continue;
 		__atomic_store_n(&slot->object, NULL, __ATOMIC_RELAXED);
 		give_index(index);
-		__atomic_store_n(&object->count, FORGOTTEN, __ATOMIC_RELAXED);
+		/* The table's count stays, so that no drop is the last one: forget is all. */
 		object->next_retired = gone;
 		gone = object;
 	}

@@ -91,11 +91,11 @@ void dcm_handle_each(uint32_t kinds, void (*visit)(struct dcm_object *object, vo
 
 /*
  * dcm_handle_reclaim() - free retired objects after a grace period; may sleep for one
- * Called by the keeper, and by whoever retires the 64th object while there is no keeper. Does nothing
+ * Called by the keeper, or, while there is none, by whoever retires another 64th object. Does nothing
  * when the kernel denies the membarrier call that liburcu would abort without.
  */
 void dcm_handle_reclaim(void);
-/* dcm_handle_on_retire() - called (if not null) whenever something waits for dcm_handle_reclaim() */
+/* dcm_handle_on_retire() - called, if not null, whenever another 64 wait for dcm_handle_reclaim() */
 void dcm_handle_on_retire(void (*notify)(void));
 
 /* dcm_handle_forked() - in a forked child: every number whose type does not survive is closed by forget */

@@ -86,7 +86,7 @@ static Retcode code_of(int number)
 		return rcTimeout;
 	case EEXIST:
 		return rcInvalidOperation;
-	default: /* EBADMSG, EPROTO and ESTALE among them: shared memory that is not as it must be */
+	default: /* EBADMSG, EPROTO and ESTALE too: shared memory that is not as it must be */
 		return rcFail;
 	}
 }

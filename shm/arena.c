@@ -47,12 +47,12 @@ struct dcm_arena {
 	uint64_t idle_chunks; /* committed, and no unit of them taken */
 	uint64_t nonempty;    /* a bit for each order that has a free block */
 	unsigned orders;
-	bool populates;		 /* false: the kernel commits pages as they are touched */
+	bool populates; /* false: the kernel commits pages as they are touched */
 	struct order order[ORDERS_MAX];
-	uint8_t *taken;		 /* for each unit */
-	uint16_t *used;		 /* units taken, for each chunk */
-	uint64_t *committed;	 /* a bit for each chunk */
-	void *tables;		 /* one mapping that holds all of these, touched as they are used */
+	uint8_t *taken;	     /* for each unit */
+	uint16_t *used;	     /* units taken, for each chunk */
+	uint64_t *committed; /* a bit for each chunk */
+	void *tables;	     /* one mapping that holds all of these, touched as they are used */
 	size_t tables_bytes;
 };
 

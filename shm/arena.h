@@ -4,9 +4,9 @@
  *
  * All bookkeeping is private to the process that hands the room out: nothing of it lies in shared
  * memory, so the peer can neither damage it nor die in the middle of it. A buddy allocator over
- * units of DCM_ARENA_UNIT bytes: the smallest free block that will do is cut, of equals the one at the
- * lowest address. Pages are committed when a loan first needs them and given back to the kernel when
- * much lies free.
+ * units of DCM_ARENA_UNIT bytes: the smallest free block that will do is cut, of equals the one at
+ * the lowest address. Pages are committed when a loan first needs them and given back to the kernel
+ * when much lies free.
  *
  * Not for two threads at once: the caller holds the channel's private lock.
  */
@@ -19,7 +19,7 @@
 
 enum {
 	DCM_ARENA_UNIT = 256,
-	DCM_ARENA_CHUNK = 65536,	   /* commit and give back in these */
+	DCM_ARENA_CHUNK = 65536,	  /* commit and give back in these */
 	DCM_ARENA_KEEP = 4 * 1024 * 1024, /* committed but free: kept up to this */
 };
 

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* hash - of names in the segment: XXH3-64, frozen, as the header of the segment says */
+/*
+ * hash - of names: DCM_HASH_XXH3, the algorithm that the segment's header names
+ *
+ * Part of the layout: processes of different builds find each other by it.
+ */
 #ifndef DCM_SHM_HASH_H
 #define DCM_SHM_HASH_H
 
@@ -9,7 +13,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* Never 0, which stands for "any". */
+/* dcm_hash() - XXH3-64 of the bytes before the zero; never 0, which stands for "any" */
 static inline uint64_t dcm_hash(const char *name)
 {
 	uint64_t hash = XXH3_64bits(name, strlen(name));

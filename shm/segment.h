@@ -108,6 +108,7 @@ struct dcm_segment_options {
 	const char *fabric; /* name, or path when it holds a '/'; null or empty: "default" */
 	struct dcm_capacity capacity; /* when it must be made */
 	uint32_t library_version;
+	bool anew; /* replace one of this layout too, if no process holds a lock byte in it */
 	bool read_only; /* never makes, replaces or writes; takes no lock (dcm-shmdump) */
 };
 

@@ -252,6 +252,10 @@ static int check_and_map(struct dcm_segment *seg, int fd, const struct dcm_segme
 	if (r < 0)
 		return r;
 	replaceable = foreign(&header, read_only, what);
+	if (!replaceable && options->anew) {
+		replaceable = true;
+		snprintf(what, sizeof what, "is to be made anew");
+	}
 	if (replaceable && read_only)
 		return dcm_segment_refuse(why, -EPROTO, "%s %s; use the tool of that version",
 					  dcm_segment_shown(seg->path), what);
