@@ -139,6 +139,8 @@ static Retcode look_for_loan(void *arg, struct dcm_wait_on *on)
 		return rcOk;
 	if (r == -ENOSPC)
 		return DCM_LOOK_AGAIN;
+	if (r == -ESHUTDOWN)
+		return rcNotConnected;
 	if (r == -E2BIG)
 		return dcm_fail(rcInvalidArgument,
 				"%zu bytes never fit: the channel's largest loan is %llu; the server "
@@ -276,6 +278,11 @@ static Retcode collect(struct calling *c, enum dcm_call_state state, DcmMessage 
 	bool valid = state == DCM_CALL_ANSWERED &&
 		     dcm_channel_reply(&end->channel, c->call, &parcel);
 
+	if (valid && out != NULL && !dcm_end_out(end)) {
+		dcm_channel_collect(&end->channel, c->call, c->generation);
+		free_call(c);
+		return dcm_fail(rcNotConnected, "the session was closed");
+	}
 	if (!valid || out == NULL) {
 		dcm_channel_collect(&end->channel, c->call, c->generation);
 		free_call(c);
@@ -289,7 +296,6 @@ static Retcode collect(struct calling *c, enum dcm_call_state state, DcmMessage 
 	pthread_mutex_lock(&end->lock);
 	dcm_arena_give(end->arena, c->client->call[c->call].offset);
 	c->client->call[c->call].use = DCM_USE_REPLY;
-	end->out++;
 	pthread_mutex_unlock(&end->lock);
 	dcm_park_wake_all(&end->channel.shared->room);
 	*out = (DcmMessage){ .data = end->channel.replies + parcel.offset,

@@ -52,7 +52,7 @@ void dcm_end_forget(struct dcm_object *object)
 }
 
 /* Under the lock: is it time for the number to go? The count of the table goes with it. */
-static bool is_done(struct dcm_end *end)
+static bool is_done(const struct dcm_end *end)
 {
 	return end->ended && end->out == 0;
 }
@@ -69,11 +69,16 @@ void dcm_end_over(struct dcm_end *end)
 		dcm_handle_close(end->object.number, KINDS_END);
 }
 
-void dcm_end_out(struct dcm_end *end)
+bool dcm_end_out(struct dcm_end *end)
 {
+	bool there;
+
 	pthread_mutex_lock(&end->lock);
-	end->out++;
+	there = !is_done(end);
+	if (there)
+		end->out++;
 	pthread_mutex_unlock(&end->lock);
+	return there;
 }
 
 void dcm_end_back(struct dcm_end *end)
@@ -95,7 +100,8 @@ int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind ki
 	int r;
 
 	pthread_mutex_lock(&end->lock);
-	r = dcm_arena_take(end->arena, size, &offset);
+	/* Closed by another thread meanwhile: with the number goes the mapping. */
+	r = is_done(end) ? -ESHUTDOWN : dcm_arena_take(end->arena, size, &offset);
 	if (r == 0)
 		end->out++;
 	pthread_mutex_unlock(&end->lock);

@@ -55,13 +55,17 @@ void dcm_end_forget(struct dcm_object *object);
 /* dcm_end_over() - no more messages come from it; its number goes when the last is back */
 void dcm_end_over(struct dcm_end *end);
 
-/* dcm_end_out()/dcm_end_back() - a message is handed out / is back; the lock is not held */
-void dcm_end_out(struct dcm_end *end);
+/*
+ * dcm_end_out()/dcm_end_back() - a message is handed out / is back; the lock is not held
+ * Return of the first: true, or false: the end is over and its number gone, nothing may go out.
+ */
+bool dcm_end_out(struct dcm_end *end);
 void dcm_end_back(struct dcm_end *end);
 
 /*
  * dcm_end_take_room() - room of the arena as a message of @kind
- * Return: 0 with *@message filled and counted as out; as dcm_arena_take().
+ * Return: 0 with *@message filled and counted as out; -ESHUTDOWN the end is over; as
+ * dcm_arena_take().
  */
 int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind kind,
 		      DcmMessage *message);

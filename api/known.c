@@ -158,6 +158,7 @@ static int announce(struct dcm_known *known, const struct dcm_endpoint_view *vie
 	/* A server has one live publication of a name at a time: what we know under it is gone, though we
 	   have not looked there yet. Its end is told before its successor's beginning. */
 	before = find(&known->by_identity, item, compare_identity);
+	DCM_LINE(end_before_successor)
 	if (before != NULL)
 		withdraw(known, before);
 	if (!remember(known, item))
@@ -203,6 +204,7 @@ static int look_at_all(struct dcm_known *known, const struct dcm_segment *seg)
 	/* First what is gone, then what is new: an end is never told behind its successor. */
 	for (item = TAILQ_FIRST(&known->announced); item != NULL; item = next) {
 		next = TAILQ_NEXT(item, link);
+		DCM_LINE(gone_before_new)
 		if (!dcm_registry_is_live(seg, item->notice.endpoint))
 			withdraw(known, item);
 	}

@@ -23,7 +23,7 @@
 
 enum { SUSPECTS = 256, LOOKS = 8, NO_SLOT_OWNER = 0xffff };
 
-#define NO_BUCKET UINT32_MAX
+#define NO_BUCKET    UINT32_MAX
 #define BIT(problem) (1u << DCM_PROBLEM_##problem)
 
 static const struct {
@@ -187,8 +187,7 @@ static uint32_t look_at_process(struct check *c, uint32_t slot, uint64_t word)
 		return found | BIT(DYING);
 	if (alive == 0)
 		return found | BIT(LEAVING);
-	if ((alive & FUTEX_WAITERS) == 0 ||
-	    (alive & FUTEX_TID_MASK) != dcm_load(&p->tid, acquire))
+	if ((alive & FUTEX_WAITERS) == 0 || (alive & FUTEX_TID_MASK) != dcm_load(&p->tid, acquire))
 		found |= BIT(ALIVE);
 	return found;
 }
@@ -449,8 +448,8 @@ static void confirm(struct check *c)
 		for (unsigned i = 0; i < c->count; i++) {
 			struct suspect *s = &c->suspects[i];
 			uint64_t word;
-			uint32_t found = s->found == 0 ? 0
-						       : look(c, s->table, s->slot, s->bucket, &word);
+			uint32_t found =
+				s->found == 0 ? 0 : look(c, s->table, s->slot, s->bucket, &word);
 
 			s->found = found != 0 && word == s->word ? s->found & found : 0;
 			any |= s->found != 0;
@@ -507,7 +506,8 @@ static void check_header(struct check *c)
 	struct suspect s = { .table = DCM_CHECK_HEADER, .bucket = NO_BUCKET };
 	struct dcm_header h;
 
-	memcpy(&h, seg->base, sizeof h);
+	/* What is written before the segment has a name, and never after. */
+	memcpy(&h, seg->base, offsetof(struct dcm_header, ticket));
 	if (seg->path[0] == '\0' && h.magic != DCM_MAGIC)
 		return;
 	if (h.magic != DCM_MAGIC || h.layout != DCM_LAYOUT || h.bytes != seg->bytes ||
@@ -520,7 +520,9 @@ void dcm_check(const struct dcm_segment *seg, const struct dcm_check_options *op
 	       struct dcm_check_result *result)
 {
 	static const struct dcm_check_options quiet = { .proof = true };
-	struct check c = { .seg = seg, .options = options != NULL ? options : &quiet, .result = result };
+	struct check c = { .seg = seg,
+			   .options = options != NULL ? options : &quiet,
+			   .result = result };
 
 	*result = (struct dcm_check_result){ 0 };
 	check_header(&c);

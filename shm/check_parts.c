@@ -8,7 +8,7 @@
 
 enum { LOOKS = 8 };
 
-#define TARGET_PARKED (1ull << 63)
+#define TARGET_PARKED	  (1ull << 63)
 #define TARGET_GENERATION ((1ull << DCM_GENERATION_BITS) - 1)
 
 const char *dcm_check_table_name(enum dcm_check_table table)
@@ -90,8 +90,8 @@ bool dcm_check_ring(struct dcm_ring_view r, uint32_t most)
 	for (int looks = 0; looks < LOOKS; looks++) {
 		uint64_t head = dcm_load(r.head, seq), tail = dcm_load(r.tail, seq);
 		/* One more than fits: the oldest was taken, and the head not yet moved. */
-		bool legal = tail - head <= (1ull << r.shift) + 1 &&
-			     cells_legal(r, head, tail, most);
+		bool legal =
+			tail - head <= (1ull << r.shift) + 1 && cells_legal(r, head, tail, most);
 
 		/* The cursors only grow, so between equal loads of both nothing else moved. */
 		if (legal || (dcm_load(r.head, seq) == head && dcm_load(r.tail, seq) == tail))

@@ -96,7 +96,8 @@ static inline bool dcm_process_owned(const struct dcm_segment *seg, uint64_t wor
 				     struct dcm_ref dead)
 {
 	return dcm_word_state(word) != DCM_FREE && dcm_word_owner(word) == dead.index &&
-	       dcm_process_generation(seg, dead.index) == dead.generation;
+	       DCM_ORDER(owned_by_that_use,
+			 dcm_process_generation(seg, dead.index) == dead.generation, true);
 }
 
 /*

@@ -152,7 +152,7 @@ bool dcm_registry_look(const struct dcm_segment *seg, uint32_t index, uint64_t t
 		if (type_hash == 0 || hash == type_hash)
 			copy_view(seg, index, word, view);
 		word = dcm_load(&endpoint->word, seq);
-		if (word == before)
+		if (DCM_ORDER(copy_stands, word == before, true))
 			return type_hash == 0 || hash == type_hash;
 	}
 	return false;

@@ -178,7 +178,8 @@ void dcm_rendezvous_serve(const struct dcm_segment *seg, struct dcm_ref endpoint
 		struct dcm_ref request = { index, dcm_word_generation(word) };
 
 		if (dcm_word_state(word) == DCM_CONNECTION_POSTED &&
-		    matches(seg, c, endpoint.index) && dcm_load(&c->word, seq) == word)
+		    matches(seg, c, endpoint.index) &&
+		    DCM_ORDER(match_stands, dcm_load(&c->word, seq) == word, true))
 			send_to(seg, c, request, endpoint);
 	}
 }

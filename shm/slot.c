@@ -12,7 +12,7 @@ bool dcm_slot_claim_at(const struct dcm_table *t, uint32_t owner, uint32_t index
 	word = dcm_load(slot, acquire);
 	if (dcm_word_state(word) != DCM_FREE)
 		return false;
-	generation = dcm_word_generation(word) + 1;
+	generation = dcm_word_generation(word) + DCM_ORDER(claim_raises_generation, 1, 0);
 	if (!dcm_cas(slot, &word, dcm_word(generation, owner, DCM_CLAIMED)))
 		return false;
 	/* Dying here leaves a claimed slot without its bit: the reaper clears what is clear. */
@@ -56,7 +56,7 @@ void dcm_slot_yield(const struct dcm_table *t, struct dcm_ref ref)
 	if (slot == NULL)
 		return;
 	/* Clear before free: the bit of a free slot belongs to whoever claims it next. */
-	dcm_and(&t->used[ref.index / 64], ~(1ull << ref.index % 64));
+	DCM_LINE(yield_clears_used) dcm_and(&t->used[ref.index / 64], ~(1ull << ref.index % 64));
 	/* release, pairs with the claimer's acquire: what we did to the slot is over. */
 	dcm_store(slot, dcm_word(ref.generation, 0, DCM_FREE), release);
 }

@@ -36,16 +36,16 @@ static int32_t status_of(int error)
 }
 
 /*
- * Room for a reply: head_bytes and up to data_bytes more, fewer if the client's channel is short of
+ * Room for a reply: fixed_bytes and up to data_bytes more, fewer if the client's channel is short of
  * room. If there is none at all the request is released, and its caller gets rcNotConnected.
  */
-static bool make_room(DcmRequest *request, size_t head_bytes, size_t data_bytes, DcmMessage *reply)
+static bool make_room(DcmRequest *request, size_t fixed_bytes, size_t data_bytes, DcmMessage *reply)
 {
-	Retcode rc = DcmLoanReply(request, head_bytes + data_bytes, reply);
+	Retcode rc = DcmLoanReply(request, fixed_bytes + data_bytes, reply);
 
 	while (rc == rcQuotaExceeded && data_bytes > 4096) {
 		data_bytes /= 2;
-		rc = DcmLoanReply(request, head_bytes + data_bytes, reply);
+		rc = DcmLoanReply(request, fixed_bytes + data_bytes, reply);
 	}
 	if (rc == rcOk)
 		return true;
@@ -132,62 +132,65 @@ static ssize_t read_at(int fd, void *data, size_t bytes, uint64_t offset)
 	return (ssize_t)done;
 }
 
-/* Reads into the reply, straight from the file; the head is complete afterwards. */
+/* Reads straight from the file into the reply, behind its fixed part, and completes that apart. */
 static int32_t fill_reply(int fd, struct files_hash *hash, uint64_t offset, DcmMessage *reply,
-			  struct files_reply *head)
+			  struct files_reply *fixed)
 {
-	void *data = (char *)reply->data + sizeof(*head);
-	size_t bytes = reply->size - sizeof(*head);
+	void *data = (char *)reply->data + sizeof(*fixed);
+	size_t bytes = reply->size - sizeof(*fixed);
 	struct files_stamp after;
 	ssize_t got = read_at(fd, data, bytes, offset);
 
 	if (got < 0)
 		return FILES_ERROR;
-	if ((size_t)got < bytes || !stamp_file(fd, &after) || !same_stamp(&after, &head->stamp))
+	if ((size_t)got < bytes || !stamp_file(fd, &after) || !same_stamp(&after, &fixed->stamp))
 		return FILES_CHANGED;
-	head->data_bytes = (uint32_t)bytes;
-	if (offset > 0 || bytes < head->stamp.file_bytes)
+	fixed->head.data_bytes = (uint32_t)bytes;
+	if (offset > 0 || bytes < fixed->stamp.file_bytes)
 		return FILES_OK;
 	if (!files_hash_begin(hash) || !files_hash_add(hash, data, bytes) ||
-	    !files_hash_end(hash, head->sha256))
+	    !files_hash_end(hash, fixed->sha256))
 		return FILES_ERROR;
-	head->flags = FILES_HAS_HASH;
+	fixed->head.flags = FILES_HAS_HASH;
 	return FILES_OK;
 }
 
 static void answer_read(struct server *server, struct files_hash *hash, struct asked *asked)
 {
-	struct files_reply head = { .version = FILES_VERSION };
+	struct files_reply fixed = { .head.version = FILES_VERSION };
 	uint64_t bytes = asked->head.data_bytes;
 	uint64_t offset = asked->head.offset;
 	int32_t status;
 	DcmMessage reply;
-	int fd = open_file(server->root, asked->name, &head.stamp, &status);
+	int fd = open_file(server->root, asked->name, &fixed.stamp, &status);
 
 	if (fd < 0) {
 		answer_status(server, asked->request, status);
 		return;
 	}
-	if (offset > head.stamp.file_bytes)
-		offset = head.stamp.file_bytes;
+	if (offset > fixed.stamp.file_bytes)
+		offset = fixed.stamp.file_bytes;
 	if (bytes > files_limit_chunk(&server->limit))
 		bytes = files_limit_chunk(&server->limit);
-	if (bytes > head.stamp.file_bytes - offset)
-		bytes = head.stamp.file_bytes - offset;
-	if (make_room(asked->request, sizeof(head), bytes, &reply)) {
-		reply.status = fill_reply(fd, hash, offset, &reply, &head);
+	if (bytes > fixed.stamp.file_bytes - offset)
+		bytes = fixed.stamp.file_bytes - offset;
+	if (make_room(asked->request, sizeof(fixed), bytes, &reply)) {
+		reply.status = fill_reply(fd, hash, offset, &reply, &fixed);
 		if (reply.status == FILES_OK)
-			memcpy(reply.data, &head, sizeof(head));
+			memcpy(reply.data, &fixed, sizeof(fixed));
 		else
 			reply.size = 0;
-		atomic_fetch_add(&server->bytes, head.data_bytes);
+		atomic_fetch_add(&server->bytes, fixed.head.data_bytes);
 		send_reply(server, asked->request, &reply);
 	}
 	close(fd);
 }
 
+/* Not answered at all, because the server ends. */
+#define ABANDONED -1
+
 static int32_t hash_file(struct server *server, struct files_hash *hash, int fd,
-			 struct files_reply *head)
+			 struct files_reply *fixed)
 {
 	unsigned char buffer[64 * 1024];
 	struct files_stamp after;
@@ -198,39 +201,41 @@ static int32_t hash_file(struct server *server, struct files_hash *hash, int fd,
 		return FILES_ERROR;
 	do {
 		got = read_at(fd, buffer, sizeof(buffer), offset);
-		if (got < 0 || atomic_load(&server->stopping))
-			return FILES_ERROR;
-		if (!files_hash_add(hash, buffer, (size_t)got))
+		if (atomic_load(&server->stopping))
+			return ABANDONED;
+		if (got < 0 || !files_hash_add(hash, buffer, (size_t)got))
 			return FILES_ERROR;
 		offset += (uint64_t)got;
-	} while (got == sizeof(buffer) && offset <= head->stamp.file_bytes);
-	if (!stamp_file(fd, &after) || !same_stamp(&after, &head->stamp))
+	} while (got == sizeof(buffer) && offset <= fixed->stamp.file_bytes);
+	if (!stamp_file(fd, &after) || !same_stamp(&after, &fixed->stamp))
 		return FILES_CHANGED;
-	head->flags = FILES_HAS_HASH;
-	return files_hash_end(hash, head->sha256) ? FILES_OK : FILES_ERROR;
+	fixed->head.flags = FILES_HAS_HASH;
+	return files_hash_end(hash, fixed->sha256) ? FILES_OK : FILES_ERROR;
 }
 
 static void answer_hash(struct server *server, struct files_hash *hash, struct asked *asked)
 {
-	struct files_reply head = { .version = FILES_VERSION };
+	struct files_reply fixed = { .head.version = FILES_VERSION };
 	int32_t status;
 	DcmMessage reply;
-	int fd = open_file(server->root, asked->name, &head.stamp, &status);
+	int fd = open_file(server->root, asked->name, &fixed.stamp, &status);
 
 	if (fd >= 0) {
-		status = hash_file(server, hash, fd, &head);
+		status = hash_file(server, hash, fd, &fixed);
 		close(fd);
 	}
-	if (status != FILES_OK) {
+	if (status == ABANDONED) {
+		DcmRelease(&asked->request->message);
+	} else if (status != FILES_OK) {
 		answer_status(server, asked->request, status);
-	} else if (make_room(asked->request, sizeof(head), 0, &reply)) {
-		memcpy(reply.data, &head, sizeof(head));
+	} else if (make_room(asked->request, sizeof(fixed), 0, &reply)) {
+		memcpy(reply.data, &fixed, sizeof(fixed));
 		send_reply(server, asked->request, &reply);
 	}
 }
 
 /* Writes entries as long as they fit; whether more follow is in the page's flags. */
-static int32_t fill_page(struct files_walk *walk, char *data, size_t room, struct files_page *page)
+static int32_t fill_page(struct files_walk *walk, char *data, size_t room, struct files_head *page)
 {
 	struct stat st;
 	const char *name;
@@ -257,7 +262,7 @@ static int32_t fill_page(struct files_walk *walk, char *data, size_t room, struc
 
 static void answer_list(struct server *server, struct asked *asked)
 {
-	struct files_page page = { .version = FILES_VERSION };
+	struct files_head page = { .version = FILES_VERSION };
 	uint32_t room = asked->head.data_bytes;
 	struct files_walk *walk;
 	DcmMessage reply;

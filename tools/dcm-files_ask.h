@@ -5,10 +5,22 @@
 #ifndef DCM_FILES_ASK_H
 #define DCM_FILES_ASK_H
 
-#include "dcm-files_find.h"
+#include "dcm-files_common.h"
 
-/* A session that signals interrupt, until its end. */
-enum files_outcome files_session_begin(Handle session);
+/* How something that needs a server went. The words were said for all but the first three. */
+enum files_outcome {
+	FILES_DONE,
+	FILES_LOST,	 /* rcNotConnected: the next server may go on */
+	FILES_STOPPED,	 /* by a signal */
+	FILES_TROUBLE,	 /* EXIT_TROUBLE */
+	FILES_BAD,	 /* EXIT_REFUSED */
+	FILES_NO_SERVER, /* EXIT_NO_SERVER */
+};
+
+int files_exit_code(enum files_outcome outcome);
+
+/* Between these a signal interrupts what is blocked on the session. */
+void files_session_begin(Handle session);
 void files_session_end(Handle session);
 
 struct files_question {
@@ -19,11 +31,11 @@ struct files_question {
 };
 
 /*
- * Asks, and copies the fixed part of the reply to head. FILES_WENT_WELL: reply.status is FILES_OK
- * and data holds *data_bytes, a number that was checked, or another status and no data. The reply
- * is to be released.
+ * FILES_DONE: the reply is to be released; either its status is FILES_OK, and fixed holds a copy of
+ * its fixed part, which begins with a struct files_head whose data_bytes do stand behind it; or its
+ * status is another.
  */
-enum files_outcome files_ask(Handle session, const struct files_question *question, void *head,
-			     size_t head_bytes, DcmMessage *reply);
+enum files_outcome files_ask(Handle session, const struct files_question *question, void *fixed,
+			     size_t fixed_bytes, DcmMessage *reply);
 
 #endif

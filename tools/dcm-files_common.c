@@ -16,13 +16,15 @@
 #define SECOND_NS 1000000000u
 
 bool files_quiet;
+atomic_bool files_bar_stands;
 static int events = -1;
 
 /* One write for each line, so that lines of several threads and processes stay whole. */
 static void say(const char *tail, const char *format, va_list list)
 {
 	char line[2 * FILES_SHOWN_SIZE];
-	int used = snprintf(line, sizeof(line), "dcm-files: ");
+	const char *clear = atomic_exchange(&files_bar_stands, false) ? "\r\033[K" : "";
+	int used = snprintf(line, sizeof(line), "%sdcm-files: ", clear);
 
 	used += vsnprintf(line + used, sizeof(line) - (size_t)used - 1, format, list);
 	if ((size_t)used < sizeof(line) - 1)
@@ -66,26 +68,39 @@ void files_warn_code(Retcode rc, const char *format, ...)
 	va_end(list);
 }
 
-const char *files_shown(const char *text, char shown[FILES_SHOWN_SIZE])
+static const char *escape(const char *text, bool controls, char *out)
 {
+	const char *end = out + FILES_SHOWN_SIZE - 4;
 	mbstate_t state = { 0 };
-	char *out = shown;
+	char *begin = out;
 
-	while (*text != '\0' && out + 4 < shown + FILES_SHOWN_SIZE) {
-		wchar_t wide;
+	while (*text != '\0' && out < end) {
+		wchar_t wide = 0;
 		size_t bytes = mbrtowc(&wide, text, strlen(text), &state);
+		bool broken = bytes == (size_t)-1 || bytes == (size_t)-2;
 
-		if (bytes == (size_t)-1 || bytes == (size_t)-2 || (unsigned char)*text < ' ' ||
-		    *text == 0x7f || (wide >= 0x80 && wide < 0xa0)) {
+		if (broken || (controls && (wide < 0x20 || (wide >= 0x7f && wide < 0xa0)))) {
 			out += sprintf(out, "\\x%02x", (unsigned char)*text++);
 			memset(&state, 0, sizeof(state));
+			if (!broken)
+				text += bytes - 1;
 		} else {
 			out = mempcpy(out, text, bytes);
 			text += bytes;
 		}
 	}
 	*out = '\0';
-	return shown;
+	return begin;
+}
+
+const char *files_shown(const char *text, char shown[FILES_SHOWN_SIZE])
+{
+	return escape(text, true, shown);
+}
+
+const char *files_characters(const char *text, char shown[FILES_SHOWN_SIZE])
+{
+	return escape(text, false, shown);
 }
 
 const char *files_amount(uint64_t bytes, char amount[FILES_AMOUNT_SIZE])

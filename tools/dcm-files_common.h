@@ -7,6 +7,7 @@
 
 #include "dcm-files_protocol.h"
 #include <dcm/dcm.h>
+#include <stdatomic.h>
 
 #define FILES_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 
@@ -20,14 +21,20 @@ enum {
 
 /* Lines to standard error, "dcm-files: ..."; notes are left out with --quiet. */
 extern bool files_quiet;
+/* Whether a line of progress stands on the terminal, which the next message takes away. */
+extern atomic_bool files_bar_stands;
 void files_note(const char *format, ...) FILES_PRINTF(1, 2);
 void files_warn(const char *format, ...) FILES_PRINTF(1, 2);
 /* The same with the code's name and this thread's detail behind it. */
 void files_warn_code(Retcode rc, const char *format, ...) FILES_PRINTF(2, 3);
 
-/* What stands in files_note() for another's text: control characters and broken UTF-8 as \xHH. */
+/*
+ * What stands in messages for another's text: control characters, and bytes that are no characters
+ * of the locale, as \xHH. files_characters() leaves control characters as they are.
+ */
 #define FILES_SHOWN_SIZE (4 * FILES_NAME_MAX + 1)
 const char *files_shown(const char *text, char shown[FILES_SHOWN_SIZE]);
+const char *files_characters(const char *text, char shown[FILES_SHOWN_SIZE]);
 
 /* 12345678 as "11.8 MiB". */
 #define FILES_AMOUNT_SIZE 32

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #define _GNU_SOURCE
 #include "dcm-files_find.h"
-#include "dcm-files_ask.h"
 #include "dcm-files_stop.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -188,8 +187,8 @@ static Retcode ask_server(const struct found *found, uint64_t deadline_ns, Handl
 			rc = DcmConnect(connection, left < PATIENCE_MS ? left : PATIENCE_MS,
 					session);
 		if (rc == rcTimeout && left > PATIENCE_MS)
-			files_note("server %s \"%s\" does not answer; still waiting",
-				   found->server, found->endpoint);
+			files_note("server %s \"%s\" does not answer; still waiting", found->server,
+				   found->endpoint);
 	} while (rc == rcTimeout && left_ms(deadline_ns) > 0);
 	if (rc == rcOk)
 		files_event("connect-end", "%" PRIx64, found->sid);
@@ -201,8 +200,7 @@ static Retcode ask_server(const struct found *found, uint64_t deadline_ns, Handl
 /* Reads what notices there are, then waits for one, until wake_ns. */
 static Retcode wait_for_notice(struct finder *finder, uint64_t wake_ns, uint64_t deadline_ns)
 {
-	Retcode rc = finder_read(finder,
-				 left_ms(wake_ns < deadline_ns ? wake_ns : deadline_ns));
+	Retcode rc = finder_read(finder, left_ms(wake_ns < deadline_ns ? wake_ns : deadline_ns));
 
 	if (rc == rcTimeout && wake_ns < deadline_ns)
 		return rcOk;
@@ -240,7 +238,8 @@ enum files_outcome finder_connect(struct finder *finder, Handle *session)
 			rc = ask_server(found, deadline_ns, session);
 			if (rc == rcOk) {
 				finder->connected = found->sid;
-				return files_session_begin(*session);
+				files_session_begin(*session);
+				return FILES_DONE;
 			}
 			if (rc == rcNotConnected)
 				blame(found);

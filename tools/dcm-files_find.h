@@ -5,17 +5,7 @@
 #ifndef DCM_FILES_FIND_H
 #define DCM_FILES_FIND_H
 
-#include "dcm-files_common.h"
-
-/* How something that needs a server went. What is not FIND_OK, _LOST, _STOPPED has been said. */
-enum files_outcome {
-	FILES_WENT_WELL,
-	FILES_LOST,	 /* rcNotConnected: the server has gone; the next one may go on */
-	FILES_STOPPED,	 /* by a signal */
-	FILES_TROUBLE,	 /* EXIT_TROUBLE */
-	FILES_BAD,	 /* EXIT_REFUSED */
-	FILES_NO_SERVER, /* EXIT_NO_SERVER */
-};
+#include "dcm-files_ask.h"
 
 struct finder_options {
 	const char *name;    /* of the endpoint, or null */

@@ -3,6 +3,7 @@
 #include "dcm-files_path.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -94,17 +95,16 @@ int files_open_beneath(int root, const char *name, int flags)
 	return walk_beneath(root, name, flags | O_CLOEXEC);
 }
 
-int files_target_open(struct files_target *target, int root, const char *name)
+/* The directory that a name is in, which is made as far as it is missing. */
+static int make_parent(int root, const char *name)
 {
-	static atomic_uint number;
 	char component[256];
-	const char *leaf = name;
 	int directory = root;
-	int error;
 
 	while (next_component(&name, component) && *name != '\0') {
 		if (mkdirat(directory, component, 0777) < 0 && errno != EEXIST) {
-			error = errno;
+			int error = errno;
+
 			if (directory != root)
 				close(directory);
 			return -error;
@@ -112,12 +112,30 @@ int files_target_open(struct files_target *target, int root, const char *name)
 		directory = enter(root, directory, component);
 		if (directory < 0)
 			return directory;
-		leaf = name;
 	}
-	target->leaf = leaf;
-	target->parent = directory == root ? fcntl(root, F_DUPFD_CLOEXEC, 0) : directory;
+	return directory;
+}
+
+static int open_parent(int root, const char *name)
+{
+	const char *slash = strrchr(name, '/');
+	char parent[PATH_MAX];
+	int fd;
+
+	snprintf(parent, sizeof(parent), "%.*s", slash ? (int)(slash - name) : 0, name);
+	fd = files_open_beneath(root, parent, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+	return fd == -ENOENT && slash ? make_parent(root, name) : fd;
+}
+
+int files_target_open(struct files_target *target, int root, const char *name)
+{
+	static atomic_uint number;
+	const char *slash = strrchr(name, '/');
+
+	target->leaf = slash ? slash + 1 : name;
+	target->parent = open_parent(root, name);
 	if (target->parent < 0)
-		return -errno;
+		return target->parent;
 	/* What a killed client left may have the same name. */
 	for (int attempt = 0; attempt < 100; attempt++) {
 		snprintf(target->temporary, sizeof(target->temporary), ".dcm-files-%d-%u",
@@ -128,7 +146,8 @@ int files_target_open(struct files_target *target, int root, const char *name)
 			break;
 	}
 	if (target->fd < 0) {
-		error = errno;
+		int error = errno;
+
 		close(target->parent);
 		return -error;
 	}

@@ -8,7 +8,7 @@
  * byte order. Nothing is kept between two requests: a client may ask the next server to go on.
  *
  *	FILES_LIST  regular files below the served directory, in the order of files_path_compare(),
- *	            beginning behind the name; reply: struct files_page, then its entries
+ *	            beginning behind the name; reply: struct files_head, then entries
  *	FILES_READ  bytes of one file; reply: struct files_reply, then the bytes, which are fewer
  *	            than asked for at the end of the file, or when the channel is short of room
  *	FILES_HASH  the SHA-256 of one whole file; reply: struct files_reply
@@ -66,26 +66,23 @@ struct files_stamp {
 	int64_t changed_ns;
 };
 
-/* files_reply.flags: sha256 is that of the whole file. */
-#define FILES_HAS_HASH 1u
-
-struct files_reply {
+/* What every reply of FILES_OK begins with. */
+struct files_head {
 	uint32_t version;
 	uint32_t flags;
-	uint32_t data_bytes; /* what follows */
+	uint32_t data_bytes; /* of what follows the fixed part */
 	uint32_t reserved;
-	struct files_stamp stamp;
-	uint8_t sha256[FILES_HASH_SIZE];
 };
 
-/* files_page.flags: more names follow the last one. */
-#define FILES_HAS_MORE 1u
+/* flags: sha256 is that of the whole file; more names follow the last one. */
+#define FILES_HAS_HASH 1u
+#define FILES_HAS_MORE 2u
 
-struct files_page {
-	uint32_t version;
-	uint32_t flags;
-	uint32_t data_bytes; /* of all entries */
-	uint32_t reserved;
+/* FILES_READ and FILES_HASH. FILES_LIST has the head alone, and then entries. */
+struct files_reply {
+	struct files_head head;
+	struct files_stamp stamp;
+	uint8_t sha256[FILES_HASH_SIZE];
 };
 
 /* The name follows, and zeros up to a multiple of 8 bytes. */

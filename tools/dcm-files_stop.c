@@ -51,6 +51,17 @@ void files_stop_begin(void)
 	files_warn("no thread for signals: %s", strerror(error));
 }
 
+void files_stop_end(void)
+{
+	int signal_number = files_stop_asked();
+
+	if (signal_number == 0)
+		return;
+	signal(signal_number, SIG_DFL);
+	pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
+	raise(signal_number);
+}
+
 int files_stop_asked(void)
 {
 	return atomic_load(&asked);

@@ -12,6 +12,8 @@
 
 /* Before any other thread is started. */
 void files_stop_begin(void);
+/* Ends the program by the signal that came, if one did; to be called when all is cleaned up. */
+void files_stop_end(void);
 /* The signal that came, or 0. */
 int files_stop_asked(void);
 

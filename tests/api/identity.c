@@ -5,11 +5,14 @@
 #include <dcm/fabric.h>
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -58,15 +61,24 @@ static void details(void)
 		int error;
 		Retcode rc;
 	} map[] = {
-		{ EACCES, rcSecurityDisallow }, { EPERM, rcSecurityDisallow },
-		{ EROFS, rcSecurityDisallow },	{ ENOSPC, rcOutOfMemory },
-		{ ENOMEM, rcOutOfMemory },	{ EMFILE, rcQuotaExceeded },
-		{ ENFILE, rcQuotaExceeded },	{ EBADMSG, rcFail },
-		{ EPROTO, rcFail },		{ ESTALE, rcFail },
-		{ ENOENT, rcResourceNotFound }, { ENODEV, rcInvalidArgument },
-		{ EINVAL, rcInvalidArgument },	{ ENAMETOOLONG, rcInvalidArgument },
-		{ ETIMEDOUT, rcTimeout },	{ EEXIST, rcInvalidOperation },
-		{ EIO, rcFail },		{ 12345, rcFail },
+		{ EACCES, rcSecurityDisallow },
+		{ EPERM, rcSecurityDisallow },
+		{ EROFS, rcSecurityDisallow },
+		{ ENOSPC, rcOutOfMemory },
+		{ ENOMEM, rcOutOfMemory },
+		{ EMFILE, rcQuotaExceeded },
+		{ ENFILE, rcQuotaExceeded },
+		{ EBADMSG, rcFail },
+		{ EPROTO, rcFail },
+		{ ESTALE, rcFail },
+		{ ENOENT, rcResourceNotFound },
+		{ ENODEV, rcInvalidArgument },
+		{ EINVAL, rcInvalidArgument },
+		{ ENAMETOOLONG, rcInvalidArgument },
+		{ ETIMEDOUT, rcTimeout },
+		{ EEXIST, rcInvalidOperation },
+		{ EIO, rcFail },
+		{ 12345, rcFail },
 	};
 	char longer[2 * DCM_DETAIL_SIZE];
 
@@ -78,7 +90,8 @@ static void details(void)
 	is_int(77, errno, "errno stays");
 	is_string("after 5 ms sharp", DcmLastDetail(), "the detail is one line");
 	is_int(rcSecurityDisallow, dcm_fail_errno(-EACCES, "cannot open %s", "it"), "with errno");
-	is_string("cannot open it: Permission denied", DcmLastDetail(), "the kernel's words follow");
+	is_string("cannot open it: Permission denied", DcmLastDetail(),
+		  "the kernel's words follow");
 	memset(longer, 'a', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
 	(void)dcm_fail_errno(-EACCES, "%s", longer);
@@ -88,17 +101,46 @@ static void details(void)
 static void names(void)
 {
 	static const char *const good[] = {
-		"a", "A name", "\xc3\xa4", "\xc2\xa0", "\xe2\x82\xac", "\xed\x9f\xbf", "\xee\x80\x80",
-		"\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "\xe0\xa0\x80",
+		"a",
+		"A name",
+		"\xc3\xa4",
+		"\xc2\xa0",
+		"\xe2\x82\xac",
+		"\xed\x9f\xbf",
+		"\xee\x80\x80",
+		"\xf0\x90\x80\x80",
+		"\xf4\x8f\xbf\xbf",
+		"\xe0\xa0\x80",
 	};
 	static const char *const bad[] = {
-		"",	    "a\n",	"\x1f",		"\x7f",		    "\xc2\x80",	     "\xc2\x9f",
-		"\x80",	    "\xc0\x80", "\xc1\xbf",	"\xe0\x80\x80",	    "\xe0\x9f\xbf",  "\xed\xa0\x80",
-		"\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff",
-		"\xc3",	    "\xe2\x82", "\xf0\x90\x80", "a\xc3" "a",	    "\xe2" "a\x82",
+		"",
+		"a\n",
+		"\x1f",
+		"\x7f",
+		"\xc2\x80",
+		"\xc2\x9f",
+		"\x80",
+		"\xc0\x80",
+		"\xc1\xbf",
+		"\xe0\x80\x80",
+		"\xe0\x9f\xbf",
+		"\xed\xa0\x80",
+		"\xed\xbf\xbf",
+		"\xf0\x8f\xbf\xbf",
+		"\xf4\x90\x80\x80",
+		"\xf5\x80\x80\x80",
+		"\xff",
+		"\xc3",
+		"\xe2\x82",
+		"\xf0\x90\x80",
+		"a\xc3"
+		"a",
+		"\xe2"
+		"a\x82",
 	};
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	char *map = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *map =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	char *at;
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
@@ -145,7 +187,8 @@ static void user_objects(void)
 	Sid sid = 0;
 
 	is_int(rcOk, KnHandleCreateUserObject(USER, ALL_RIGHTS, &a, &a), "a user object");
-	is_int(rcOk, KnHandleCreateUserObject(HANDLE_TYPE_USER_LAST, ALL_RIGHTS, NULL, &b), "another");
+	is_int(rcOk, KnHandleCreateUserObject(HANDLE_TYPE_USER_LAST, ALL_RIGHTS, NULL, &b),
+	       "another");
 	ok(sid_of(a) != 0 && sid_of(a) == sid_of(a), "its SID is stable");
 	ok(sid_of(a) != sid_of(b) && sid_of(a) != sid_of(KosTaskGetHandle(KosTaskGetSelf())),
 	   "and its own");
@@ -155,8 +198,8 @@ static void user_objects(void)
 	is_int(rcInvalidArgument, KnHandleGetSidByHandle(a, &sid), "and is invalid then");
 	is_int(rcInvalidArgument, KnHandleCreateUserObject(USER - 1, 0, NULL, &none), "type below");
 	is_uint(INVALID_HANDLE, none, "gives no handle");
-	is_int(rcInvalidArgument, KnHandleCreateUserObject(HANDLE_TYPE_USER_LAST + 1, 0, NULL, &none),
-	       "type above");
+	is_int(rcInvalidArgument,
+	       KnHandleCreateUserObject(HANDLE_TYPE_USER_LAST + 1, 0, NULL, &none), "type above");
 	is_int(rcInvalidArgument, KnHandleCreateUserObject(USER, 0, NULL, NULL), "null output");
 	is_int(rcInvalidArgument, KnHandleCreateUserObject(USER, 1u << 5, NULL, &none),
 	       "a right that does not exist");
@@ -199,13 +242,14 @@ static void callables(void)
 	is_int(rcInvalidArgument,
 	       KnHandleCreateUserObjectEx(USER, 0, NULL, where, INVALID_RIID, &made), "no riid");
 	is_uint(INVALID_HANDLE, made, "no handle");
-	is_int(rcInvalidArgument, KnHandleCreateUserObjectEx(USER, 0, NULL, INVALID_HANDLE, 1, &made),
-	       "no listener");
+	is_int(rcInvalidArgument,
+	       KnHandleCreateUserObjectEx(USER, 0, NULL, INVALID_HANDLE, 1, &made), "no listener");
 	is_int(rcInvalidArgument, KnHandleCreateUserObjectEx(USER, 0, NULL, other, 1, &made),
 	       "not a listener");
 	is_int(rcInvalidArgument, KnHandleCreateUserObjectEx(USER, 0, NULL, where, 1, NULL),
 	       "null output");
-	is_int(rcOk, KnHandleCreateUserObjectEx(USER, ALL_RIGHTS, &context, where, 7, &made), "callable");
+	is_int(rcOk, KnHandleCreateUserObjectEx(USER, ALL_RIGHTS, &context, where, 7, &made),
+	       "callable");
 	is_uint(3, listener->object.count, "it holds the listener");
 	callable = (struct dcm_identity *)(void *)dcm_handle_find(made, 1u << DCM_KIND_CALLABLE);
 	ok(callable != NULL && callable->riid == 7 && callable->context == &context &&
@@ -234,13 +278,17 @@ static void other_spaces(void)
 	Handle made;
 	Sid sid;
 
-	is_int(rcInvalidArgument, KnHandleClose(publication->object.number), "a DcmHandle is no Handle");
-	is_int(rcInvalidArgument, KnHandleGetSidByHandle(publication->object.number, &sid), "nor here");
+	is_int(rcInvalidArgument, KnHandleClose(publication->object.number),
+	       "a DcmHandle is no Handle");
+	is_int(rcInvalidArgument, KnHandleGetSidByHandle(publication->object.number, &sid),
+	       "nor here");
 	is_int(rcInvalidArgument,
-	       KnHandleCreateUserObjectEx(USER, 0, NULL, publication->object.number, 1, &made), "nor here");
+	       KnHandleCreateUserObjectEx(USER, 0, NULL, publication->object.number, 1, &made),
+	       "nor here");
 	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
 		is_int(rcInvalidArgument, KnHandleClose(never[i]), "never valid: %zu", i);
-		is_int(rcInvalidArgument, KnHandleGetSidByHandle(never[i], &sid), "nor for its SID");
+		is_int(rcInvalidArgument, KnHandleGetSidByHandle(never[i], &sid),
+		       "nor for its SID");
 	}
 	dcm_handle_close_all(1u << DCM_KIND_PUBLICATION | 1u << DCM_KIND_SESSION);
 	dcm_object_drop(&publication->object);
@@ -252,7 +300,8 @@ static void identities(void)
 	Handle handle = 0;
 	struct dcm_identity *identity;
 
-	is_int(rcOk, dcm_identity_new(42, OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT, 3, 9, &handle),
+	is_int(rcOk,
+	       dcm_identity_new(42, OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT, 3, 9, &handle),
 	       "a peer's identity");
 	is_uint(42, sid_of(handle), "has the peer's SID");
 	identity = (struct dcm_identity *)(void *)dcm_handle_find(handle, 1u << DCM_KIND_IDENTITY);
@@ -299,15 +348,18 @@ static struct shared {
 	Handle own, fresh;
 	Sid own_sid, fresh_sid, user_sid;
 	uint64_t base;
-} *shared;
+} * shared;
 
-static unsigned hooks_run;
+static unsigned hooks_run, hooks_done;
 
+/* Slow, so that other threads would be seen going on before it is done. */
 static void hook(void)
 {
 	hooks_run++;
+	usleep(20000);
 	/* A call out of a reset does not wait for its own end. */
 	(void)KosTaskGetHandle(KosTaskGetSelf());
+	__atomic_store_n(&hooks_done, 1, __ATOMIC_RELAXED);
 }
 
 static Handle parent_own, parent_user, parent_callable, parent_listener;
@@ -325,7 +377,8 @@ static void child(void)
 	shared->fresh_sid = sid_of(shared->fresh);
 	shared->base = dcm_sid_base();
 	is_uint(1, hooks_run, "and not again");
-	is_int(rcInvalidArgument, KnHandleGetSidByHandle(parent_own, &sid), "the parent's own handle");
+	is_int(rcInvalidArgument, KnHandleGetSidByHandle(parent_own, &sid),
+	       "the parent's own handle");
 	is_int(rcInvalidArgument, KnHandleClose(parent_own), "is none of the child's");
 	is_int(rcInvalidArgument, KnHandleClose(parent_callable), "nor is its callable handle");
 	is_int(rcInvalidArgument, KnHandleClose(parent_listener), "nor its listener");
@@ -338,7 +391,8 @@ static void check_child(const char *how, pid_t pid)
 {
 	int status = -1;
 
-	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "%s: the child ended well", how);
+	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "%s: the child ended well",
+	   how);
 	is_uint(parent_user_sid, shared->user_sid, "%s: a user object keeps its SID", how);
 	ok(shared->own != 0 && shared->own != parent_own, "%s: it has another handle", how);
 	ok(shared->own_sid != 0 && shared->own_sid != parent_sid, "%s: and another SID", how);
@@ -352,7 +406,8 @@ static void forks(void)
 	struct dcm_kernel_object *listener = stand_in(&listener_type);
 	pid_t pid;
 
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	if (shared == MAP_FAILED)
 		sysbail("mmap");
 	ok(dcm_fork_register(hook) && dcm_fork_register(hook), "a reset is registered");
@@ -361,7 +416,8 @@ static void forks(void)
 	parent_user = user(ALL_RIGHTS);
 	parent_user_sid = sid_of(parent_user);
 	parent_listener = listener->object.number;
-	(void)KnHandleCreateUserObjectEx(USER, ALL_RIGHTS, NULL, parent_listener, 1, &parent_callable);
+	(void)KnHandleCreateUserObjectEx(USER, ALL_RIGHTS, NULL, parent_listener, 1,
+					 &parent_callable);
 	pid = fork();
 	if (pid == 0) {
 		child();
@@ -386,6 +442,8 @@ static void forks(void)
 static void *first_call(void *arg)
 {
 	*(Handle *)arg = KosTaskGetHandle(KosTaskGetSelf());
+	if (__atomic_load_n(&hooks_done, __ATOMIC_RELAXED) == 0)
+		return NULL;
 	return strcmp(DcmLastDetail(), "") == 0 ? arg : NULL;
 }
 
@@ -403,9 +461,12 @@ static void many_first_calls(void)
 		void *clean = NULL;
 
 		pthread_join(threads[i], &clean);
-		other += clean == NULL || seen[i] != seen[0] || seen[i] == 0 || seen[i] == parent_own;
+		other += clean == NULL || seen[i] != seen[0] || seen[i] == 0 ||
+			 seen[i] == parent_own;
 	}
-	is_uint(0, other, "all threads see one new handle, and each its own detail");
+	is_uint(0, other,
+		"all threads see one new handle, when the resets are done, and each its own "
+		"detail");
 	is_uint(1, hooks_run, "the resets ran once");
 }
 
@@ -421,9 +482,47 @@ static void threads_in_a_child(void)
 	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "the child ended well");
 }
 
+/* In a process of its own: what was noticed once cannot be noticed in the old way. */
+static void on_an_old_kernel(void)
+{
+	struct sock_filter rules[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(rules) / sizeof(rules[0]), rules };
+	int status = -1;
+	Handle own;
+	pid_t pid;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		sysbail("seccomp");
+	own = KosTaskGetHandle(KosTaskGetSelf());
+	pid = fork();
+	if (pid == 0)
+		_exit(KosTaskGetHandle(KosTaskGetSelf()) == own);
+	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0,
+	   "without MADV_WIPEONFORK a child of fork() is noticed too");
+}
+
+static void old_kernel(void)
+{
+	pid_t pid = fork();
+	int status = -1;
+
+	if (pid == 0) {
+		on_an_old_kernel();
+		_exit(0);
+	}
+	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "it ended well");
+}
+
 int main(void)
 {
 	plan_lazy();
+	old_kernel();
 	codes();
 	details();
 	names();

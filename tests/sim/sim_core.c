@@ -398,6 +398,11 @@ void sim_thread(unsigned process, const char *name, void (*body)(void *), void *
 	sim_set_ready(i);
 }
 
+void sim_thread_serves(void)
+{
+	sim.threads[sim.thread_count - 1].serves = true;
+}
+
 /* One process of those with @flag; -1: there is none. */
 static int some_process(unsigned flag)
 {
@@ -490,7 +495,8 @@ static void check_sleepers(void)
 		const struct sim_thread *t = &sim.threads[i];
 		const struct sim_process *p = &sim.processes[t->process];
 
-		if (t->state != SIM_ENDED && !p->killed && (p->flags & SIM_SERVANT) == 0)
+		if (t->state != SIM_ENDED && !p->killed && !t->serves &&
+		    (p->flags & SIM_SERVANT) == 0)
 			sim_fail("%s %s for ever, on %s", t->name,
 				 t->state == SIM_ASLEEP ? "sleeps" : "waits",
 				 t->state == SIM_ASLEEP ? sim_name_of(t->on[0]) : "its condition");

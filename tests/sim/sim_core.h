@@ -71,6 +71,7 @@ uint64_t sim_steps_total(void); /* of all runs */
 unsigned sim_process(const char *name, unsigned flags, dcm_atomic32 *alive);
 void sim_process_alive(unsigned process, dcm_atomic32 *alive); /* when it is known later */
 void sim_thread(unsigned process, const char *name, void (*body)(void *), void *arg);
+void sim_thread_serves(void); /* the last one may sleep for ever */
 
 /* Below this many, 0 to @n - 1. */
 uint32_t sim_random(uint32_t n);

@@ -104,6 +104,8 @@ int sim_hook_futex_add_wake(dcm_atomic32 *word, uint32_t add)
 	if (sim.tracing)
 		sim_note("add&wake %-26s %#x, with %#x", sim_name_of(word), seen, add);
 	sim_poke(word, 4, seen + add);
+	if (DCM__BROKEN(kernel_adds_and_wakes_at_once) && sim.current >= 0)
+		sim_step();
 	return wake_on(word, INT32_MAX);
 }
 

@@ -24,6 +24,7 @@ struct sim_thread {
 	enum sim_thread_state state;
 	void (*body)(void *);
 	void *arg;
+	bool serves;   /* may sleep for ever */
 	bool finished; /* came to its end, was not killed */
 	int64_t priority;
 	struct sim_fiber *fiber;

@@ -53,7 +53,8 @@ static void sizes(void)
 	is_int(-ENOSPC, dcm_arena_take(arena, 2 * MIB, &at), "there is no other");
 	is_int(-E2BIG, dcm_arena_take(arena, 2 * MIB + 1, &at), "one more byte never fits");
 	is_int(-E2BIG, dcm_arena_take(arena, UINT64_MAX, &at), "UINT64_MAX never fits");
-	is_int(-E2BIG, dcm_arena_take(arena, UINT64_MAX - 254, &at), "nor what overflows in rounding");
+	is_int(-E2BIG, dcm_arena_take(arena, UINT64_MAX - 254, &at),
+	       "nor what overflows in rounding");
 	is_uint(7, at, "a failure leaves the offset alone");
 	is_int(0, dcm_arena_give(arena, 3 * MIB + 512), "small ones");
 	is_int(0, dcm_arena_give(arena, 3 * MIB), "come back");
@@ -84,7 +85,8 @@ static void bad_gives(void)
 	dcm_arena_destroy(arena);
 	ok(dcm_arena_create(NULL, 0) == NULL, "no arena of no bytes");
 	ok(dcm_arena_create(NULL, 65536 + 256) == NULL, "nor of half a chunk");
-	ok(dcm_arena_create(NULL, UINT64_MAX / 65536 * 65536) == NULL, "nor of everything there is");
+	ok(dcm_arena_create(NULL, UINT64_MAX / 65536 * 65536) == NULL,
+	   "nor of everything there is");
 }
 
 struct loan {
@@ -210,7 +212,8 @@ static void pages(void)
 		bad += base[low + i] != 1;
 	is_uint(0, bad, "what is taken lost nothing");
 	is_int(0, dcm_arena_give(arena, low), "the other is given too");
-	is_uint(4 * MIB + 64 * KIB, blocks_of(fd), "and still 4 MiB are kept, beside the chunk in use");
+	is_uint(4 * MIB + 64 * KIB, blocks_of(fd),
+		"and still 4 MiB are kept, beside the chunk in use");
 	is_int(0, dcm_arena_give(arena, at), "small ones");
 	is_int(0, dcm_arena_give(arena, at + 256), "back as well");
 	is_uint(4 * MIB, blocks_of(fd), "in the end 4 MiB are kept");
@@ -268,7 +271,8 @@ static void old_kernel(void)
 		sysbail("mmap");
 	/* An unaligned address is what a kernel of today answers EINVAL to. */
 	arena = dcm_arena_create(base + 1, MIB);
-	is_uint(0, take(arena, 128 * KIB), "without MADV_POPULATE_WRITE a loan is given all the same");
+	is_uint(0, take(arena, 128 * KIB),
+		"without MADV_POPULATE_WRITE a loan is given all the same");
 	is_uint(128 * KIB, dcm_arena_committed(arena), "and counted as committed");
 	is_int(0, dcm_arena_give(arena, 0), "and taken back");
 	dcm_arena_destroy(arena);

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Loans: every size, in place, apart from each other, back-pressure, and their memory given back. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/api/lib_api.h"
+#include "tests/api/lib_blocked.h"
+
+enum { MIB = 1024 * 1024, HELD_MAX = 64 };
+
+static uint64_t state;
+
+/* The largest loan, found from outside. */
+static size_t largest_of(Handle session)
+{
+	size_t fits = 0, above = (size_t)1 << 40;
+
+	while (above - fits > 1) {
+		size_t size = fits + (above - fits) / 2;
+		DcmMessage message;
+
+		if (DcmLoan(session, size, 0, &message) == rcOk) {
+			DcmRelease(&message);
+			fits = size;
+		} else {
+			above = size;
+		}
+	}
+	return fits;
+}
+
+/* One call through the pair, both ways in place. */
+static bool round_trip(struct pair *pair, size_t size, uint64_t seed)
+{
+	DcmMessage request = must_loan(pair->session, size), reply;
+	DcmRequest received;
+	uint64_t call;
+	bool same;
+
+	pattern_fill(request.data, size, seed);
+	request.status = (int32_t)seed;
+	must(DcmStart(pair->session, &request, FOREVER_NS, &call));
+	received = must_receive(pair->listener);
+	same = received.message.size == size && received.message.status == (int32_t)seed &&
+	       pattern_is(received.message.data, size, seed);
+	must(DcmLoanReply(&received, size, &reply));
+	pattern_fill(reply.data, size, seed + 1);
+	reply.status = -(int32_t)seed;
+	must(DcmReply(&received, &reply));
+	must(DcmFinish(pair->session, call, FOREVER_NS, NULL, &reply));
+	same = same && reply.size == size && reply.status == -(int32_t)seed &&
+	       pattern_is(reply.data, size, seed + 1);
+	must(DcmRelease(&reply));
+	return same;
+}
+
+static void test_sizes(struct pair *pair)
+{
+	size_t largest = largest_of(pair->session), size;
+	DcmMessage message;
+	bool same = true;
+
+	note("the largest loan is %zu bytes", largest);
+	ok(largest >= 16 * MIB, "a channel of 64 MiB gives a loan of 16 MiB or more");
+	for (size = 0; size < 40; size++)
+		same = round_trip(pair, size, size + 1) && same;
+	for (size = 64; size < largest; size *= 2)
+		for (size_t near = size - 1; near <= size + 1; near++)
+			same = round_trip(pair, near, near) && same;
+	for (uint64_t i = 0; i < tap_scaled(500); i++)
+		same = round_trip(pair, random_next(&state) % 20000, i) && same;
+	ok(same, "requests and replies of all sizes arrive as they were written");
+	ok(round_trip(pair, largest, 99), "so does the largest");
+	is_rc(rcInvalidArgument, DcmLoan(pair->session, largest + 1, FOREVER_NS, &message),
+	      "a byte more");
+	is_rc(rcInvalidArgument, DcmLoan(pair->session, SIZE_MAX, 0, &message), "SIZE_MAX bytes");
+	is_rc(rcInvalidArgument, DcmLoan(pair->session, SIZE_MAX - 4095, 0, &message),
+	      "nearly SIZE_MAX bytes");
+	ok(message.data == NULL, "what failed has no data");
+}
+
+static void test_reply_sizes(struct pair *pair)
+{
+	DcmMessage request = must_loan(pair->session, 1), reply;
+	DcmRequest received;
+
+	must(DcmSend(pair->session, &request, 0));
+	received = must_receive(pair->listener);
+	is_rc(rcInvalidArgument, DcmLoanReply(&received, 1, &reply), "a reply to a one-way message");
+	must(DcmRelease(&received.message));
+	request = must_loan(pair->session, 1);
+	must(DcmStart(pair->session, &request, 0, &(uint64_t){ 0 }));
+	received = must_receive(pair->listener);
+	is_rc(rcInvalidArgument, DcmLoanReply(&received, SIZE_MAX, &reply), "an endless reply");
+	is_rc(rcInvalidArgument, DcmLoanReply(&received, (size_t)64 * MIB, &reply),
+	      "a reply as large as the channel");
+	must_reply(&received, "", 0, 5);
+	must(DcmFinish(pair->session, DCM_ANY_CALL, FOREVER_NS, NULL, &reply));
+	ok(reply.size == 0 && reply.status == 5 && reply.data != NULL, "an empty reply has a status");
+	must(DcmRelease(&reply));
+}
+
+static void test_apart(struct pair *pair)
+{
+	DcmMessage held[HELD_MAX];
+	uint64_t seed[HELD_MAX];
+	bool aligned = true, same = true;
+	unsigned int count = 0;
+
+	for (uint64_t i = 0; i < tap_scaled(20000); i++) {
+		size_t size = random_next(&state) % (random_next(&state) % 4 == 0 ? 300000 : 700);
+
+		if (count == HELD_MAX || (count > 0 && random_next(&state) % 2 == 0)) {
+			size_t which = random_next(&state) % count;
+
+			same = same && pattern_is(held[which].data, held[which].size, seed[which]);
+			must(DcmRelease(&held[which]));
+			held[which] = held[--count];
+			seed[which] = seed[count];
+			continue;
+		}
+		if (DcmLoan(pair->session, size, 0, &held[count]) != rcOk)
+			continue;
+		aligned = aligned && (uintptr_t)held[count].data % _Alignof(max_align_t) == 0;
+		seed[count] = random_next(&state);
+		pattern_fill(held[count].data, size, seed[count]);
+		count++;
+	}
+	while (count-- > 0) {
+		same = same && pattern_is(held[count].data, held[count].size, seed[count]);
+		must(DcmRelease(&held[count]));
+	}
+	ok(same, "loans do not overlap");
+	ok(aligned, "loans are aligned for every type");
+}
+
+static void test_shrinking(struct pair *pair)
+{
+	DcmMessage request = must_loan(pair->session, 1000), reply;
+	DcmRequest received;
+	uint64_t call;
+
+	is_uint(1000, request.size, "a loan's size is as asked");
+	is_int(0, request.status, "its status is 0");
+	request.size = (size_t)1 << 30;
+	is_rc(rcInvalidArgument, DcmStart(pair->session, &request, 0, &call),
+	      "a request with its size raised");
+	ok(request.data != NULL, "it is still the caller's");
+	request.size = 10;
+	must(DcmStart(pair->session, &request, 0, &call));
+	ok(request.data == NULL, "a started request is consumed");
+	received = must_receive(pair->listener);
+	is_uint(10, received.message.size, "a request made smaller arrives so");
+	must(DcmLoanReply(&received, 1000, &reply));
+	reply.size = 1 << 20;
+	is_rc(rcInvalidArgument, DcmReply(&received, &reply), "a reply with its size raised");
+	ok(reply.data != NULL && received.message.data != NULL, "both are still the server's");
+	reply.size = 0;
+	must(DcmReply(&received, &reply));
+	ok(reply.data == NULL && received.message.data == NULL, "then both are consumed");
+	must(DcmFinish(pair->session, call, FOREVER_NS, NULL, &reply));
+	is_uint(0, reply.size, "a reply made smaller arrives so");
+	must(DcmRelease(&reply));
+	is_rc(rcOk, DcmRelease(&reply), "a release of what was released");
+}
+
+static void test_full(struct pair *pair)
+{
+	struct blocked waiting;
+	struct load load = { .rooms = 0 };
+	DcmMessage message;
+
+	load_room(&load, pair->session);
+	ok(load.rooms > 0, "the room can be used up");
+	is_rc(rcQuotaExceeded, DcmLoan(pair->session, 1, 0, &message), "a loan, full, not waiting");
+	is_rc(rcTimeout, DcmLoan(pair->session, 1, 2 * MS_NS, &message), "a loan, full, waiting");
+	blocked_start(&waiting, BLOCK_LOAN, pair->session);
+	must(DcmRelease(&load.room[load.rooms - 1]));
+	load.rooms--;
+	blocked_ends(&waiting, rcOk, "another thread gives a loan back");
+	must(DcmRelease(&waiting.message));
+	load_drop(&load);
+}
+
+/* The room of a message is back when the server is done with it, and whoever waits is told. */
+static void test_full_with_sent(struct pair *pair, bool one_way)
+{
+	struct blocked waiting;
+	struct load load = { .rooms = 0 };
+	DcmRequest received;
+	DcmMessage reply;
+	uint64_t call = 0;
+
+	load_room(&load, pair->session);
+	load.rooms--;
+	if (one_way)
+		must(DcmSend(pair->session, &load.room[load.rooms], FOREVER_NS));
+	else
+		must(DcmStart(pair->session, &load.room[load.rooms], FOREVER_NS, &call));
+	received = must_receive(pair->listener);
+	blocked_start(&waiting, BLOCK_LOAN, pair->session);
+	if (one_way) {
+		must(DcmRelease(&received.message));
+	} else {
+		must_reply(&received, "r", 1, 0);
+		must(DcmFinish(pair->session, call, FOREVER_NS, NULL, &reply));
+		must(DcmRelease(&reply));
+	}
+	blocked_ends(&waiting, rcOk,
+		     one_way ? "the server releases a one-way message" : "a call is finished");
+	must(DcmRelease(&waiting.message));
+	load_drop(&load);
+}
+
+static void test_memory(struct pair *pair)
+{
+	DcmMessage message = must_loan(pair->session, (size_t)15 * MIB);
+	size_t before, during, after;
+
+	must(DcmRelease(&message));
+	before = mapped_kib("/memfd:dcm-channel");
+	message = must_loan(pair->session, (size_t)15 * MIB);
+	memset(message.data, 1, message.size);
+	during = mapped_kib("/memfd:dcm-channel");
+	must(DcmRelease(&message));
+	after = mapped_kib("/memfd:dcm-channel");
+	note("KiB in memory: %zu, with a loan of 15 MiB %zu, then %zu", before, during, after);
+	ok(during >= before + 10 * 1024, "a large loan takes memory");
+	ok(after + 10 * 1024 <= during, "its memory is given back");
+}
+
+static void test_small_channel(const char *bytes)
+{
+	size_t largest;
+	struct pair pair;
+
+	setenv("DCM_MAX_CHANNEL_BYTES", bytes, 1);
+	must(DcmInit());
+	pair_open(&pair);
+	largest = largest_of(pair.session);
+	ok(largest >= strtoull(bytes, NULL, 10) / 8, "DCM_MAX_CHANNEL_BYTES=%s: a loan of %zu bytes",
+	   bytes, largest);
+	ok(round_trip(&pair, largest, 1) && round_trip(&pair, 0, 2), "it carries both ways");
+	test_full(&pair);
+	pair_close(&pair);
+	DcmFini();
+}
+
+int main(void)
+{
+	struct holdings before;
+	struct pair pair;
+
+	plan_lazy();
+	tap_fabric_dir();
+	state = tap_seed() | 1;
+	before = holdings_now();
+	must(DcmInit());
+	pair_open(&pair);
+	test_sizes(&pair);
+	test_reply_sizes(&pair);
+	test_apart(&pair);
+	test_shrinking(&pair);
+	test_full(&pair);
+	test_full_with_sent(&pair, true);
+	test_full_with_sent(&pair, false);
+	test_memory(&pair);
+	pair_close(&pair);
+	DcmFini();
+	holdings_are(&before, "after the end");
+	test_small_channel("1048576");
+	test_small_channel("1052672");
+	test_small_channel("3333333");
+	holdings_are(&before, "after small channels");
+	return 0;
+}

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A process that does what it is told over descriptor 3: tests/api/lib_peer.h */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/api/lib_peer.h"
+
+enum { COMMANDS = 3, PLACES = 512 };
+
+/* What the peer was told to keep. */
+static DcmRequest requests[PLACES];
+static DcmMessage messages[PLACES];
+
+static int64_t ns(uint32_t ms)
+{
+	return ms == INFINITE_TIMEOUT ? FOREVER_NS : ms * MS_NS;
+}
+
+static unsigned int place_of_message(void)
+{
+	for (unsigned int i = 0; i < PLACES; i++)
+		if (messages[i].data == NULL)
+			return i;
+	exit(3);
+}
+
+static unsigned int place_of_request(void)
+{
+	for (unsigned int i = 0; i < PLACES; i++)
+		if (requests[i].message.data == NULL)
+			return i;
+	exit(3);
+}
+
+static Handle or_invalid(uint64_t handle)
+{
+	return handle == 0 ? INVALID_HANDLE : handle;
+}
+
+static Handle or_own(uint64_t handle)
+{
+	return handle == 0 ? KosTaskGetHandle(KosTaskGetSelf()) : handle;
+}
+
+static Retcode do_serving(const struct peer_wire *q, struct peer_answer *a)
+{
+	const struct peer_ask *ask = &q->ask;
+	Retcode rc;
+
+	switch (ask->op) {
+	case PEER_PUBLISH:
+		return DcmPublishEndpoint(or_own(ask->handle), q->has_type ? q->type : NULL,
+					  q->has_name ? q->name : NULL, &a->handle);
+	case PEER_LISTEN:
+		rc = DcmListen(ask->handle, ask->timeout, &a->other, a->name, &a->handle);
+		if (rc == rcOk)
+			rc = KnHandleGetSidByHandle(a->other, &a->sid);
+		return rc;
+	case PEER_CALLABLE:
+		rc = KnHandleCreateListener(&a->other);
+		if (rc != rcOk)
+			return rc;
+		return KnHandleCreateUserObjectEx(HANDLE_TYPE_USER_FIRST,
+						  OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, NULL,
+						  a->other, (uint32_t)ask->other, &a->handle);
+	case PEER_ACCEPT:
+		return DcmAccept(ask->handle, ask->other, INVALID_HANDLE);
+	default:
+		return rcFail;
+	}
+}
+
+static Retcode do_asking(const struct peer_wire *q, struct peer_answer *a)
+{
+	const struct peer_ask *ask = &q->ask;
+	DcmPubStatus status = 0;
+	Retcode rc;
+
+	switch (ask->op) {
+	case PEER_SUBSCRIBE:
+		return DcmSetSubscription(q->type, q->has_name ? q->name : NULL, NULL,
+					  or_invalid(ask->other), &a->handle);
+	case PEER_READ:
+		rc = DcmReadPubQueue(ask->handle, ask->timeout, &status, &a->handle, a->type,
+				     a->name);
+		if (rc == rcOk)
+			rc = KnHandleGetSidByHandle(a->handle, &a->sid);
+		a->other = status;
+		return rc;
+	case PEER_CREATE:
+		return DcmCreateConnection(q->type, q->name, or_invalid(ask->other),
+					   or_invalid(ask->handle), &a->handle);
+	case PEER_CONNECT:
+		return DcmConnect(ask->handle, ask->timeout, &a->handle);
+	default:
+		return rcFail;
+	}
+}
+
+static Retcode do_call(const struct peer_ask *ask, struct peer_answer *a)
+{
+	DcmMessage request, reply;
+	bool same;
+	Retcode rc = DcmLoan(ask->handle, ask->size, ns(ask->timeout), &request);
+
+	if (rc != rcOk)
+		return rc;
+	pattern_fill(request.data, ask->size, ask->seed);
+	rc = DcmCall(ask->handle, &request, ns(ask->timeout), &reply);
+	if (rc != rcOk) {
+		DcmRelease(&request);
+		return rc;
+	}
+	same = reply.size == ask->size && pattern_is(reply.data, reply.size, ask->seed);
+	a->size = reply.size;
+	a->status = reply.status;
+	if (ask->op == PEER_KEEP) {
+		a->other = place_of_message();
+		messages[a->other] = reply;
+		return same ? rcOk : rcFail;
+	}
+	rc = DcmRelease(&reply);
+	return same ? rc : rcFail;
+}
+
+static Retcode do_calling(const struct peer_ask *ask, struct peer_answer *a)
+{
+	switch (ask->op) {
+	case PEER_LOAN:
+		a->other = place_of_message();
+		return DcmLoan(ask->handle, ask->size, ns(ask->timeout), &messages[a->other]);
+	case PEER_SEND:
+		return DcmSend(ask->handle, &messages[ask->other % PLACES], ns(ask->timeout));
+	case PEER_CALL:
+	case PEER_KEEP:
+		return do_call(ask, a);
+	default:
+		return rcFail;
+	}
+}
+
+static Retcode echo(DcmRequest *request)
+{
+	DcmMessage reply;
+	Retcode rc;
+
+	if (request->flags & DCM_REQUEST_ONE_WAY)
+		return DcmRelease(&request->message);
+	rc = DcmLoanReply(request, request->message.size, &reply);
+	if (rc != rcOk)
+		return rc;
+	memcpy(reply.data, request->message.data, request->message.size);
+	reply.status = request->message.status;
+	return DcmReply(request, &reply);
+}
+
+static Retcode do_receiving(const struct peer_ask *ask, struct peer_answer *a)
+{
+	DcmRequest request;
+	Retcode rc;
+
+	switch (ask->op) {
+	case PEER_RECEIVE:
+		rc = DcmReceive(ask->handle, ns(ask->timeout), &request);
+		if (rc != rcOk)
+			return rc;
+		a->other = place_of_request();
+		a->size = request.message.size;
+		a->status = request.message.status;
+		a->sid = request.riid;
+		requests[a->other] = request;
+		return rc;
+	case PEER_REPLY:
+		return echo(&requests[ask->other % PLACES]);
+	case PEER_RELEASE:
+		rc = DcmRelease(&requests[ask->other % PLACES].message);
+		return rc == rcOk ? DcmRelease(&messages[ask->other % PLACES]) : rc;
+	case PEER_ECHO:
+		while ((rc = DcmReceive(ask->handle, FOREVER_NS, &request)) == rcOk)
+			if (echo(&request) == rcQuotaExceeded)
+				DcmRelease(&request.message);
+		return rc;
+	default:
+		return rcFail;
+	}
+}
+
+static Retcode do_other(const struct peer_wire *q, struct peer_answer *a)
+{
+	const struct peer_ask *ask = &q->ask;
+
+	switch (ask->op) {
+	case PEER_INIT:
+		return DcmInit();
+	case PEER_FINI:
+		DcmFini();
+		return rcOk;
+	case PEER_SETENV:
+		return setenv(q->name, q->type, 1) == 0 ? rcOk : rcFail;
+	case PEER_CLOSE:
+		return DcmCloseHandle(ask->handle);
+	case PEER_KCLOSE:
+		return KnHandleClose(ask->handle);
+	case PEER_USER:
+		return KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST,
+						OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID, NULL,
+						&a->handle);
+	case PEER_SID:
+		return KnHandleGetSidByHandle(or_own(ask->handle), &a->sid);
+	case PEER_DENY:
+		return deny_system_call((long)ask->other, true) == 0 ? rcOk : rcSecurityDisallow;
+	case PEER_EXEC:
+		execlp("sleep", "sleep", "600", (char *)NULL);
+		return rcFail;
+	default:
+		return rcFail;
+	}
+}
+
+static Retcode do_it(const struct peer_wire *q, struct peer_answer *a)
+{
+	switch (q->ask.op) {
+	case PEER_PUBLISH:
+	case PEER_LISTEN:
+	case PEER_CALLABLE:
+	case PEER_ACCEPT:
+		return do_serving(q, a);
+	case PEER_SUBSCRIBE:
+	case PEER_READ:
+	case PEER_CREATE:
+	case PEER_CONNECT:
+		return do_asking(q, a);
+	case PEER_LOAN:
+	case PEER_SEND:
+	case PEER_CALL:
+	case PEER_KEEP:
+		return do_calling(&q->ask, a);
+	case PEER_RECEIVE:
+	case PEER_REPLY:
+	case PEER_RELEASE:
+	case PEER_ECHO:
+		return do_receiving(&q->ask, a);
+	default:
+		return do_other(q, a);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct peer_wire wire;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (argc > 1 && DcmSetProcessName(argv[1]) != rcOk)
+		return 2;
+	while (recv(COMMANDS, &wire, sizeof(wire), 0) == sizeof(wire)) {
+		struct peer_answer answer = { .rc = rcFail };
+
+		answer.rc = do_it(&wire, &answer);
+		snprintf(answer.detail, sizeof(answer.detail), "%s", DcmLastDetail());
+		if (send(COMMANDS, &answer, sizeof(answer), MSG_NOSIGNAL) != sizeof(answer))
+			return 4;
+	}
+	return 0;
+}

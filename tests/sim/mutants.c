@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Whether the simulations notice when a line of a protocol is left out or an order weakened: each
+ * DCM_LINE and DCM_ORDER of the sources is broken in turn, and some scenario must fail. Those that
+ * none can notice say why; if one is noticed after all, that is a failure too. tsan: no (fibers)
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/sim_main.h"
+#include "tests/tap.h"
+
+enum { SEEDS = 30000, SEEDS_EQUIVALENT = 3000 };
+
+/* Where it stands. */
+enum place { SOURCE, MODEL };
+
+struct mutant {
+	const char *name;
+	const struct sim_scenario *first; /* that notices it soonest; null: none can */
+	const char *why;		  /* it cannot be noticed */
+	enum place place;		  /* MODEL: in the simulator or a scenario */
+};
+
+static const struct mutant mutants[] = {
+	/* ring */
+	{ .name = "pop_helps_head", .first = &sim_ring },
+	{ .name = "push_helps_tail", .first = &sim_ring },
+	{ .name = "push_moves_tail",
+	  .why = "the next push finds the cell filled and moves the tail (push_helps_tail)" },
+	{ .name = "pop_helps_tail",
+	  .why = "the next push finds the cell taken and moves the tail (push_helps_tail)" },
+	{ .name = "pop_moves_head",
+	  .why = "the next pop finds the cell taken and moves the head (pop_helps_head)" },
+	/* park */
+	{ .name = "waker_looks_in_order", .first = &sim_park },
+	{ .name = "waker_counts", .first = &sim_park },
+	{ .name = "waker_of_one_counts",
+	  .why = "if nobody slept the word is changed then, and if somebody did, that one looks" },
+	{ .name = "kernel_adds_and_wakes_at_once", .first = &sim_registry, .place = MODEL },
+	/* slot */
+	{ .name = "yield_clears_used", .first = &sim_registry },
+	{ .name = "claim_raises_generation", .first = &sim_registry },
+	/* registry, reap, known */
+	{ .name = "publish_before_looking", .first = &sim_registry },
+	{ .name = "subscribe_before_looking",
+	  .why = "the first hint swaps resync, a read-modify-write between the store and the look" },
+	{ .name = "resync_before_hint",
+	  .why = "the loads of the ring before it are seq, no processor moves a load before them" },
+	{ .name = "subscribe_looks_at_all", .first = &sim_registry },
+	{ .name = "overflow_is_resync", .first = &sim_registry },
+	{ .name = "retire_announces", .first = &sim_registry },
+	{ .name = "bit_cleared_before_free", .first = &sim_registry },
+	{ .name = "copy_stands", .first = &sim_registry },
+	{ .name = "reaper_announces", .first = &sim_registry },
+	{ .name = "reaper_clears_subscription", .first = &sim_registry },
+	{ .name = "reaper_frees_process", .first = &sim_registry },
+	{ .name = "owned_by_that_use", .first = &sim_registry },
+	{ .name = "baton_is_passed", .first = &sim_park },
+	{ .name = "end_before_successor", .first = &sim_registry },
+	{ .name = "gone_before_new", .first = &sim_registry },
+	/* rendezvous, publication */
+	{ .name = "post_before_looking", .first = &sim_rendezvous },
+	{ .name = "match_stands", .first = &sim_rendezvous },
+	{ .name = "sender_looks_again", .first = &sim_rendezvous },
+	{ .name = "publish_serves_parked", .first = &sim_rendezvous },
+	{ .name = "end_refuses_waiting", .first = &sim_rendezvous },
+	{ .name = "refused_are_woken", .first = &sim_rendezvous },
+	{ .name = "leaving_client_kicks", .first = &sim_rendezvous },
+	{ .name = "leaving_server_wakes", .first = &sim_rendezvous },
+	{ .name = "listed_when_accepted", .first = &sim_rendezvous, .place = MODEL },
+};
+
+enum { MUTANTS = sizeof mutants / sizeof mutants[0] };
+
+static bool found[MUTANTS];
+
+/* The seed at which @scenario fails, or 0. */
+static uint64_t killed_by(const struct sim_scenario *scenario, uint64_t seeds)
+{
+	for (uint64_t seed = 1; seed <= seeds; seed++)
+		if (!sim_run(scenario, seed))
+			return seed;
+	return 0;
+}
+
+/* A run that fails must fail again in the same way, or its seed is worth nothing. */
+static bool fails_again(const struct sim_scenario *scenario, uint64_t seed)
+{
+	char message[256];
+
+	snprintf(message, sizeof message, "%s", sim_message());
+	return !sim_run(scenario, seed) && strncmp(message, sim_message(), 255) == 0;
+}
+
+static void try_to_kill(const struct mutant *m)
+{
+	const struct sim_scenario *by = m->first;
+	uint64_t seed;
+
+	dcm_mutant = m->name;
+	seed = killed_by(by, SEEDS);
+	for (unsigned i = 0; i < sim_scenario_count && seed == 0; i++) {
+		by = sim_scenarios[i];
+		seed = killed_by(by, SEEDS);
+	}
+	if (ok(seed != 0, "%s is noticed", m->name))
+		note("%s, seed %llu: %s", by->name, (unsigned long long)seed, sim_message());
+	if (seed != 0)
+		ok(fails_again(by, seed), "%s: the same seed fails in the same way", m->name);
+	dcm_mutant = NULL;
+}
+
+static void try_in_vain(const struct mutant *m)
+{
+	dcm_mutant = m->name;
+	for (unsigned i = 0; i < sim_scenario_count; i++) {
+		uint64_t seed = killed_by(sim_scenarios[i], tap_scaled(SEEDS_EQUIVALENT));
+
+		if (!ok(seed == 0, "%s makes no difference in %s", m->name, sim_scenarios[i]->name))
+			sim_explain(sim_scenarios[i], seed);
+	}
+	note("%s: %s", m->name, m->why);
+	dcm_mutant = NULL;
+}
+
+static void found_name(const char *name, size_t length, const char *path)
+{
+	for (unsigned i = 0; i < MUTANTS; i++)
+		if (strlen(mutants[i].name) == length && strncmp(mutants[i].name, name, length) == 0) {
+			found[i] = true;
+			return;
+		}
+	ok(0, "%.*s of %s is in the table of mutants", (int)length, name, path);
+}
+
+static void scan_line(const char *line, const char *path)
+{
+	static const char *const marks[] = { "DCM_LINE(", "DCM_ORDER(" };
+
+	if (strstr(line, "#define") != NULL)
+		return;
+	for (unsigned i = 0; i < 2; i++)
+		for (const char *at = line; (at = strstr(at, marks[i])) != NULL;) {
+			at += strlen(marks[i]);
+			if (strncmp(at, "name", 4) != 0)
+				found_name(at, strspn(at, "abcdefghijklmnopqrstuvwxyz_0123456789"),
+					   path);
+		}
+}
+
+static void scan_file(const char *path)
+{
+	char line[512];
+	FILE *f = fopen(path, "r");
+
+	if (f == NULL)
+		sysbail("cannot read %s", path);
+	while (fgets(line, sizeof line, f) != NULL)
+		scan_line(line, path);
+	fclose(f);
+}
+
+static void scan_directory(const char *top, const char *name)
+{
+	char path[1024];
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof path, "%s/%s", top, name);
+	dir = opendir(path);
+	if (dir == NULL)
+		sysbail("cannot read %s", path);
+	while ((entry = readdir(dir)) != NULL) {
+		const char *dot = strrchr(entry->d_name, '.');
+
+		if (dot == NULL || (strcmp(dot, ".c") != 0 && strcmp(dot, ".h") != 0))
+			continue;
+		snprintf(path, sizeof path, "%s/%s/%s", top, name, entry->d_name);
+		scan_file(path);
+	}
+	closedir(dir);
+}
+
+/* The table is of the sources as they are. */
+static void check_table(void)
+{
+	const char *top = getenv("DCM_SOURCE_DIR");
+
+	if (top == NULL) {
+		skip("DCM_SOURCE_DIR does not say where the sources are");
+		return;
+	}
+	scan_directory(top, "shm");
+	scan_directory(top, "api");
+	for (unsigned i = 0; i < MUTANTS; i++)
+		if (mutants[i].place == SOURCE)
+			ok(found[i], "%s stands in the sources", mutants[i].name);
+}
+
+int main(void)
+{
+	plan_lazy();
+	if (sim_replay())
+		return 0;
+	check_table();
+	for (unsigned i = 0; i < MUTANTS; i++) {
+		if (mutants[i].first != NULL)
+			try_to_kill(&mutants[i]);
+		else
+			try_in_vain(&mutants[i]);
+	}
+	return 0;
+}
