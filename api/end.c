@@ -194,6 +194,8 @@ static Retcode give(struct dcm_end *end, DcmMessage *message)
 
 	if (kind == DCM_MESSAGE_REPLY || kind == DCM_MESSAGE_REQUEST)
 		return end->give_back(end, message);
+	if (kind != (end->half == end->channel.requests ? DCM_MESSAGE_LOAN : DCM_MESSAGE_REPLY_LOAN))
+		return dcm_fail(rcInvalidArgument, "not a message of the library's");
 	rc = dcm_message_check(end, message, kind);
 	if (rc != rcOk)
 		return rc;

@@ -162,11 +162,11 @@ static struct dcm_end *end_of_request(const DcmMessage *message)
 enum settled { SETTLED_BEFORE, SETTLED_IN_VAIN, SETTLED };
 
 /*
- * End a call that is out: of any threads that try, one does. @parcel: the reply, with its room if
- * @loaned, which is the client's until it has collected it; null: failed.
+ * End a call that is out: of any threads that try, one does. @parcel: the reply, whose room is the
+ * client's until it has collected it; null: failed.
  */
 static enum settled settle(struct dcm_server_end *server, const DcmMessage *request,
-			   const struct dcm_parcel *parcel, bool loaned)
+			   const struct dcm_parcel *parcel)
 {
 	uint32_t call = dcm_message_call(request), generation = dcm_message_generation(request);
 	struct dcm_call_book *book = &server->call[call];
@@ -175,8 +175,8 @@ static enum settled settle(struct dcm_server_end *server, const DcmMessage *requ
 	pthread_mutex_lock(&server->end.lock);
 	if (book->handed && book->generation == generation) {
 		book->handed = false;
-		book->replied = loaned;
-		book->reply_offset = loaned ? parcel->offset : 0;
+		book->replied = parcel != NULL;
+		book->reply_offset = parcel != NULL ? parcel->offset : 0;
 		/* After a hang-up the caller has its answer already. */
 		settled = SETTLED_IN_VAIN;
 		if (!server->end.ended && dcm_channel_answer(&server->end.channel, call, generation,
@@ -193,7 +193,7 @@ Retcode dcm_server_give_back(struct dcm_end *end, DcmMessage *message)
 {
 	if (dcm_message_kind(message) != DCM_MESSAGE_REQUEST ||
 	    dcm_message_call(message) >= DCM_CHANNEL_CALLS ||
-	    settle(server_of(end), message, NULL, false) == SETTLED_BEFORE)
+	    settle(server_of(end), message, NULL) == SETTLED_BEFORE)
 		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
 	dcm_end_back(end);
 	return rcOk;
@@ -213,10 +213,34 @@ static void reclaim_replies(struct dcm_server_end *server)
 	pthread_mutex_unlock(&server->end.lock);
 }
 
-static Retcode loan_reply(struct dcm_end *end, size_t size, DcmMessage *out)
+/* Known before this process's keeper has come to end the channel. */
+static bool client_left(const struct dcm_end *end)
 {
-	int r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, out);
+	return dcm_load(&end->channel.shared->client_gone, acquire) != 0 ||
+	       !dcm_process_there(&end->fabric->seg, end->peer, NULL);
+}
 
+static bool is_out(struct dcm_server_end *server, const DcmMessage *request)
+{
+	const struct dcm_call_book *book = &server->call[dcm_message_call(request)];
+	bool out;
+
+	pthread_mutex_lock(&server->end.lock);
+	out = book->handed && book->generation == dcm_message_generation(request);
+	pthread_mutex_unlock(&server->end.lock);
+	return out;
+}
+
+static Retcode loan_reply(struct dcm_end *end, const DcmMessage *request, size_t size,
+			  DcmMessage *out)
+{
+	int r;
+
+	if (!is_out(server_of(end), request))
+		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
+	if (client_left(end))
+		return dcm_fail(rcNotConnected, "the caller is gone: release the request");
+	r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, out);
 	if (r == -ENOSPC) {
 		reclaim_replies(server_of(end));
 		r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, out);
@@ -252,7 +276,7 @@ Retcode DcmLoanReply(DcmRequest *request, size_t size, DcmMessage *outReply)
 		return rcInvalidArgument;
 	rc = request->flags & DCM_REQUEST_ONE_WAY
 		     ? dcm_fail(rcInvalidArgument, "a one-way message has no reply")
-		     : loan_reply(end, size, outReply);
+		     : loan_reply(end, &request->message, size, outReply);
 	dcm_object_drop(&end->object);
 	errno = saved;
 	return rc;
@@ -261,19 +285,18 @@ Retcode DcmLoanReply(DcmRequest *request, size_t size, DcmMessage *outReply)
 static Retcode answer(struct dcm_server_end *server, const DcmMessage *request,
 		      const DcmMessage *reply)
 {
-	bool loaned = reply->data != NULL;
-	struct dcm_parcel parcel = { .offset = loaned ? dcm_message_offset(reply) : 0,
+	struct dcm_parcel parcel = { .offset = dcm_message_offset(reply),
 				     .size = reply->size,
 				     .status = reply->status };
-	enum settled settled = settle(server, request, &parcel, loaned);
+	enum settled settled = settle(server, request, &parcel);
 
 	if (settled == SETTLED_BEFORE)
 		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
-	if (loaned)
-		dcm_end_back(&server->end);
-	dcm_end_back(&server->end);
-	return settled == SETTLED ? rcOk
-				  : dcm_fail(rcNotConnected, "the caller is gone or gave up");
+	dcm_end_back(&server->end); /* the reply */
+	dcm_end_back(&server->end); /* the request */
+	return settled == SETTLED && !client_left(&server->end)
+		       ? rcOk
+		       : dcm_fail(rcNotConnected, "the caller is gone or gave up");
 }
 
 static Retcode reply_to(struct dcm_end *end, DcmRequest *request, DcmMessage *reply)
@@ -282,14 +305,9 @@ static Retcode reply_to(struct dcm_end *end, DcmRequest *request, DcmMessage *re
 
 	if (request->flags & DCM_REQUEST_ONE_WAY)
 		return dcm_fail(rcInvalidArgument, "a one-way message is only released");
-	/* A reply without data is a status alone. */
-	if (reply->data == NULL && reply->size != 0)
-		return dcm_fail(rcInvalidArgument, "the reply was consumed, or never loaned");
-	if (reply->data != NULL) {
-		rc = dcm_message_check(end, reply, DCM_MESSAGE_REPLY_LOAN);
-		if (rc != rcOk)
-			return rc;
-	}
+	rc = dcm_message_check(end, reply, DCM_MESSAGE_REPLY_LOAN);
+	if (rc != rcOk)
+		return rc;
 	return answer(server_of(end), &request->message, reply);
 }
 

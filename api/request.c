@@ -10,6 +10,7 @@
 #include "api/publish.h"
 #include "api/retcode.h"
 #include "api/server.h"
+#include "shm/process.h"
 #include "shm/publication.h"
 
 static void refuse(struct dcm_request *r)
@@ -148,6 +149,8 @@ static Retcode accept_with(struct dcm_request *r, struct dcm_identity *callable)
 				"sessionHandle has rights 0x%x and needs OCAP_IPC_CALL | "
 				"OCAP_HANDLE_TRANSFER",
 				callable->kernel.rights);
+	if (!dcm_process_there(&r->fabric->seg, r->client, NULL))
+		return dcm_fail(rcNotConnected, "the client is gone");
 	if (!dcm_cas(&r->decided, &undecided, 1u))
 		return dcm_fail(rcInvalidOperation, "the request was accepted before");
 	rc = dcm_server_accept(r->fabric, callable, r->connection, r->client);

@@ -14,6 +14,8 @@ static struct watched {
 	Retcode (*interrupt)(uint64_t handle);
 } watched[WATCHED_MAX];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_t thread;
+static bool runs, ending; /* the thread */
 static atomic_int asked;
 static sigset_t ends;
 
@@ -24,7 +26,8 @@ static void *wait_for_signal(void *unused)
 	if (sigwait(&ends, &signal_number) != 0)
 		return unused;
 	pthread_mutex_lock(&lock);
-	atomic_store(&asked, signal_number);
+	if (!ending)
+		atomic_store(&asked, signal_number);
 	for (size_t i = 0; i < WATCHED_MAX; i++)
 		if (watched[i].handle != 0)
 			watched[i].interrupt(watched[i].handle);
@@ -34,7 +37,6 @@ static void *wait_for_signal(void *unused)
 
 void files_stop_begin(void)
 {
-	pthread_t thread;
 	int error;
 
 	sigemptyset(&ends);
@@ -42,10 +44,9 @@ void files_stop_begin(void)
 	sigaddset(&ends, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &ends, NULL);
 	error = pthread_create(&thread, NULL, wait_for_signal, NULL);
-	if (error == 0) {
-		pthread_detach(thread);
+	runs = error == 0;
+	if (runs)
 		return;
-	}
 	/* Without it signals end the program at once, and may leave a temporary file. */
 	pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
 	files_warn("no thread for signals: %s", strerror(error));
@@ -53,8 +54,16 @@ void files_stop_begin(void)
 
 void files_stop_end(void)
 {
-	int signal_number = files_stop_asked();
+	int signal_number;
 
+	if (runs) {
+		pthread_mutex_lock(&lock);
+		ending = true;
+		pthread_mutex_unlock(&lock);
+		pthread_kill(thread, SIGTERM);
+		pthread_join(thread, NULL);
+	}
+	signal_number = files_stop_asked();
 	if (signal_number == 0)
 		return;
 	signal(signal_number, SIG_DFL);

@@ -162,7 +162,7 @@ static unsigned char look(const struct files_walk *walk, struct stat *st)
 		return DT_UNKNOWN;
 	bad = fstat(fd, st);
 	close(fd);
-	return bad ? DT_UNKNOWN : IFTODT(st->st_mode);
+	return bad ? DT_UNKNOWN : (unsigned char)IFTODT(st->st_mode);
 }
 
 /* Whether everything in the directory walk.path comes before what is asked for. */

@@ -42,6 +42,13 @@ def same(seen, wanted, name):
         diag('seen:   {!r:.2000}\nwanted: {!r:.2000}'.format(seen, wanted))
 
 
+def ended(process, wanted, name, number=signal.SIGTERM):
+    """Ends a process, which must take it in the wanted way."""
+    status = process.end(number)
+    if not ok(status == wanted, name):
+        diag('{} and not {}\n{}'.format(status, wanted, process.words()))
+
+
 def has(text, pattern, name):
     if not ok(re.search(pattern, text, re.M), name):
         diag('{!r} is not in:\n{:.3000}'.format(pattern, text))
@@ -268,10 +275,10 @@ def test_tree(place, root, files):
         same(tree(target), wanted, 'nothing has changed')
         test_list(place, files)
         test_names(place, root)
-        same(server.end(), 0, 'SIGTERM ends the server well')
+        ended(server, 0, 'SIGTERM ends the server well')
         has(server.words(), r'served .* replies to \d+ clients', 'it says what it did')
     with place.serving(root, '-t', '1') as server:
-        same(server.end(signal.SIGINT), 0, 'so does SIGINT')
+        ended(server, 0, 'so does SIGINT', signal.SIGINT)
     if ok(place.run('get', 'x', '-T', '0')[0] == 3, 'afterwards there is none'):
         shutil.rmtree(target)
 
@@ -423,7 +430,7 @@ def test_ends(place, how):
         client = place.files('get', '--all', '--to', target, '--events', events, '-j', '4')
         client.until_true(lambda: os.path.exists(events) and 'files' in stamps_of(events),
                           'the first file')
-        same(first.end(how), 0 if how == signal.SIGTERM else -how, 'the server ends')
+        ended(first, 0 if how == signal.SIGTERM else -how, 'the server ends', how)
         client.until('waiting for one')
         has(client.words(), r'connection lost; \d+ of 100 files are here', 'the client notices')
     with place.serving(root):
@@ -457,7 +464,7 @@ def test_interrupted_client(place):
         time.sleep(0.2)
         same(client.end(), -signal.SIGTERM, 'a signal ends a call to a stopped server')
         os.kill(server.process.pid, signal.SIGCONT)
-        same(server.end(), 0, 'the server is well')
+        ended(server, 0, 'the server is well')
 
 
 def test_limit(place):

@@ -4,7 +4,8 @@
  * by a reaper, and two sleepers. Nobody else wakes anybody, so a lost wake-up shows as somebody who
  * sleeps, when nothing can move any more, on something that is there.
  *
- *   -DALL          wakers change a state each and wake all; else they add work and wake one
+ *   -DONE          wakers add work and wake one
+ *   -DALL          wakers change a state each and wake all
  * Mutants, each of which must fail:
  *   -DUNORDERED    the waker looks at the event count before its store is seen
  *   -DNO_LOOK      the sleeper does not look again between prepare and sleep

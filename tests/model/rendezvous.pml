@@ -5,6 +5,7 @@
  * reaper of a dead one goes on for it. When nothing moves any more, no request waits for an endpoint
  * that is gone, and none is parked while one is live.
  *
+ *   -DONE_CLIENT, -DONE_SERVER   smaller, so that every state is seen
  * Mutants, each of which must fail:
  *   -DUNORDERED_POST     the client looks for endpoints before POSTED is seen
  *   -DUNORDERED_PUBLISH  the publisher looks for requests before LIVE is seen
@@ -14,14 +15,14 @@
  */
 #define SLOTS 2
 #define CLIENTS 2
-#define PARKED 0
+#define PARKED(c) (128 + asks[c])
 #define AIMED(e) (1 + (e) + SLOTS * use[e])
 
 mtype = { NOTHING, CLAIMED, LIVE, REAP, POSTED, TAKEN, REFUSED };
 
 mtype endpoint[SLOTS] = NOTHING, request[CLIENTS] = NOTHING;
 byte use[SLOTS];       /* generation */
-byte target[CLIENTS];
+byte target[CLIENTS], asks[CLIENTS]; /* a parked request's target tells its use of the slot */
 byte taken[CLIENTS];
 
 #define DIE if :: mortal -> goto killed :: true fi
@@ -34,7 +35,7 @@ inline send(e)
 		aim = AIMED(e);
 		atomic {
 			if
-			:: target[me] == PARKED -> target[me] = aim
+			:: target[me] == PARKED(me) -> target[me] = aim
 			:: else -> aim = 0 /* a publisher was faster */
 			fi;
 			sent = true
@@ -56,7 +57,7 @@ proctype Client(byte me)
 
 again:	sent = false;
 	gone = false;
-	target[me] = PARKED;
+	atomic { asks[me]++; target[me] = PARKED(me) };
 #ifdef UNORDERED_POST
 	atomic { first = (endpoint[0] == LIVE); second = (endpoint[1] == LIVE) };
 	request[me] = POSTED;
@@ -81,8 +82,8 @@ again:	sent = false;
 inline serve(c)
 {
 	if
-	:: request[c] == POSTED ->
-		atomic { if :: target[c] == PARKED -> target[c] = AIMED(me) :: else fi }
+	:: atomic { request[c] == POSTED -> parked = PARKED(c) };
+		atomic { if :: target[c] == parked -> target[c] = AIMED(me) :: else fi; parked = 0 }
 	:: else
 	fi
 }
@@ -101,6 +102,7 @@ inline refuse(c)
 proctype Server(byte me; byte rounds; bool mortal)
 {
 	bool first = false, second = false;
+	byte parked = 0;
 
 	do
 	:: rounds > 0 ->
@@ -119,6 +121,8 @@ proctype Server(byte me; byte rounds; bool mortal)
 		serve(1);
 #endif
 #endif
+		/* Some live on for ever, and serve. */
+		if :: rounds == 0 -> mortal = false :: true fi;
 end_listen:	do
 		:: atomic { MINE(0) -> request[0] = TAKEN; taken[0]++; assert(taken[0] == 1) }
 		:: atomic { MINE(1) -> request[1] = TAKEN; taken[1]++; assert(taken[1] == 1) }
@@ -143,7 +147,7 @@ killed:
 	refuse(1);
 #endif
 	endpoint[me] = NOTHING;
-over:	atomic { first = false; second = false; rounds = 0; mortal = false }
+over:	atomic { parked = 0; first = false; second = false; rounds = 0; mortal = false }
 }
 
 proctype Quiet()
@@ -154,7 +158,7 @@ proctype Quiet()
 	do
 	:: i < CLIENTS ->
 		assert(request[i] != POSTED ||
-		       (target[i] == PARKED && endpoint[0] != LIVE && endpoint[1] != LIVE));
+		       (target[i] >= 128 && endpoint[0] != LIVE && endpoint[1] != LIVE));
 		i++
 	:: else -> break
 	od
@@ -163,9 +167,13 @@ proctype Quiet()
 init {
 	atomic {
 		run Client(0);
+#ifndef ONE_CLIENT
 		run Client(1);
+#endif
 		run Server(0, 2, true);
+#ifndef ONE_SERVER
 		run Server(1, 1, true);
+#endif
 		run Quiet()
 	}
 }

@@ -2,7 +2,8 @@
 /*
  * Whether the simulations notice when a line of a protocol is left out or an order weakened: each
  * DCM_LINE and DCM_ORDER of the sources is broken in turn, and some scenario must fail. Those that
- * none can notice say why; if one is noticed after all, that is a failure too. tsan: no (fibers)
+ * none can notice say why; if one is noticed after all, that is a failure too. tsan: no (fibers),
+ * asan: no (broken lines leak)
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -13,10 +14,10 @@
 #include "tests/sim/sim_main.h"
 #include "tests/tap.h"
 
-enum { SEEDS = 30000, SEEDS_EQUIVALENT = 3000 };
+enum { SEEDS = 30000, SEEDS_EQUIVALENT = 1500 };
 
-/* Where it stands. */
-enum place { SOURCE, MODEL };
+/* Where it stands; LATER: in a source that no scenario runs yet. */
+enum place { SOURCE, MODEL, LATER };
 
 struct mutant {
 	const char *name;
@@ -47,7 +48,8 @@ static const struct mutant mutants[] = {
 	/* registry, reap, known */
 	{ .name = "publish_before_looking", .first = &sim_registry },
 	{ .name = "subscribe_before_looking",
-	  .why = "the first hint swaps resync, a read-modify-write between the store and the look" },
+	  .why = "the first hint swaps resync, a read-modify-write between the store and the "
+		 "look" },
 	{ .name = "resync_before_hint",
 	  .why = "the loads of the ring before it are seq, no processor moves a load before them" },
 	{ .name = "subscribe_looks_at_all", .first = &sim_registry },
@@ -64,13 +66,19 @@ static const struct mutant mutants[] = {
 	{ .name = "gone_before_new", .first = &sim_registry },
 	/* rendezvous, publication */
 	{ .name = "post_before_looking", .first = &sim_rendezvous },
-	{ .name = "match_stands", .first = &sim_rendezvous },
+	{ .name = "match_stands",
+	  .why = "the target word tells the use of the slot: a later request is not sent" },
 	{ .name = "sender_looks_again", .first = &sim_rendezvous },
 	{ .name = "publish_serves_parked", .first = &sim_rendezvous },
 	{ .name = "end_refuses_waiting", .first = &sim_rendezvous },
 	{ .name = "refused_are_woken", .first = &sim_rendezvous },
 	{ .name = "leaving_client_kicks", .first = &sim_rendezvous },
 	{ .name = "leaving_server_wakes", .first = &sim_rendezvous },
+	/* channel, listener */
+	{ .name = "signal_sets_bit", .why = "no scenario has channels yet", .place = LATER },
+	{ .name = "signal_looks_in_order", .why = "no scenario has channels yet", .place = LATER },
+	{ .name = "answer_wakes", .why = "no scenario has channels yet", .place = LATER },
+	/* Of callers: the keeper tends what was accepted, not what is being accepted. */
 	{ .name = "listed_when_accepted", .first = &sim_rendezvous, .place = MODEL },
 };
 
@@ -130,7 +138,8 @@ static void try_in_vain(const struct mutant *m)
 static void found_name(const char *name, size_t length, const char *path)
 {
 	for (unsigned i = 0; i < MUTANTS; i++)
-		if (strlen(mutants[i].name) == length && strncmp(mutants[i].name, name, length) == 0) {
+		if (strlen(mutants[i].name) == length &&
+		    strncmp(mutants[i].name, name, length) == 0) {
 			found[i] = true;
 			return;
 		}
@@ -197,7 +206,7 @@ static void check_table(void)
 	scan_directory(top, "shm");
 	scan_directory(top, "api");
 	for (unsigned i = 0; i < MUTANTS; i++)
-		if (mutants[i].place == SOURCE)
+		if (mutants[i].place != MODEL)
 			ok(found[i], "%s stands in the sources", mutants[i].name);
 }
 
@@ -208,7 +217,9 @@ int main(void)
 		return 0;
 	check_table();
 	for (unsigned i = 0; i < MUTANTS; i++) {
-		if (mutants[i].first != NULL)
+		if (mutants[i].place == LATER)
+			skip("%s: %s", mutants[i].name, mutants[i].why);
+		else if (mutants[i].first != NULL)
 			try_to_kill(&mutants[i]);
 		else
 			try_in_vain(&mutants[i]);

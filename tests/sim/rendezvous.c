@@ -4,5 +4,5 @@
 
 int main(void)
 {
-	return sim_program(&sim_rendezvous, 20000);
+	return sim_program(&sim_rendezvous, 60000);
 }

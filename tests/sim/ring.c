@@ -4,5 +4,5 @@
 
 int main(void)
 {
-	return sim_program(&sim_ring, 100000);
+	return sim_program(&sim_ring, 150000);
 }

@@ -46,9 +46,9 @@ enum {
 
 struct sim_scenario {
 	const char *name;
-	uint64_t horizon;    /* steps of a usual run: kills and the like happen within these */
-	uint32_t kills_max;  /* how many processes at most are killed; 0: none */
-	uint32_t stops_max;  /* how often one is stopped for a while */
+	uint64_t horizon;      /* steps of a usual run: kills and the like happen within these */
+	uint32_t kills_max;    /* how many processes at most are killed; 0: none */
+	uint32_t stops_max;    /* how often one is stopped for a while */
 	uint32_t spurious_max; /* wake-ups for no reason, and time-outs before their time */
 	void (*setup)(void);
 	/* Nobody can run: look at everything. True: somebody can run again. May be null. */
@@ -63,8 +63,8 @@ struct sim_scenario {
 /* sim_run() - one run; true if nothing was wrong, else sim_message() says what */
 bool sim_run(const struct sim_scenario *scenario, uint64_t seed);
 const char *sim_message(void);
-void sim_trace(bool on); /* print each step to standard error */
-uint64_t sim_steps(void); /* of this run so far */
+void sim_trace(bool on);	/* print each step to standard error */
+uint64_t sim_steps(void);	/* of this run so far */
 uint64_t sim_steps_total(void); /* of all runs */
 
 /* In setup, or later by a participant. @alive: its robust futex, or null. Return: its number. */
@@ -97,12 +97,12 @@ void sim_changed(void);
 
 /* Of processes. */
 unsigned sim_process_count(void);
-unsigned sim_self(void); /* the process of the running fiber */
+unsigned sim_self(void);				/* the process of the running fiber */
 void sim_kill_within(unsigned process, uint32_t steps); /* at some step of the next so many */
-bool sim_marked(unsigned process); /* the kernel has marked its alive word */
-bool sim_killed(unsigned process); /* it got its SIGKILL */
-bool sim_proved(unsigned process); /* and that can be proved */
-bool sim_finished(unsigned process); /* all its threads came to their end */
+bool sim_marked(unsigned process);			/* the kernel has marked its alive word */
+bool sim_killed(unsigned process);			/* it got its SIGKILL */
+bool sim_proved(unsigned process);			/* and that can be proved */
+bool sim_finished(unsigned process);			/* all its threads came to their end */
 
 /* sim_direct() - the accesses of the scenario's own staging are no steps and reach memory at once */
 void sim_direct(bool on);

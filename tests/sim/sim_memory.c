@@ -109,8 +109,8 @@ static void step_at(const volatile void *word)
 static uint64_t early_value(struct sim_thread *t, const volatile void *word, unsigned bytes)
 {
 	uint64_t value = sim_peek(word, bytes), as_of = sim.steps;
-	uint64_t floor = t->relaxed_word == word && t->relaxed_at > t->floor ? t->relaxed_at
-									     : t->floor;
+	uint64_t floor =
+		t->relaxed_word == word && t->relaxed_at > t->floor ? t->relaxed_at : t->floor;
 
 	for (uint64_t i = sim.changes; i > 0 && sim.changes - i < SIM_LOG - 1; i--) {
 		const struct sim_change *c = &sim.log[(i - 1) % SIM_LOG];
@@ -230,8 +230,8 @@ bool sim_hook_cas(volatile void *word, unsigned bytes, uint64_t *expected, uint6
 		rmw_end(word, bytes, desired);
 	if (sim.tracing)
 		sim_note("%-6s %-28s %#llx, want %#llx -> %#llx", done ? "cas" : "cas no",
-			 sim_name_of(word), (unsigned long long)seen,
-			 (unsigned long long)*expected, (unsigned long long)desired);
+			 sim_name_of(word), (unsigned long long)seen, (unsigned long long)*expected,
+			 (unsigned long long)desired);
 	*expected = seen;
 	return done;
 }

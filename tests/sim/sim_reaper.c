@@ -50,7 +50,8 @@ void sim_reapers_start(unsigned count, void (*replace)(void))
 	replace_dead = replace;
 	for (unsigned i = 0; i < count; i++) {
 		unsigned flags = SIM_SERVANT | SIM_STOPPABLE;
-		unsigned p = sim_world_process("reaper", i + 1 < count ? flags | SIM_KILLABLE : flags);
+		unsigned p =
+			sim_world_process("reaper", i + 1 < count ? flags | SIM_KILLABLE : flags);
 
 		ids[p] = p;
 		for (unsigned k = 0; k < SIM_PROCESSES; k++)

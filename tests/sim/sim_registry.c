@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Scenario registry: publishers that publish and unpublish two names each, are killed, and followed
- * by others in the same process slot; subscribers that sleep, read, unsubscribe and subscribe again,
+ * Scenario registry: publishers that publish and unpublish two names each, are killed, and
+ * followed by others in the same process slot; subscribers that sleep, read, unsubscribe and subscribe again,
  * and are killed; three reapers, two of which are killed as well. Tables are tiny, rings have two
  * cells, two interfaces share the bucket.
  *
@@ -120,16 +120,17 @@ static void check_notice(struct subscriber *s, const struct dcm_notice *n)
 {
 	uint32_t i = n->endpoint.index, use = (uint32_t)n->endpoint.generation;
 
-	sim_note("READS %s of %s, endpoint[%u] generation %u", n->published ? "PUBLISHED" : "WITHDRAWN",
-		 n->name, i, use);
+	sim_note("READS %s of %s, endpoint[%u] generation %u",
+		 n->published ? "PUBLISHED" : "WITHDRAWN", n->name, i, use);
 	SIM_CHECK(i < ENDPOINTS && use < USES, "a notice of endpoint[%u]", i);
 	if (!n->published) {
-		SIM_CHECK(announced(s, i, use), "endpoint[%u] generation %u withdrawn, not announced",
-			  i, use);
+		SIM_CHECK(announced(s, i, use),
+			  "endpoint[%u] generation %u withdrawn, not announced", i, use);
 		s->withdrawn[i][use]++;
 		return;
 	}
-	SIM_CHECK(s->published[i][use]++ == 0, "endpoint[%u] generation %u published twice", i, use);
+	SIM_CHECK(s->published[i][use]++ == 0, "endpoint[%u] generation %u published twice", i,
+		  use);
 	SIM_CHECK(s->filter == NULL || strcmp(s->filter, n->name) == 0, "filter %s, got %s",
 		  s->filter, n->name);
 	for (unsigned k = 0; k < ENDPOINTS; k++)
@@ -177,9 +178,11 @@ static void subscriber(void *arg)
 		memset(s->published, 0, sizeof s->published);
 		memset(s->withdrawn, 0, sizeof s->withdrawn);
 		s->known = dcm_known_create(HASH, "t", s->filter, NULL, 0);
-		SIM_CHECK(dcm_registry_subscribe(&sim_world, self, HASH, &s->ref), "no subscription");
+		SIM_CHECK(dcm_registry_subscribe(&sim_world, self, HASH, &s->ref),
+			  "no subscription");
 		s->active = true;
-		while (read_and_sleep(s) || (life + 1 == LIVES && dcm_load(&stopping, acquire) == 0))
+		while (read_and_sleep(s) ||
+		       (life + 1 == LIVES && dcm_load(&stopping, acquire) == 0))
 			;
 		s->active = false;
 		SIM_CHECK(dcm_registry_unsubscribe(&sim_world, s->ref, self, self),
@@ -199,7 +202,8 @@ static void setup(void)
 	for (unsigned i = 0; i < PUBLISHERS; i++)
 		start_publisher();
 	for (unsigned i = 0; i < SUBSCRIBERS; i++) {
-		unsigned p = sim_world_process("subscriber", SIM_STOPPABLE | (i ? SIM_KILLABLE : 0));
+		unsigned p =
+			sim_world_process("subscriber", SIM_STOPPABLE | (i ? SIM_KILLABLE : 0));
 
 		subscribers[i].process = p;
 		sim_thread(p, i ? "subscr 1" : "subscr 0", subscriber, &subscribers[i]);

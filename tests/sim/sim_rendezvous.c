@@ -4,8 +4,7 @@
  * servers that publish it, take, accept, refuse, hang up, unpublish, and whose keepers tend what
  * clients left; all of them killed anywhere, and reaped by others that are killed too.
  *
- * Each request is taken once at the most, and by age; what a client opens is what the server offered
- * it; when all is quiet, no request waits that somebody could serve, nobody sleeps on something
+ * Each request is taken once at the most, and by age; what a client opens is what it was offered; when all is quiet, no request waits that somebody could serve, nobody sleeps on something
  * that has happened; in the end every slot is back.
  */
 #include <stdio.h>
@@ -198,8 +197,8 @@ static void server_keeper(void *arg)
 		for (uint32_t i = 0; i < CONNECTIONS; i++) {
 			struct dcm_ref ref = { i, s->listed[i] };
 
-			if (ref.generation != 0 && dcm_rendezvous_look(&sim_world, ref).state ==
-							   DCM_CONNECTION_ENDED) {
+			if (ref.generation != 0 &&
+			    dcm_rendezvous_look(&sim_world, ref).state == DCM_CONNECTION_ENDED) {
 				s->listed[i] = 0;
 				dcm_rendezvous_server_leaves(&sim_world, self, ref);
 			}

@@ -32,7 +32,7 @@ struct sim_thread {
 	unsigned stores;
 	/* The earliest moment at which a load of now that is not seq may have happened. */
 	uint64_t floor;
-	uint64_t last_seq; /* when the last seq access was */
+	uint64_t last_seq;		   /* when the last seq access was */
 	const volatile void *relaxed_word; /* the last one loaded so, and as of when */
 	uint64_t relaxed_at;
 	/* Asleep. */

@@ -31,7 +31,8 @@ void sim_world_make(const struct dcm_capacity *capacity)
 		sim_world.bytes = places.bytes;
 	}
 	/* Names are long and guarded by their slots' words. */
-	sim_plain(sim_world.base + sim_world.names.start, sim_world.names.stride * capacity->endpoints);
+	sim_plain(sim_world.base + sim_world.names.start,
+		  sim_world.names.stride * capacity->endpoints);
 	sim_plain(sim_world.process.slots, sim_world.process.stride * capacity->processes);
 	for (uint32_t i = 0; i < capacity->connections; i++)
 		sim_plain(&dcm_connection_at(&sim_world, i)->type, 2 * sizeof(struct dcm_name));

@@ -5,7 +5,7 @@
 #include "tests/tap.h"
 #include "tests/unit/lib_actor.h"
 
-enum { ACTORS = 4, STEPS = 20000, CHECKS_LEAST = 3 };
+enum { ACTORS = 4, STEPS = 200000, CHECKS_LEAST = 3 };
 
 static const struct dcm_capacity capacity = { .processes = 8,
 					      .endpoints = 40,
