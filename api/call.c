@@ -260,6 +260,9 @@ static Retcode begin(struct calling *c, uint32_t flags, int64_t timeout_ns)
 	parcel.offset = dcm_message_offset(c->message);
 	parcel.size = c->message->size;
 	parcel.status = c->message->status;
+	pthread_mutex_lock(&end->lock);
+	dcm_end_unstamp(end, c->message);
+	pthread_mutex_unlock(&end->lock);
 	dcm_message_consumed(c->message);
 	dcm_end_back(end); /* the books hold the room now */
 	if (!dcm_channel_post(&end->channel, c->call, c->generation, &parcel)) {

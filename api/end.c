@@ -11,6 +11,11 @@
 
 #define KINDS_END (1u << DCM_KIND_CHANNEL)
 
+static size_t stamps_bytes(const struct dcm_end *end)
+{
+	return end->channel.half / DCM_ARENA_UNIT * sizeof *end->stamps;
+}
+
 int dcm_end_init(struct dcm_end *end, struct dcm_fabric *fabric, void *base, uint64_t bytes,
 		 uint64_t nonce, bool client)
 {
@@ -27,6 +32,12 @@ int dcm_end_init(struct dcm_end *end, struct dcm_fabric *fabric, void *base, uin
 	end->arena = dcm_arena_create(end->half, end->channel.half);
 	if (end->arena == NULL)
 		return -ENOMEM;
+	end->stamps = mmap(NULL, stamps_bytes(end), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (end->stamps == MAP_FAILED) {
+		end->stamps = NULL;
+		return -ENOMEM;
+	}
 	return dcm_handle_insert(&end->object);
 }
 
@@ -49,6 +60,9 @@ void dcm_end_forget(struct dcm_object *object)
 	if (end->arena != NULL)
 		dcm_arena_destroy(end->arena);
 	end->arena = NULL;
+	if (end->stamps != NULL)
+		munmap(end->stamps, stamps_bytes(end));
+	end->stamps = NULL;
 }
 
 /* Under the lock: is it time for the number to go? The count of the table goes with it. */
@@ -96,20 +110,30 @@ void dcm_end_back(struct dcm_end *end)
 int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind kind,
 		      DcmMessage *message)
 {
+	uint32_t stamp = 0;
 	uint64_t offset;
 	int r;
 
 	pthread_mutex_lock(&end->lock);
 	/* Closed by another thread meanwhile: with the number goes the mapping. */
 	r = is_done(end) ? -ESHUTDOWN : dcm_arena_take(end->arena, size, &offset);
-	if (r == 0)
+	if (r == 0) {
 		end->out++;
+		stamp = end->last_stamp == UINT32_MAX ? 1 : end->last_stamp + 1;
+		end->last_stamp = stamp;
+		end->stamps[offset / DCM_ARENA_UNIT] = stamp;
+	}
 	pthread_mutex_unlock(&end->lock);
 	if (r < 0)
 		return r;
 	*message = (DcmMessage){ .data = end->half + offset, .size = size };
-	dcm_message_mark(message, end, kind, 0, 0, offset);
+	dcm_message_mark(message, end, kind, 0, stamp, offset);
 	return 0;
+}
+
+void dcm_end_unstamp(struct dcm_end *end, const DcmMessage *loan)
+{
+	end->stamps[dcm_message_offset(loan) / DCM_ARENA_UNIT] = 0;
 }
 
 bool dcm_end_give_room(struct dcm_end *end, uint64_t offset)
@@ -166,9 +190,13 @@ Retcode dcm_message_check(struct dcm_end *end, const DcmMessage *message,
 					  "DcmLoanReply gives one");
 	pthread_mutex_lock(&end->lock);
 	room = dcm_arena_room(end->arena, dcm_message_offset(message));
+	/* Taken, but perhaps by another since, or on its way. */
+	if (room != 0 && end->stamps[dcm_message_offset(message) / DCM_ARENA_UNIT] !=
+				 dcm_message_generation(message))
+		room = 0;
 	pthread_mutex_unlock(&end->lock);
 	if (room == 0)
-		return dcm_fail(rcInvalidArgument, "the message was given back before");
+		return dcm_fail(rcInvalidArgument, "the message was sent or given back before");
 	if (message->size > room)
 		return dcm_fail(rcInvalidArgument,
 				"the message's size was raised to %zu bytes: its room holds %llu",

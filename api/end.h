@@ -33,6 +33,8 @@ struct dcm_end {
 	struct dcm_channel channel;
 	unsigned char *half;	 /* the one this end sends from */
 	struct dcm_arena *arena; /* of that half; under lock */
+	uint32_t *stamps;	 /* under lock: of the loan that begins at each unit; 0: none */
+	uint32_t last_stamp;	 /* under lock */
 	pthread_mutex_t lock;
 	uint32_t out; /* messages handed out; under lock */
 	bool ended;   /* under lock */
@@ -69,6 +71,9 @@ void dcm_end_back(struct dcm_end *end);
  */
 int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind kind,
 		      DcmMessage *message);
+
+/* dcm_end_unstamp() - under the lock: the loan is consumed, copies of it are worth nothing */
+void dcm_end_unstamp(struct dcm_end *end, const DcmMessage *loan);
 
 /* dcm_end_give_room() - the room at @offset is free again; false: no such */
 bool dcm_end_give_room(struct dcm_end *end, uint64_t offset);

@@ -162,25 +162,33 @@ static struct dcm_end *end_of_request(const DcmMessage *message)
 enum settled { SETTLED_BEFORE, SETTLED_IN_VAIN, SETTLED };
 
 /*
- * End a call that is out: of any threads that try, one does. @parcel: the reply, whose room is the
+ * End a call that is out: of any threads that try, one does. @reply: checked; its room is the
  * client's until it has collected it; null: failed.
  */
 static enum settled settle(struct dcm_server_end *server, const DcmMessage *request,
-			   const struct dcm_parcel *parcel)
+			   const DcmMessage *reply)
 {
 	uint32_t call = dcm_message_call(request), generation = dcm_message_generation(request);
 	struct dcm_call_book *book = &server->call[call];
+	struct dcm_parcel parcel = { .offset = 0 };
 	enum settled settled = SETTLED_BEFORE;
 
 	pthread_mutex_lock(&server->end.lock);
 	if (book->handed && book->generation == generation) {
 		book->handed = false;
-		book->replied = parcel != NULL;
-		book->reply_offset = parcel != NULL ? parcel->offset : 0;
+		book->replied = reply != NULL;
+		if (reply != NULL) {
+			parcel = (struct dcm_parcel){ .offset = dcm_message_offset(reply),
+						      .size = reply->size,
+						      .status = reply->status };
+			dcm_end_unstamp(&server->end, reply);
+		}
+		book->reply_offset = parcel.offset;
 		/* After a hang-up the caller has its answer already. */
 		settled = SETTLED_IN_VAIN;
 		if (!server->end.ended && dcm_channel_answer(&server->end.channel, call, generation,
-							     book->flags, parcel))
+							     book->flags,
+							     reply != NULL ? &parcel : NULL))
 			settled = SETTLED;
 		else
 			take_back_reply(server, call);
@@ -285,10 +293,7 @@ Retcode DcmLoanReply(DcmRequest *request, size_t size, DcmMessage *outReply)
 static Retcode answer(struct dcm_server_end *server, const DcmMessage *request,
 		      const DcmMessage *reply)
 {
-	struct dcm_parcel parcel = { .offset = dcm_message_offset(reply),
-				     .size = reply->size,
-				     .status = reply->status };
-	enum settled settled = settle(server, request, &parcel);
+	enum settled settled = settle(server, request, reply);
 
 	if (settled == SETTLED_BEFORE)
 		return dcm_fail(rcInvalidArgument, "the request was answered or released before");

@@ -358,9 +358,13 @@ static int attach_once(struct dcm_segment *seg, const struct dcm_segment_options
 		if (r == 0)
 			r = adopt_linked(seg, options, why);
 		if (r == DCM_VACANT) {
+			/* What was made is new: not to be made anew once more. */
+			struct dcm_segment_options made = *options;
+
+			made.anew = false;
 			r = make(seg, options, why);
 			if (r == 0)
-				r = dcm_segment_adopt(seg, options, why);
+				r = dcm_segment_adopt(seg, &made, why);
 		}
 		if (r == 0)
 			r = dcm_segment_gate(seg, DCM_GATE_SHARED);

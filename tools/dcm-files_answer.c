@@ -58,10 +58,8 @@ static bool make_room(DcmRequest *request, size_t fixed_bytes, size_t data_bytes
 /* rcNotConnected is a client that has left: nothing to be done. */
 static void send_reply(struct server *server, DcmRequest *request, DcmMessage *reply)
 {
-	Retcode rc;
+	Retcode rc = DcmReply(request, reply);
 
-	files_limit_wait(&server->limit, reply->size);
-	rc = DcmReply(request, reply);
 	if (rc != rcOk && rc != rcNotConnected)
 		files_warn_code(rc, "a reply cannot be sent");
 	atomic_fetch_add(&server->requests, 1);
@@ -181,6 +179,7 @@ static void answer_read(struct server *server, struct files_hash *hash, struct a
 		else
 			reply.size = 0;
 		atomic_fetch_add(&server->bytes, fixed.head.data_bytes);
+		files_limit_wait(&server->limit, reply.size);
 		send_reply(server, asked->request, &reply);
 	}
 	close(fd);

@@ -20,7 +20,7 @@ import time
 
 EARLY, LATE = 3, 3
 CLIENTS = EARLY + LATE
-REPLY_BYTES = 96        # of a reply besides the file's contents
+REPLY_BYTES = 88        # of each reply besides the file's contents
 FIRST_SERVER_S = 8      # how long the first server would need for everything
 PATIENCE_S = 120        # for what takes seconds: only ends what hangs
 
@@ -142,7 +142,7 @@ class Demo:
     def prepare(self):
         self.wanted = files_below(self.source)
         self.bytes = sum(self.wanted.values())
-        self.need(self.wanted, '{} has files; set DEMO_DIR to a directory that has'.format(
+        self.need(self.wanted, '{}: no files there; set DEMO_DIR to a directory that has some'.format(
             self.source))
         room = CLIENTS * (self.bytes + 4096 * len(self.wanted))
         self.private = tempfile.mkdtemp(prefix='dcm-demo-', dir='/dev/shm')

@@ -254,7 +254,9 @@ static bool forge_one(struct pieces *p, struct pair *pair)
 			       0, NULL, &out);
 		break;
 	}
-	return sane(rc) && (rc == rcOk || *DcmLastDetail() != '\0');
+	if (!sane(rc) || (rc != rcOk && *DcmLastDetail() == '\0'))
+		return false;
+	return DcmRelease(&out) == rcOk;
 }
 
 static void test_forged(void)

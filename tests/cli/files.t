@@ -222,6 +222,16 @@ def test_words(place):
         has(err, r'dcm-files: ', '... and says so')
 
 
+def stamps_of(path):
+    """(nanoseconds, word) of each event."""
+    with open(path) as f:
+        return [(int(ns), word) for ns, word, _ in (line.split(' ', 2) for line in f)]
+
+
+def words_of(path):
+    return [word for _, word in stamps_of(path)]
+
+
 def test_no_server(place):
     began = time.monotonic()
     status, out, err = place.run('list', '--timeout', '0.3')
@@ -234,21 +244,19 @@ def test_no_server(place):
     ok('waiting' not in err, '--quiet says less')
 
     root = make(place.path('served'), {'hello': b'hello\n'})
-    target, events = place.path('got'), place.path('events')
+    target, events, publishing = place.path('got'), place.path('events'), place.path('events')
     client = place.files('get', 'hello', '--to', target, '--events', events)
     client.until('waiting for one')
-    with place.serving(root, '--events', events):
+    with place.serving(root, '--events', publishing):
         same(client.wait(), 0, 'a client waits for a server')
     same(tree(target), tree(root), 'and gets its file')
-    with open(events) as f:
-        stamps = [line.split() for line in f]
-    same([(s[1], s[1] in ('publish-begin', 'publish-end')) for s in stamps
-          if s[1] not in ('publish-end', 'published')],
-         [('waiting', False), ('publish-begin', True), ('connect-begin', False),
-          ('connect-end', False), ('call-begin', False), ('call-end', False), ('files', False),
-          ('done', False)], '--events of server and client')
-    ok(all(int(a[0]) <= int(b[0]) for a, b in zip(stamps, stamps[1:])
-           if 'publish' not in a[1] + b[1]), 'in the order of time')
+    seen, published = stamps_of(events), stamps_of(publishing)
+    same([word for _, word in seen], ['waiting', 'published', 'connect-begin', 'connect-end',
+                                      'call-begin', 'call-end', 'files', 'done'],
+         '--events of a client')
+    same([word for _, word in published], ['publish-begin', 'publish-end'], 'and of a server')
+    ok(seen == sorted(seen, key=lambda s: s[0]) and seen[0] < published[0] < seen[1],
+       'in the order of time')
 
     client = place.files('list', '-N', 'another')
     client.until('waiting')
@@ -416,11 +424,6 @@ def test_target(place):
         same(sorted(os.listdir(target)), ['a', 'c', 'other'], 'no temporary file is left')
 
 
-def stamps_of(path):
-    with open(path) as f:
-        return [line.split()[1] for line in f]
-
-
 def test_ends(place, how):
     """The server goes in the middle; the client goes on with the next one."""
     files = {'d%d/f%d' % (i % 7, i): bytes([i]) * 10000 for i in range(100)}
@@ -428,7 +431,7 @@ def test_ends(place, how):
     target, events = place.path('got'), place.path('events')
     with place.serving(root, '--limit-rate', '2M') as first:
         client = place.files('get', '--all', '--to', target, '--events', events, '-j', '4')
-        client.until_true(lambda: os.path.exists(events) and 'files' in stamps_of(events),
+        client.until_true(lambda: os.path.exists(events) and 'files' in words_of(events),
                           'the first file')
         ended(first, 0 if how == signal.SIGTERM else -how, 'the server ends', how)
         client.until('waiting for one')
@@ -436,7 +439,7 @@ def test_ends(place, how):
     with place.serving(root):
         same(client.wait(), 0, 'the next server helps on')
     same(tree(target), tree(root), 'everything is there')
-    words = stamps_of(events)
+    words = words_of(events)
     same([words.count(w) for w in ('unpublished', 'lost', 'connect-end', 'done')], [1, 1, 2, 1],
          'notice, loss and second connection')
     ok('not-connected' in words, 'and rcNotConnected')

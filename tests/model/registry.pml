@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The registry (shm/registry.c, api/known.c): two endpoint slots, each published and withdrawn by a
- * process that may die at any step and is then followed by a reaper; one subscriber that comes at
- * any moment; a ring of one hint for both. When nothing moves any more, the subscriber must know what is
- * live; it is told of each use of a slot once, and of its end once.
+ * The registry (shm/registry.c, api/known.c): two endpoint slots, each published and withdrawn by
+ * a process that may die at any step and is then followed by a reaper; one subscriber that comes
+ * at any moment; a ring of one hint for both. When nothing moves any more, the subscriber must
+ * know what is live; it is told of each use of a slot once, and of its end once.
  *
  *   -DSMALL                the first publisher publishes once and lives
  * Mutants, each of which must fail:

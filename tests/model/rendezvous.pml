@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Asking and serving (shm/rendezvous.c, shm/publication.c): two clients ask once each, two servers
- * publish what both ask for, take what is sent to them, and withdraw it or die at any step; the
- * reaper of a dead one goes on for it. When nothing moves any more, no request waits for an endpoint
- * that is gone, and none is parked while one is live.
+ * Asking and serving (shm/rendezvous.c, shm/publication.c): two clients ask once each, two
+ * servers publish what both ask for, take what is sent to them, and withdraw it or die at any
+ * step; the reaper of a dead one goes on for it. When nothing moves any more, no request waits
+ * for an endpoint that is gone, and none is parked while one is live.
  *
  *   -DONE_CLIENT, -DONE_SERVER   smaller, so that every state is seen
  * Mutants, each of which must fail:

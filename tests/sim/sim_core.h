@@ -104,7 +104,7 @@ bool sim_killed(unsigned process);			/* it got its SIGKILL */
 bool sim_proved(unsigned process);			/* and that can be proved */
 bool sim_finished(unsigned process);			/* all its threads came to their end */
 
-/* sim_direct() - the accesses of the scenario's own staging are no steps and reach memory at once */
+/* sim_direct() - the scenario's own staging: accesses are no steps and reach memory at once */
 void sim_direct(bool on);
 
 /* sim_plain() - words of which only few accesses are steps: long names */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Scenario registry: publishers that publish and unpublish two names each, are killed, and
- * followed by others in the same process slot; subscribers that sleep, read, unsubscribe and subscribe again,
- * and are killed; three reapers, two of which are killed as well. Tables are tiny, rings have two
- * cells, two interfaces share the bucket.
+ * followed by others in the same process slot; subscribers that sleep, read, unsubscribe and
+ * subscribe again, and are killed; three reapers, two of which are killed as well. Tables are
+ * tiny, rings have two cells, two interfaces share the bucket.
  *
- * For each subscription and each use of an endpoint slot: PUBLISHED at most once, then withdrawn at
- * most once; a server's name never announced twice at a time; when all is quiet, what is announced
- * is what is live, and every slot and bit of the dead is back.
+ * For each subscription and each use of an endpoint slot: PUBLISHED at most once, then withdrawn
+ * at most once; a server's name never announced twice at a time; when all is quiet, what is
+ * announced is what is live, and every slot and bit of the dead is back.
  */
 #include <errno.h>
 #include <stdio.h>

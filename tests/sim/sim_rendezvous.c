@@ -4,8 +4,9 @@
  * servers that publish it, take, accept, refuse, hang up, unpublish, and whose keepers tend what
  * clients left; all of them killed anywhere, and reaped by others that are killed too.
  *
- * Each request is taken once at the most, and by age; what a client opens is what it was offered; when all is quiet, no request waits that somebody could serve, nobody sleeps on something
- * that has happened; in the end every slot is back.
+ * Each request is taken once at the most, and by age; what a client opens is what it was offered;
+ * when all is quiet, no request waits that somebody could serve, nobody sleeps on something that
+ * has happened; in the end every slot is back.
  */
 #include <stdio.h>
 #include <string.h>

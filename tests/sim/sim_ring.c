@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Scenario ring: three pushers and two poppers, killed anywhere, on a ring of 2 or 4 cells.
- * Nothing is lost but what a killed popper carried, nothing comes twice, what one popper gets
- * of one pusher comes in order, and what the dead leave hinders nobody.
+ * Nothing is lost but what a killed popper carried, nothing comes twice, what one popper gets of
+ * one pusher comes in order, and what the dead leave hinders nobody.
  */
 #include <stdio.h>
 #include <string.h>

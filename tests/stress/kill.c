@@ -198,20 +198,28 @@ static void see_quiet(const struct dcm_segment *seg, uint32_t round)
 		      KILL_SERVERS);
 }
 
-/* All at once are killed, or leave; one that comes later finds an empty fabric. */
-static void start_over(const struct dcm_segment *seg, uint32_t round)
+/* One that comes when all are gone finds, or makes, an empty fabric. */
+static void see_empty(struct dcm_segment *seg, uint32_t round)
 {
-	bool massacre = draw(&dice, 2) == 0;
+	order(KILL_WORK);
+	spawn(KILL_OBSERVER);
+	if (!nap_until(&board->worker[KILL_OBSERVER].phase, 1, QUIET_MS))
+		wrong("round %u: the one who comes when all are gone is stuck", round);
+	/* If no slot was free it has replaced the segment, of which nobody is left. */
+	dcm_segment_close(seg);
+	look_at_fabric(seg);
+	see_tables(seg, (struct used){ .process = 1, .subscription = 1 }, round);
+	kill(pids[KILL_OBSERVER], SIGKILL);
+	waitpid(pids[KILL_OBSERVER], NULL, 0);
+}
 
-	if (massacre) {
+/* All at once are killed, at work, or leave. */
+static void start_over(struct dcm_segment *seg, uint32_t round)
+{
+	if (draw(&dice, 2) == 0) {
 		order(KILL_WORK);
 		nap_us((long)draw(&dice, 100000));
 		end_all(SIGKILL);
-		order(KILL_WORK);
-		spawn(KILL_OBSERVER);
-		see_tables(seg, (struct used){ .process = 1, .subscription = 1 }, round);
-		kill(pids[KILL_OBSERVER], SIGKILL);
-		waitpid(pids[KILL_OBSERVER], NULL, 0);
 	} else {
 		order(KILL_LEAVE);
 		for (uint32_t i = 0; i < KILL_WORKERS; i++) {
@@ -221,10 +229,8 @@ static void start_over(const struct dcm_segment *seg, uint32_t round)
 			if (status != 0)
 				wrong("round %u: %s %u left with %#x", round, role(i), i, status);
 		}
-		see_tables(seg, (struct used){ .process = 0 }, round);
 	}
-	order(KILL_WORK);
-	spawn_all();
+	see_empty(seg, round);
 }
 
 static void set_up(void)
@@ -272,13 +278,13 @@ int main(void)
 		pause_all(round);
 		see_quiet(&seg, round);
 		done += done_by_all();
-		if (round % 5 == 0)
+		if (round % 5 == 0 || round == rounds)
 			start_over(&seg, round);
+		if (round % 5 == 0 && round < rounds) {
+			order(KILL_WORK);
+			spawn_all();
+		}
 	}
-	order(KILL_LEAVE);
-	for (uint32_t i = 0; i < KILL_WORKERS; i++)
-		waitpid(pids[i], NULL, 0);
-	see_tables(&seg, (struct used){ .process = 0 }, rounds + 1);
 	ok(tap_failed() == 0, "%u kills in %u rounds; %u calls were ended by a death", kills,
 	   rounds, atomic_load(&board->broken));
 	ok(done > 100 * (uint64_t)rounds, "the survivors went on: %llu calls and notices",

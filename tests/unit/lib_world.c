@@ -159,6 +159,7 @@ void world_threads(unsigned count, void (*run)(void *context, unsigned number), 
 	pthread_t threads[THREADS_MAX];
 	pthread_barrier_t barrier;
 
+	tap_seed(); /* drawn before there are threads */
 	if (count > THREADS_MAX || pthread_barrier_init(&barrier, NULL, count) != 0)
 		bail("cannot have %u threads", count);
 	for (unsigned i = 0; i < count; i++) {
