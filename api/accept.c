@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/server.h"
 #include "api/transfer.h"
@@ -126,6 +127,7 @@ static Retcode bind_listener(struct dcm_listener_object *listener, struct dcm_fa
 }
 
 static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
+		       struct dcm_ref connection, struct dcm_ref client,
 		       struct dcm_server_end **out, uint64_t *nonce)
 {
 	uint64_t bytes = fabric->settings.channel_bytes;
@@ -141,6 +143,8 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 	server->context = callable->context;
 	server->riid = callable->riid;
 	server->end.give_back = dcm_server_give_back;
+	server->end.connection = connection;
+	server->end.peer = client;
 	if (getrandom(nonce, sizeof *nonce, 0) != sizeof *nonce)
 		*nonce = dcm_sid_next();
 	server->fd = make_memory(bytes, *nonce, &base);
@@ -171,15 +175,22 @@ static struct dcm_offer offer_of(struct dcm_server_end *server, uint64_t nonce)
 	return offer;
 }
 
-/* To the socket that the client listens on, if it does. */
-static bool send_if_asked(struct dcm_server_end *server, uint64_t nonce)
+/* What says in a connection's slot that its memory went through the socket: this one's, no other's. */
+static uint32_t sent_mark(uint64_t nonce)
+{
+	return (uint32_t)nonce | 1u;
+}
+
+/* To the socket that the client listens on, if it does. Return: 0; -ENOENT it does not; -errno. */
+static int send_if_asked(struct dcm_server_end *server, uint64_t nonce)
 {
 	const struct dcm_segment *seg = &server->end.fabric->seg;
 	struct dcm_connection *c = dcm_connection_at(seg, server->end.connection.index);
 	uint64_t name = dcm_load(&c->socket, acquire);
 
-	return name != 0 &&
-	       dcm_transfer_send(seg, server->end.peer, name, server->fd, nonce) == 0;
+	if (name == 0)
+		return -ENOENT;
+	return dcm_transfer_send(seg, server->end.peer, name, server->fd, nonce);
 }
 
 Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
@@ -190,19 +201,17 @@ Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callab
 	struct dcm_offer offer;
 	uint64_t nonce;
 	bool accepted;
-	Retcode rc = end_new(fabric, callable, &server, &nonce);
+	Retcode rc = end_new(fabric, callable, connection, client, &server, &nonce);
 
 	if (rc != rcOk)
 		return rc;
-	server->end.connection = connection;
-	server->end.peer = client;
 	/* The listener's lock: it is not closed between here and the entry in its list. */
 	pthread_mutex_lock(&listener->lock);
 	rc = listener->closed ? dcm_fail(rcNotConnected, "the listener of the session is closed")
 			      : bind_listener(listener, fabric);
 	if (rc == rcOk) {
 		offer = offer_of(server, nonce);
-		offer.sent = send_if_asked(server, nonce);
+		offer.sent = send_if_asked(server, nonce) == 0 ? sent_mark(nonce) : 0;
 		/* Listed before it is offered: its first call finds it. */
 		dcm_store(&listener->ends[connection.index], server->end.object.number, seq);
 		accepted = dcm_rendezvous_accept(&fabric->seg, fabric->self.index, connection,
@@ -213,8 +222,13 @@ Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callab
 		}
 	}
 	pthread_mutex_unlock(&listener->lock);
-	if (rc != rcOk)
+	if (rc == rcOk) {
+		dcm_store(&server->offered, 1u, seq);
+		/* What the client did since, the keeper has passed over. */
+		dcm_keeper_kick();
+	} else {
 		dcm_end_over(&server->end);
+	}
 	dcm_object_drop(&server->end.object);
 	return rc;
 }
@@ -240,30 +254,67 @@ static void close_handed_over(struct dcm_server_end *server)
 		close(fd);
 }
 
+/* Calls that a client sent before it left are still handed out, as many as a ring can hold. */
+enum { DRAIN_LOOKS = DCM_CHANNEL_CALLS };
+
+void dcm_server_drained(struct dcm_server_end *server)
+{
+	if (dcm_load(&server->draining, acquire) != 0 && dcm_swap(&server->draining, 1u) != 1)
+		dcm_keeper_kick();
+}
+
+/* The client has left. Return: true when nothing that it sent waits to be received. */
+static bool drain(struct dcm_server_end *server)
+{
+	struct dcm_end *end = &server->end;
+	uint32_t looks = dcm_load(&server->draining, acquire);
+
+	if (looks == 1 || !dcm_channel_more(&end->channel))
+		return true;
+	dcm_store(&server->draining, looks == 0 ? DRAIN_LOOKS : looks - 1, release);
+	dcm_listener_signal(&end->fabric->seg, server->listener->ref.index, end->connection.index);
+	return false;
+}
+
+/* The kernel refused the client the descriptor, and it asked for the socket since. */
+static int send_late(struct dcm_server_end *server)
+{
+	struct dcm_end *end = &server->end;
+	struct dcm_connection *c = dcm_connection_at(&end->fabric->seg, end->connection.index);
+	uint64_t nonce = end->channel.shared->nonce;
+	int r;
+
+	if (dcm_load(&c->sent, acquire) == sent_mark(nonce))
+		return 0;
+	r = send_if_asked(server, nonce);
+	if (r < 0)
+		return r;
+	dcm_store(&c->sent, sent_mark(nonce), release);
+	dcm_park_wake_all(&c->ec);
+	return 0;
+}
+
 static void tend(struct dcm_object *object, void *arg)
 {
 	struct dcm_server_end *server = (struct dcm_server_end *)object;
 	struct dcm_end *end = &server->end;
-	struct dcm_connection *c;
+	uint32_t *again = arg;
 	uint64_t own;
 
-	(void)arg;
-	if (object->type != &server_end_type)
-		return; /* a client's end */
-	c = dcm_connection_at(&end->fabric->seg, end->connection.index);
+	/* A client's end, or one whose accept is not through. */
+	if (object->type != &server_end_type || dcm_load(&server->offered, seq) == 0)
+		return;
 	switch (dcm_rendezvous_look(&end->fabric->seg, end->connection).state) {
 	case DCM_CONNECTION_ACCEPTED:
-		/* The kernel refused it the descriptor, and it asked for the socket since. */
-		if (dcm_load(&c->sent, acquire) == 0 &&
-		    send_if_asked(server, end->channel.shared->nonce)) {
-			dcm_store(&c->sent, 1u, release);
-			dcm_park_wake_all(&c->ec);
-		}
+		/* Its socket is there, but full with a stranger's call: try again soon. */
+		*again += send_late(server) == -EAGAIN;
 		break;
 	case DCM_CONNECTION_OPEN:
 		close_handed_over(server);
 		break;
 	case DCM_CONNECTION_ENDED:
+		if (!drain(server))
+			break;
 		own = object->number;
 		dcm_cas(&server->listener->ends[end->connection.index], &own, 0ull);
 		dcm_server_end_hang_up(server);
@@ -273,7 +324,10 @@ static void tend(struct dcm_object *object, void *arg)
 	}
 }
 
-void dcm_server_tend(struct dcm_fabric *fabric)
+uint32_t dcm_server_tend(void)
 {
-	dcm_handle_each(1u << DCM_KIND_CHANNEL, tend, fabric);
+	uint32_t again = 0;
+
+	dcm_handle_each(1u << DCM_KIND_CHANNEL, tend, &again);
+	return again;
 }

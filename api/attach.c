@@ -25,10 +25,13 @@
 enum { FULL_TRIES = 40, FULL_SLEEP_NS = 5 * 1000 * 1000 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t gone = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct dcm_fabric *current; /* under lock; null: not attached */
 static uint64_t attachments;	   /* under lock: tells one fabric from the next at its address */
 static unsigned inits;		   /* under lock: DcmInit less DcmFini */
+static unsigned entered;	   /* under lock: calls that are about to make a DCM handle */
+static bool closing;		   /* under lock: a last DcmFini is at work */
+static dcm_atomic32 attached;	   /* inits > 0, for those who need no lock to hear "no" */
 static char set_name[DCM_NAME_SIZE];
 
 static void reset_in_child(void)
@@ -36,9 +39,12 @@ static void reset_in_child(void)
 	struct dcm_fabric *fabric = current;
 
 	pthread_mutex_init(&lock, NULL);
-	pthread_cond_init(&gone, NULL);
+	pthread_cond_init(&changed, NULL);
 	current = NULL;
 	inits = 0;
+	entered = 0;
+	closing = false;
+	dcm_store(&attached, 0u, relaxed);
 	dcm_keeper_forked();
 	if (fabric == NULL)
 		return;
@@ -171,15 +177,17 @@ Retcode DcmInit(void)
 		return dcm_fail(rcFail, "no place for the fork handler");
 	pthread_mutex_lock(&lock);
 	if (inits == 0) {
-		while (current != NULL && !hold_if_there(current))
-			pthread_cond_wait(&gone, &lock);
+		while (closing || (current != NULL && !hold_if_there(current)))
+			pthread_cond_wait(&changed, &lock);
 		if (current == NULL)
 			rc = attach();
 		else if ((rc = reattach()) != rcOk)
 			dcm_fabric_drop(current);
 	}
-	if (rc == rcOk)
+	if (rc == rcOk) {
 		inits++;
+		dcm_store(&attached, 1u, release);
+	}
 	pthread_mutex_unlock(&lock);
 	errno = saved;
 	return rc;
@@ -190,51 +198,65 @@ void DcmFini(void)
 	struct dcm_fabric *f = NULL;
 	int saved = errno;
 	uint64_t mine;
+	bool last;
 
 	dcm_fork_check();
 	pthread_mutex_lock(&lock);
-	if (inits > 0 && --inits == 0)
+	if (inits > 0 && --inits == 0) {
 		f = current;
+		closing = true;
+		dcm_store(&attached, 0u, release);
+		/* Handles that are being made are closed with the rest. */
+		while (entered != 0)
+			pthread_cond_wait(&changed, &lock);
+	}
 	mine = attachments;
 	pthread_mutex_unlock(&lock);
 	if (f == NULL)
 		return;
 	dcm_handle_close_all(DCM_KINDS_DCM);
-	if (dcm_fabric_drop(f)) {
-		/* Nothing else held it: the keeper detaches at once. Come back when it has. */
-		pthread_mutex_lock(&lock);
-		while (current != NULL && attachments == mine)
-			pthread_cond_wait(&gone, &lock);
-		pthread_mutex_unlock(&lock);
-	}
+	last = dcm_fabric_drop(f);
+	pthread_mutex_lock(&lock);
+	closing = false;
+	pthread_cond_broadcast(&changed);
+	/* If nothing else held it, the keeper detaches at once: come back when it has. */
+	while (last && current != NULL && attachments == mine)
+		pthread_cond_wait(&changed, &lock);
+	pthread_mutex_unlock(&lock);
 	errno = saved;
 }
 
 bool dcm_fabric_ready(void)
 {
-	bool ready;
-
-	pthread_mutex_lock(&lock);
-	ready = inits > 0;
-	pthread_mutex_unlock(&lock);
-	if (!ready)
-		dcm_fail(rcNotConnected, "DcmInit was not called, or DcmFini ended it");
-	return ready;
+	if (dcm_load(&attached, acquire) != 0)
+		return true;
+	dcm_fail(rcNotConnected, "DcmInit was not called, or DcmFini ended it");
+	return false;
 }
 
 struct dcm_fabric *dcm_fabric_enter(void)
 {
 	struct dcm_fabric *f = NULL;
 
+	if (!dcm_fabric_ready())
+		return NULL;
 	pthread_mutex_lock(&lock);
 	if (inits > 0) {
 		f = current;
-		dcm_fabric_hold(f);
+		entered++;
 	}
 	pthread_mutex_unlock(&lock);
 	if (f == NULL)
-		dcm_fail(rcNotConnected, "DcmInit was not called, or DcmFini ended it");
+		dcm_fail(rcNotConnected, "DcmFini ended it");
 	return f;
+}
+
+void dcm_fabric_leave(void)
+{
+	pthread_mutex_lock(&lock);
+	if (--entered == 0)
+		pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
 }
 
 void dcm_fabric_hold(struct dcm_fabric *f)
@@ -257,7 +279,7 @@ void dcm_fabric_detach(struct dcm_fabric *f)
 	dcm_segment_close(&f->seg);
 	pthread_mutex_lock(&lock);
 	current = NULL;
-	pthread_cond_broadcast(&gone);
+	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
 	free(f);
 }

@@ -22,10 +22,12 @@ struct dcm_fabric {
 };
 
 /*
- * dcm_fabric_enter() - the fabric that DcmInit attached to, counted for the caller
+ * dcm_fabric_enter() - the fabric that DcmInit attached to, for a call that makes a DCM handle
+ * The last DcmFini waits for dcm_fabric_leave() before it closes all there are: never block between.
  * Return: it, or null with the detail set: DcmInit was not called (rcNotConnected).
  */
 struct dcm_fabric *dcm_fabric_enter(void);
+void dcm_fabric_leave(void);
 
 /* dcm_fabric_ready() - is DcmInit in effect; if not, the detail says so */
 bool dcm_fabric_ready(void);

@@ -49,20 +49,9 @@ static const struct dcm_segment *segment_of(const struct dcm_client_end *client)
 /* Is the server there, as far as the kernel and the server itself say; and what to sleep on. */
 static bool server_there(struct dcm_client_end *client, struct dcm_wait_on *on)
 {
-	const struct dcm_segment *seg = segment_of(client);
-	uint32_t expected;
-
-	if (dcm_channel_hung_up(&client->end.channel) ||
-	    !dcm_process_there(seg, client->end.peer, &expected)) {
-		/* The kernel woke one sleeper for the death; it tells the others. */
-		dcm_park_wake_word(dcm_process_alive_word(seg, client->end.peer.index));
-		return false;
-	}
-	if (on != NULL) {
-		on->guard.alive = dcm_process_alive_word(seg, client->end.peer.index);
-		on->guard.alive_expected = expected;
-	}
-	return true;
+	return dcm_process_guard(segment_of(client), client->end.peer,
+				 on != NULL ? &on->guard : NULL) &&
+	       !dcm_channel_hung_up(&client->end.channel);
 }
 
 /* What the server has finished and nobody waits for. Under the lock. */
@@ -76,7 +65,7 @@ static bool collect_finished(struct dcm_client_end *client)
 
 		if (book->use != DCM_USE_ABANDONED)
 			continue;
-		state = dcm_channel_state(&client->end.channel, i, NULL);
+		state = dcm_channel_state(&client->end.channel, i, client->call[i].generation, NULL);
 		if (state != DCM_CALL_ANSWERED && state != DCM_CALL_FAILED)
 			continue;
 		dcm_channel_collect(&client->end.channel, i, book->generation);
@@ -109,14 +98,6 @@ static Retcode wait_for_room(struct calling *c, int64_t timeout_ns, dcm_look_fn 
 	return rc;
 }
 
-static void prepare_room(struct dcm_client_end *client, struct dcm_wait_on *on)
-{
-	if (on == NULL)
-		return;
-	on->word = &client->end.channel.shared->room;
-	on->key = dcm_park_prepare(on->word);
-}
-
 static Retcode look_for_loan(void *arg, struct dcm_wait_on *on)
 {
 	struct calling *c = arg;
@@ -124,7 +105,7 @@ static Retcode look_for_loan(void *arg, struct dcm_wait_on *on)
 	bool collected;
 	int r;
 
-	prepare_room(c->client, on);
+	dcm_wait_on_count(on, &end->channel.shared->room);
 	if (!server_there(c->client, on))
 		return rcNotConnected;
 	r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, c->message);
@@ -175,7 +156,7 @@ static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
 	struct dcm_client_end *client = c->client;
 	Retcode rc = DCM_LOOK_AGAIN;
 
-	prepare_room(client, on);
+	dcm_wait_on_count(on, &client->end.channel.shared->room);
 	if (!server_there(client, on))
 		return rcNotConnected;
 	pthread_mutex_lock(&client->end.lock);
@@ -231,13 +212,13 @@ static bool give_up(struct calling *c)
 	return gave_up;
 }
 
-static Retcode consume_and_fail(struct calling *c, Retcode rc)
+/* The message is not sent, and the caller's no more. */
+static void consume(struct calling *c)
 {
 	dcm_end_give_room(&c->client->end, dcm_message_offset(c->message));
 	dcm_message_consumed(c->message);
 	dcm_park_wake_all(&c->client->end.channel.shared->room);
 	dcm_end_back(&c->client->end);
-	return rc;
 }
 
 /* Claim a slot and hand the request over. The message is consumed as the contract says. */
@@ -249,20 +230,19 @@ static Retcode begin(struct calling *c, uint32_t flags, int64_t timeout_ns)
 
 	if (c->message == NULL)
 		return dcm_fail(rcInvalidArgument, "the message is null");
-	rc = dcm_message_check(end, c->message, DCM_MESSAGE_LOAN);
+	rc = dcm_message_claim(end, c->message, DCM_MESSAGE_LOAN);
 	if (rc != rcOk)
 		return rc;
 	rc = wait_for_room(c, timeout_ns, look_for_call, "call slot");
 	if (rc == rcQuotaExceeded)
-		return rc;
+		dcm_message_unclaim(end, c->message);
+	else if (rc != rcOk)
+		consume(c);
 	if (rc != rcOk)
-		return consume_and_fail(c, rc);
+		return rc;
 	parcel.offset = dcm_message_offset(c->message);
 	parcel.size = c->message->size;
 	parcel.status = c->message->status;
-	pthread_mutex_lock(&end->lock);
-	dcm_end_unstamp(end, c->message);
-	pthread_mutex_unlock(&end->lock);
 	dcm_message_consumed(c->message);
 	dcm_end_back(end); /* the books hold the room now */
 	if (!dcm_channel_post(&end->channel, c->call, c->generation, &parcel)) {
@@ -308,6 +288,11 @@ static Retcode collect(struct calling *c, enum dcm_call_state state, DcmMessage 
 	return rcOk;
 }
 
+static enum dcm_call_state state_of(const struct calling *c)
+{
+	return dcm_channel_state(&c->client->end.channel, c->call, c->generation, NULL);
+}
+
 static bool is_over(enum dcm_call_state state)
 {
 	return state == DCM_CALL_ANSWERED || state == DCM_CALL_FAILED;
@@ -320,14 +305,14 @@ static Retcode look_for_end(void *arg, struct dcm_wait_on *on)
 	uint32_t word;
 
 	for (int looks = 0; looks < 4; looks++) {
-		if (is_over(dcm_channel_state(ch, c->call, &word)))
+		if (is_over(dcm_channel_state(ch, c->call, c->generation, &word)))
 			return rcOk;
 		if (on == NULL || dcm_channel_wait(ch, c->call, &word))
 			break;
 	}
 	if (!server_there(c->client, on))
 		/* Its last word may have come just before. */
-		return is_over(dcm_channel_state(ch, c->call, NULL)) ? rcOk : rcNotConnected;
+		return is_over(dcm_channel_state(ch, c->call, c->generation, NULL)) ? rcOk : rcNotConnected;
 	if (on != NULL) {
 		on->word = &ch->shared->call[c->call].word;
 		on->key = word;
@@ -348,7 +333,7 @@ static Retcode finish_or_give_up(struct calling *c, Retcode rc, DcmMessage *out)
 {
 	if (rc != rcOk && give_up(c))
 		return say_why(rc);
-	return collect(c, dcm_channel_state(&c->client->end.channel, c->call, NULL), out);
+	return collect(c, state_of(c), out);
 }
 
 Retcode DcmCall(Handle session, DcmMessage *request, int64_t timeoutNs, DcmMessage *outReply)
@@ -444,17 +429,14 @@ static Retcode look_for_any(void *arg, struct dcm_wait_on *on)
 	struct dcm_client_end *client = c->client;
 	bool there, started = false, claimed = false;
 
-	if (on != NULL) {
-		on->word = &client->end.channel.shared->done;
-		on->key = dcm_park_prepare(on->word);
-	}
+	dcm_wait_on_count(on, &client->end.channel.shared->done);
 	there = server_there(client, on);
 	pthread_mutex_lock(&client->end.lock);
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS && !claimed; i++) {
 		if (client->call[i].use != DCM_USE_STARTED)
 			continue;
 		started = true;
-		if (!there || is_over(dcm_channel_state(&client->end.channel, i, NULL)))
+		if (!there || is_over(dcm_channel_state(&client->end.channel, i, client->call[i].generation, NULL)))
 			claimed = claim_started(c, i, client->call[i].generation);
 	}
 	pthread_mutex_unlock(&client->end.lock);
@@ -473,7 +455,7 @@ static Retcode finish_any(struct calling *c, int64_t timeout_ns, DcmMessage *out
 		return rc;
 	if (rc != rcOk)
 		return say_why(rc);
-	rc = is_over(dcm_channel_state(&c->client->end.channel, c->call, NULL)) ? rcOk
+	rc = is_over(state_of(c)) ? rcOk
 									      : rcNotConnected;
 	return finish_or_give_up(c, rc, out);
 }

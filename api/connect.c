@@ -97,7 +97,7 @@ static Retcode create(struct dcm_fabric *fabric, const char *type, const char *n
 {
 	struct dcm_connection_object *c =
 		(struct dcm_connection_object *)dcm_object_new(&connection_type, sizeof *c);
-	Retcode rc = rcOk;
+	Retcode rc;
 
 	if (c == NULL)
 		return dcm_fail(rcOutOfMemory, "no memory for a connection");
@@ -109,9 +109,11 @@ static Retcode create(struct dcm_fabric *fabric, const char *type, const char *n
 	c->name = strdup(name);
 	dcm_fabric_hold(fabric);
 	c->fabric = fabric;
-	if (c->type == NULL || c->name == NULL || dcm_handle_insert(&c->object) < 0)
+	if (c->type == NULL || c->name == NULL)
 		rc = dcm_fail(rcOutOfMemory, "no memory for a connection");
 	else
+		rc = dcm_number(&c->object);
+	if (rc == rcOk)
 		*out = c->object.number;
 	dcm_object_drop(&c->object);
 	return rc;
@@ -144,7 +146,7 @@ Retcode DcmCreateConnection(const char *endpointType, const char *endpointName, 
 	if (rc == rcOk)
 		rc = create(fabric, endpointType, endpointName, &server, client.sid,
 			    outConnectionId);
-	dcm_fabric_drop(fabric);
+	dcm_fabric_leave();
 	errno = saved;
 	return rc;
 }
@@ -154,11 +156,23 @@ struct connecting {
 	Handle session;
 };
 
-/* Is the server that was asked for by handle dead? Then nothing will ever match. */
-static bool server_dead(struct dcm_connection_object *c)
+/*
+ * The process that a server handle stands for, now: the one it was got from, or, when that has left
+ * the fabric and come back, its new place. Generation 0: none, and nothing will ever match.
+ */
+static struct dcm_ref server_now(struct dcm_connection_object *c)
 {
-	return c->server.sid != 0 && c->server.elsewhere &&
-	       !dcm_process_there(&c->fabric->seg, c->server.process, NULL);
+	const struct dcm_segment *seg = &c->fabric->seg;
+
+	if (!c->server.elsewhere)
+		return c->fabric->self;
+	if (!dcm_process_there(seg, c->server.process, NULL)) {
+		struct dcm_ref back = dcm_process_of_sid(seg, c->server.sid);
+
+		if (back.generation != 0)
+			c->server.process = back;
+	}
+	return c->server.process;
 }
 
 static Retcode ask(struct dcm_connection_object *c)
@@ -173,8 +187,6 @@ static Retcode ask(struct dcm_connection_object *c)
 				       .server_sid = c->server.sid,
 				       .transfer = c->fabric->settings.transfer };
 
-	if (server_dead(c))
-		return dcm_fail(rcNotConnected, "the server that serverHandle names is dead");
 	if (key.transfer == DCM_TRANSFER_SOCKET) {
 		c->socket = dcm_transfer_listen(&c->socket_name);
 		if (c->socket < 0)
@@ -276,39 +288,38 @@ static Retcode take_over(struct connecting *w, uint32_t server_index)
 	return rcOk;
 }
 
+/* Whose death ends the wait: who decides, or the one who alone could come to decide. */
+static Retcode guard_wait(struct dcm_connection_object *c, uint32_t server, struct dcm_wait_on *on)
+{
+	const struct dcm_segment *seg = &c->fabric->seg;
+	struct dcm_park_guard *guard = on != NULL ? &on->guard : NULL;
+	struct dcm_ref decides = { server, dcm_process_generation(seg, server) };
+
+	if (server != UINT32_MAX)
+		return dcm_process_guard(seg, decides, guard)
+			       ? rcOk
+			       : dcm_fail(rcNotConnected, "the server died before it decided");
+	if (c->server.sid == 0 || dcm_process_guard(seg, server_now(c), guard))
+		return rcOk;
+	return dcm_fail(rcNotConnected, "the server that serverHandle names is dead");
+}
+
 /* Under the lock: what became of the request. */
 static Retcode judge(struct connecting *w, struct dcm_wait_on *on)
 {
 	struct dcm_connection_object *c = w->connection;
-	const struct dcm_segment *seg = &c->fabric->seg;
-	struct dcm_connection_look look = dcm_rendezvous_look(seg, c->ref);
-	uint32_t watched = look.server, expected;
+	struct dcm_connection_look look = dcm_rendezvous_look(&c->fabric->seg, c->ref);
+	Retcode rc;
 
-	switch (look.state) {
-	case DCM_CONNECTION_POSTED:
-		/* Parked: only a server asked for by handle can die under it. */
-		if (watched == UINT32_MAX && server_dead(c))
-			return dcm_fail(rcNotConnected, "the server that serverHandle names died");
-		if (watched == UINT32_MAX && c->server.elsewhere)
-			watched = c->server.process.index;
-		break;
-	case DCM_CONNECTION_TAKEN:
-	case DCM_CONNECTION_ACCEPTED:
-		break;
-	case DCM_CONNECTION_REFUSED:
+	if (look.state == DCM_CONNECTION_REFUSED)
 		return dcm_fail(rcNotConnected, "the server refused, or its publication was closed");
-	default:
+	if (look.state != DCM_CONNECTION_POSTED && look.state != DCM_CONNECTION_TAKEN &&
+	    look.state != DCM_CONNECTION_ACCEPTED)
 		return dcm_fail(rcNotConnected, "the request is gone: the server died, or the "
 						"segment is damaged");
-	}
-	if (watched != UINT32_MAX) {
-		if (!dcm_process_alive(seg, watched, &expected))
-			return dcm_fail(rcNotConnected, "the server died before it decided");
-		if (on != NULL) {
-			on->guard.alive = dcm_process_alive_word(seg, watched);
-			on->guard.alive_expected = expected;
-		}
-	}
+	rc = guard_wait(c, look.server, on);
+	if (rc != rcOk)
+		return rc;
 	return look.state == DCM_CONNECTION_ACCEPTED ? take_over(w, look.server) : DCM_LOOK_AGAIN;
 }
 
@@ -327,10 +338,7 @@ static Retcode look_for_decision(void *arg, struct dcm_wait_on *on)
 	else if (!c->asked)
 		rc = ask(c);
 	if (rc == rcOk) {
-		if (on != NULL) {
-			on->word = &dcm_connection_at(&c->fabric->seg, c->ref.index)->ec;
-			on->key = dcm_park_prepare(on->word);
-		}
+		dcm_wait_on_count(on, &dcm_connection_at(&c->fabric->seg, c->ref.index)->ec);
 		rc = judge(w, on);
 		if (rc != rcOk && rc != DCM_LOOK_AGAIN)
 			leave(c);

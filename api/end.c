@@ -3,7 +3,6 @@
 #include "api/end.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "api/fork.h"
@@ -107,6 +106,12 @@ void dcm_end_back(struct dcm_end *end)
 		dcm_handle_close(end->object.number, KINDS_END);
 }
 
+/* Under the lock: what the loan that begins at @offset, a unit of the half, is known by; 0: none. */
+static uint32_t *stamp_at(struct dcm_end *end, uint64_t offset)
+{
+	return &end->stamps[offset / DCM_ARENA_UNIT];
+}
+
 int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind kind,
 		      DcmMessage *message)
 {
@@ -121,7 +126,7 @@ int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind ki
 		end->out++;
 		stamp = end->last_stamp == UINT32_MAX ? 1 : end->last_stamp + 1;
 		end->last_stamp = stamp;
-		end->stamps[offset / DCM_ARENA_UNIT] = stamp;
+		*stamp_at(end, offset) = stamp;
 	}
 	pthread_mutex_unlock(&end->lock);
 	if (r < 0)
@@ -129,11 +134,6 @@ int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind ki
 	*message = (DcmMessage){ .data = end->half + offset, .size = size };
 	dcm_message_mark(message, end, kind, 0, stamp, offset);
 	return 0;
-}
-
-void dcm_end_unstamp(struct dcm_end *end, const DcmMessage *loan)
-{
-	end->stamps[dcm_message_offset(loan) / DCM_ARENA_UNIT] = 0;
 }
 
 bool dcm_end_give_room(struct dcm_end *end, uint64_t offset)
@@ -175,7 +175,23 @@ uint64_t dcm_message_offset(const DcmMessage *message)
 	return message->opaque[3];
 }
 
-Retcode dcm_message_check(struct dcm_end *end, const DcmMessage *message,
+/* True: it is the loan that is out there. Taken, if its size is right. */
+static bool claim(struct dcm_end *end, const DcmMessage *message, uint64_t *room)
+{
+	uint64_t offset = dcm_message_offset(message);
+	bool there;
+
+	pthread_mutex_lock(&end->lock);
+	*room = dcm_arena_room(end->arena, offset);
+	there = *room != 0 && *stamp_at(end, offset) != 0 &&
+		*stamp_at(end, offset) == dcm_message_generation(message);
+	if (there && message->size <= *room)
+		*stamp_at(end, offset) = 0;
+	pthread_mutex_unlock(&end->lock);
+	return there;
+}
+
+Retcode dcm_message_claim(struct dcm_end *end, const DcmMessage *message,
 			  enum dcm_message_kind kind)
 {
 	uint64_t room;
@@ -188,20 +204,20 @@ Retcode dcm_message_check(struct dcm_end *end, const DcmMessage *message,
 					? "the message is not a loan of this session: DcmLoan gives one"
 					: "the reply is not a loan of this request's channel: "
 					  "DcmLoanReply gives one");
-	pthread_mutex_lock(&end->lock);
-	room = dcm_arena_room(end->arena, dcm_message_offset(message));
-	/* Taken, but perhaps by another since, or on its way. */
-	if (room != 0 && end->stamps[dcm_message_offset(message) / DCM_ARENA_UNIT] !=
-				 dcm_message_generation(message))
-		room = 0;
-	pthread_mutex_unlock(&end->lock);
-	if (room == 0)
+	if (!claim(end, message, &room))
 		return dcm_fail(rcInvalidArgument, "the message was sent or given back before");
 	if (message->size > room)
 		return dcm_fail(rcInvalidArgument,
 				"the message's size was raised to %zu bytes: its room holds %llu",
 				message->size, (unsigned long long)room);
 	return rcOk;
+}
+
+void dcm_message_unclaim(struct dcm_end *end, const DcmMessage *message)
+{
+	pthread_mutex_lock(&end->lock);
+	*stamp_at(end, dcm_message_offset(message)) = dcm_message_generation(message);
+	pthread_mutex_unlock(&end->lock);
 }
 
 struct dcm_end *dcm_message_end(const DcmMessage *message)
@@ -224,11 +240,10 @@ static Retcode give(struct dcm_end *end, DcmMessage *message)
 		return end->give_back(end, message);
 	if (kind != (end->half == end->channel.requests ? DCM_MESSAGE_LOAN : DCM_MESSAGE_REPLY_LOAN))
 		return dcm_fail(rcInvalidArgument, "not a message of the library's");
-	rc = dcm_message_check(end, message, kind);
+	rc = dcm_message_claim(end, message, kind);
 	if (rc != rcOk)
 		return rc;
-	if (!dcm_end_give_room(end, dcm_message_offset(message)))
-		return dcm_fail(rcInvalidArgument, "the message was given back before");
+	dcm_end_give_room(end, dcm_message_offset(message));
 	if (kind == DCM_MESSAGE_LOAN)
 		dcm_park_wake_all(&end->channel.shared->room);
 	dcm_end_back(end);

@@ -72,9 +72,6 @@ void dcm_end_back(struct dcm_end *end);
 int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind kind,
 		      DcmMessage *message);
 
-/* dcm_end_unstamp() - under the lock: the loan is consumed, copies of it are worth nothing */
-void dcm_end_unstamp(struct dcm_end *end, const DcmMessage *loan);
-
 /* dcm_end_give_room() - the room at @offset is free again; false: no such */
 bool dcm_end_give_room(struct dcm_end *end, uint64_t offset);
 
@@ -87,11 +84,15 @@ uint32_t dcm_message_generation(const DcmMessage *message);
 uint64_t dcm_message_offset(const DcmMessage *message);
 
 /*
- * dcm_message_check() - is it an unsent message of @end, of @kind, within its room
- * Return: rcOk, or rcInvalidArgument with the detail set.
+ * dcm_message_claim() - take an unsent message of @end, of @kind, from the program
+ * Of any number of copies of it, and threads, one gets it. It stays counted as out.
+ * Return: rcOk, or rcInvalidArgument with the detail set: it is not one, or was claimed before, or
+ * is larger than its room.
  */
-Retcode dcm_message_check(struct dcm_end *end, const DcmMessage *message,
+Retcode dcm_message_claim(struct dcm_end *end, const DcmMessage *message,
 			  enum dcm_message_kind kind);
+/* dcm_message_unclaim() - it is the program's again */
+void dcm_message_unclaim(struct dcm_end *end, const DcmMessage *message);
 
 /* dcm_message_end() - the end that a message came from, held; null: it is not one of ours */
 struct dcm_end *dcm_message_end(const DcmMessage *message);

@@ -115,16 +115,21 @@ void dcm_identity_forked(void)
 
 Retcode dcm_kernel_insert(struct dcm_kernel_object *object, Handle *out)
 {
-	int result = dcm_handle_insert(&object->object);
+	Retcode rc = dcm_number(&object->object);
 
-	*out = result == 0 ? object->object.number : INVALID_HANDLE;
+	*out = rc == rcOk ? object->object.number : INVALID_HANDLE;
 	dcm_object_drop(&object->object);
+	return rc;
+}
+
+Retcode dcm_number(struct dcm_object *object)
+{
+	int result = dcm_handle_insert(object);
+
 	if (result == -ENOSPC)
 		return dcm_fail(rcQuotaExceeded,
 				"the process has no handle left of 1048576 (fixed)");
-	if (result != 0)
-		return dcm_fail_errno(result, "no memory for a handle");
-	return rcOk;
+	return result != 0 ? dcm_fail_errno(result, "no memory for a handle") : rcOk;
 }
 
 static struct dcm_identity *identity_of(const struct dcm_object_type *type, uint32_t rights,

@@ -64,6 +64,9 @@ Retcode dcm_identity_new(Sid sid, uint32_t rights, uint32_t process, uint64_t pr
  */
 Retcode dcm_kernel_insert(struct dcm_kernel_object *object, Handle *out);
 
+/* dcm_number() - dcm_handle_insert() with its failures as codes, with the detail set */
+Retcode dcm_number(struct dcm_object *object);
+
 /* dcm_identity_forked() - in a forked child: another base, another handle of the process's own */
 void dcm_identity_forked(void);
 

@@ -14,8 +14,8 @@
 #include "shm/reap.h"
 
 #define TICK_NS (1000 * 1000 * 1000)
-#define DYING_NS_MIN (1000 * 1000)
-#define DYING_NS_MAX (100 * 1000 * 1000)
+#define SOON_NS_MIN (1000 * 1000)
+#define SOON_NS_MAX (100 * 1000 * 1000)
 
 enum { STACK_BYTES = 256 * 1024 };
 
@@ -40,7 +40,7 @@ struct life {
 	struct dcm_fabric *fabric;
 	struct dcm_beacon beacon;
 	uint32_t sleeps_seen;
-	int64_t dying_ns; /* how soon to look after the dying again */
+	int64_t soon_ns; /* how soon to look after the dying again */
 };
 
 void dcm_keeper_kick(void)
@@ -86,15 +86,16 @@ static bool must_tick(struct life *life)
 	return dcm_load(&keeper.blocked, seq) != 0;
 }
 
-static int64_t next_look(struct life *life, uint32_t dying)
+/* @soon: so many things want another look, each a little later than the one before. */
+static int64_t next_look(struct life *life, uint32_t soon)
 {
-	if (dying != 0) {
-		life->dying_ns = life->dying_ns == 0 ? DYING_NS_MIN : life->dying_ns * 2;
-		if (life->dying_ns > DYING_NS_MAX)
-			life->dying_ns = DYING_NS_MAX;
-		return dcm_park_now() + life->dying_ns;
+	if (soon != 0) {
+		life->soon_ns = life->soon_ns == 0 ? SOON_NS_MIN : life->soon_ns * 2;
+		if (life->soon_ns > SOON_NS_MAX)
+			life->soon_ns = SOON_NS_MAX;
+		return dcm_park_now() + life->soon_ns;
 	}
-	life->dying_ns = 0;
+	life->soon_ns = 0;
 	return must_tick(life) ? dcm_park_now() + TICK_NS : DCM_FOREVER;
 }
 
@@ -106,15 +107,14 @@ static void round_once(struct life *life)
 	dcm_atomic32 *control = &dcm_process_at(seg, self)->control;
 	struct dcm_park_guard guard = { .poke = &keeper.poke };
 	int64_t deadline;
-	uint32_t key, dying;
+	uint32_t key, soon;
 
 	/* Keys before the work: what comes up during it ends the sleep at once. */
 	guard.poke_expected = dcm_load(&keeper.poke, seq);
 	key = dcm_park_prepare(control);
 	if (dcm_load(&keeper.stop, seq) != 0)
 		return;
-	dying = dcm_reap_scan(seg, self, false);
-	dcm_server_tend(life->fabric);
+	soon = dcm_reap_scan(seg, self, false) + dcm_server_tend();
 	dcm_handle_reclaim();
 	if (dcm_process_next(seg, self, &watched) != 0) {
 		/* Dead since the scan: around again. */
@@ -122,7 +122,7 @@ static void round_once(struct life *life)
 			return;
 		guard.alive = dcm_process_alive_word(seg, watched);
 	}
-	deadline = next_look(life, dying);
+	deadline = next_look(life, soon);
 	dcm_park_sleep(control, key, &guard, deadline);
 	dcm_store(&keeper.idle, 0u, seq);
 }

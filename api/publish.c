@@ -6,10 +6,12 @@
 #include <dcm/dcm_api.h>
 #include <errno.h>
 #include <pthread.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/fork.h"
+#include "api/identity.h"
 #include "api/retcode.h"
 #include "api/who.h"
 #include "shm/hash.h"
@@ -18,12 +20,46 @@
 
 /* What this process publishes: nothing twice, and nothing again before its withdrawal is told. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static LIST_HEAD(, dcm_publication) publications = LIST_HEAD_INITIALIZER(publications);
+static void *publications; /* tree, under lock */
 
 static void reset_in_child(void)
 {
 	pthread_mutex_init(&lock, NULL);
-	LIST_INIT(&publications);
+	publications = NULL; /* its nodes were the parent's */
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct dcm_publication *x = a, *y = b;
+	int order = (x->sid > y->sid) - (x->sid < y->sid);
+
+	if (order == 0)
+		order = strcmp(x->name, y->name);
+	return order != 0 ? order : strcmp(x->type, y->type);
+}
+
+/* Into the tree. Return: rcOk; rcAlreadyExists, rcOutOfMemory. */
+static Retcode enlist(struct dcm_publication *p)
+{
+	struct dcm_publication *const *node;
+
+	pthread_mutex_lock(&lock);
+	node = tsearch(p, &publications, compare);
+	pthread_mutex_unlock(&lock);
+	if (node == NULL)
+		return dcm_fail(rcOutOfMemory, "no memory for a publication");
+	if (*node != p)
+		return dcm_fail(rcAlreadyExists,
+				"this process publishes %s, %s already under that server handle",
+				p->type, p->name);
+	return rcOk;
+}
+
+static void delist(struct dcm_publication *p)
+{
+	pthread_mutex_lock(&lock);
+	tdelete(p, &publications, compare);
+	pthread_mutex_unlock(&lock);
 }
 
 static void close_publication(struct dcm_object *object)
@@ -32,9 +68,7 @@ static void close_publication(struct dcm_object *object)
 
 	dcm_wait_close(&p->blocker);
 	dcm_publication_end(&p->fabric->seg, p->fabric->self.index, p->endpoint);
-	pthread_mutex_lock(&lock);
-	LIST_REMOVE(p, link);
-	pthread_mutex_unlock(&lock);
+	delist(p);
 }
 
 static void forget_publication(struct dcm_object *object)
@@ -82,29 +116,6 @@ static struct dcm_publication *publication_new(struct dcm_fabric *fabric, const 
 	return p;
 }
 
-/* Into the list, unless the same is there. */
-static bool enlist(struct dcm_publication *p)
-{
-	struct dcm_publication *other;
-	bool twice = false;
-
-	pthread_mutex_lock(&lock);
-	LIST_FOREACH(other, &publications, link)
-		twice = twice || (other->sid == p->sid && strcmp(other->name, p->name) == 0 &&
-				  strcmp(other->type, p->type) == 0);
-	if (!twice)
-		LIST_INSERT_HEAD(&publications, p, link);
-	pthread_mutex_unlock(&lock);
-	return !twice;
-}
-
-static void delist(struct dcm_publication *p)
-{
-	pthread_mutex_lock(&lock);
-	LIST_REMOVE(p, link);
-	pthread_mutex_unlock(&lock);
-}
-
 /* A place in the registry, after a look for the dead if there is none. */
 static Retcode make_live(struct dcm_publication *p)
 {
@@ -135,16 +146,16 @@ static Retcode publish(struct dcm_fabric *fabric, uint64_t sid, const char *type
 
 	if (p == NULL)
 		return dcm_fail(rcOutOfMemory, "no memory for a publication");
-	if (!enlist(p)) {
+	rc = enlist(p);
+	if (rc != rcOk) {
 		dcm_object_drop(&p->object);
-		return dcm_fail(rcAlreadyExists,
-				"this process publishes %s, %s already under that server handle",
-				type, name);
+		return rc;
 	}
 	rc = make_live(p);
-	if (rc == rcOk && dcm_handle_insert(&p->object) < 0) {
-		dcm_publication_end(&fabric->seg, fabric->self.index, p->endpoint);
-		rc = dcm_fail(rcOutOfMemory, "no memory for a handle");
+	if (rc == rcOk) {
+		rc = dcm_number(&p->object);
+		if (rc != rcOk)
+			dcm_publication_end(&fabric->seg, fabric->self.index, p->endpoint);
 	}
 	if (rc == rcOk)
 		*out = p->object.number;
@@ -177,7 +188,7 @@ Retcode DcmPublishEndpoint(Handle serverHandle, const char *endpointType, const 
 				"serverHandle", &server);
 	if (rc == rcOk)
 		rc = publish(fabric, server.sid, endpointType, endpointName, outPubHandle);
-	dcm_fabric_drop(fabric);
+	dcm_fabric_leave();
 	errno = saved;
 	return rc;
 }

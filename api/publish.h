@@ -3,8 +3,6 @@
 #ifndef DCM_API_PUBLISH_H
 #define DCM_API_PUBLISH_H
 
-#include <sys/queue.h>
-
 #include "api/attach.h"
 #include "api/handle.h"
 #include "api/wait.h"
@@ -17,7 +15,6 @@ struct dcm_publication {
 	struct dcm_ref endpoint;
 	uint64_t sid;
 	char *type, *name;
-	LIST_ENTRY(dcm_publication) link; /* of the process's publications, until withdrawn */
 };
 
 /* Behind DCM_KIND_REQUEST. */

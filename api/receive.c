@@ -53,17 +53,17 @@ struct receiving {
 	DcmRequest *request;
 };
 
-/* One call from one channel, if it has one. */
-static bool receive_from(struct receiving *r, struct dcm_server_end *server)
+/* One call from one channel. Return: as dcm_channel_take(); DCM_RING_OK also for one not handed out. */
+static int receive_from(struct receiving *r, struct dcm_server_end *server, bool *received)
 {
 	struct dcm_channel *ch = &server->end.channel;
 	struct dcm_parcel parcel;
 	uint32_t call, generation;
+	int result = dcm_channel_take(ch, &call, &generation, &parcel);
 
-	if (dcm_channel_take(ch, &call, &generation, &parcel) != DCM_RING_OK)
-		return false;
-	if (!hand_out(server, call, generation, parcel.flags))
-		return false;
+	*received = result == DCM_RING_OK && hand_out(server, call, generation, parcel.flags);
+	if (!*received)
+		return result;
 	*r->request = (DcmRequest){ .message = { .data = ch->requests + parcel.offset,
 						 .size = parcel.size,
 						 .status = parcel.status },
@@ -72,7 +72,7 @@ static bool receive_from(struct receiving *r, struct dcm_server_end *server)
 				    .flags = parcel.flags & DCM_REQUEST_ONE_WAY };
 	dcm_message_mark(&r->request->message, &server->end, DCM_MESSAGE_REQUEST, call, generation,
 			 parcel.offset);
-	return true;
+	return result;
 }
 
 static bool try_channel(struct receiving *r, uint32_t connection)
@@ -85,9 +85,10 @@ static bool try_channel(struct receiving *r, uint32_t connection)
 
 	if (object == NULL)
 		return false;
-	received = receive_from(r, server);
-	/* We took the ready bit for one call; for what is left another thread may come. */
-	if (dcm_channel_more(&server->end.channel))
+	if (receive_from(r, server, &received) == DCM_RING_EMPTY)
+		dcm_server_drained(server);
+	else if (dcm_channel_more(&server->end.channel))
+		/* We took the ready bit for one call; for what is left another thread may come. */
 		dcm_listener_signal(&listener->fabric->seg, listener->ref.index, connection);
 	dcm_object_drop(object);
 	return received;
@@ -97,6 +98,7 @@ static Retcode look(void *arg, struct dcm_wait_on *on)
 {
 	struct receiving *r = arg;
 	struct dcm_listener_object *listener = r->listener;
+	const struct dcm_segment *seg;
 	uint32_t cursor, connection;
 
 	if (dcm_load(&listener->bound, acquire) == 0) {
@@ -104,12 +106,13 @@ static Retcode look(void *arg, struct dcm_wait_on *on)
 			on->word = &listener->bound; /* key 0: until the first accept */
 		return DCM_LOOK_AGAIN;
 	}
-	if (on != NULL) {
-		on->word = &dcm_listener_at(&listener->fabric->seg, listener->ref.index)->ec;
-		on->key = dcm_park_prepare(on->word);
-	}
+	seg = &listener->fabric->seg;
+	dcm_wait_on_count(on, &dcm_listener_at(seg, listener->ref.index)->ec);
 	cursor = dcm_load(&listener->cursor, relaxed); /* a hint for fairness */
-	while (dcm_listener_next(&listener->fabric->seg, listener->ref, &cursor, &connection)) {
+	/* A private bound: bits that come back as fast as they are taken hold nobody here. */
+	for (uint32_t i = 0; i < seg->connection.count; i++) {
+		if (!dcm_listener_next(seg, listener->ref, &cursor, &connection))
+			return DCM_LOOK_AGAIN;
 		dcm_store(&listener->cursor, cursor, relaxed);
 		if (try_channel(r, connection))
 			return rcOk;
@@ -181,7 +184,6 @@ static enum settled settle(struct dcm_server_end *server, const DcmMessage *requ
 			parcel = (struct dcm_parcel){ .offset = dcm_message_offset(reply),
 						      .size = reply->size,
 						      .status = reply->status };
-			dcm_end_unstamp(&server->end, reply);
 		}
 		book->reply_offset = parcel.offset;
 		/* After a hang-up the caller has its answer already. */
@@ -310,10 +312,13 @@ static Retcode reply_to(struct dcm_end *end, DcmRequest *request, DcmMessage *re
 
 	if (request->flags & DCM_REQUEST_ONE_WAY)
 		return dcm_fail(rcInvalidArgument, "a one-way message is only released");
-	rc = dcm_message_check(end, reply, DCM_MESSAGE_REPLY_LOAN);
+	rc = dcm_message_claim(end, reply, DCM_MESSAGE_REPLY_LOAN);
 	if (rc != rcOk)
 		return rc;
-	return answer(server_of(end), &request->message, reply);
+	rc = answer(server_of(end), &request->message, reply);
+	if (rc == rcInvalidArgument)
+		dcm_message_unclaim(end, reply);
+	return rc;
 }
 
 Retcode DcmReply(DcmRequest *request, DcmMessage *reply)

@@ -53,10 +53,7 @@ static Retcode look_for_request(void *arg, struct dcm_wait_on *on)
 	struct dcm_fabric *fabric = l->publication->fabric;
 	const struct dcm_segment *seg = &fabric->seg;
 
-	if (on != NULL) {
-		on->word = &dcm_endpoint_at(seg, l->publication->endpoint.index)->ec;
-		on->key = dcm_park_prepare(on->word);
-	}
+	dcm_wait_on_count(on, &dcm_endpoint_at(seg, l->publication->endpoint.index)->ec);
 	/* Closed: what waits was refused with it, and the slot may be another's. */
 	if (dcm_load(&l->publication->blocker.closed, seq) != 0)
 		return rcNotConnected;
@@ -85,9 +82,9 @@ static Retcode hand_out(struct listening *l, Handle *outClient, DcmHandle *outCo
 		rc = dcm_identity_new(l->view.client_sid,
 				      OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT,
 				      l->view.client.index, l->view.client.generation, outClient);
-	if (rc == rcOk && dcm_handle_insert(&r->object) < 0) {
-		rc = dcm_fail(rcOutOfMemory, "no memory for a handle");
-		if (outClient != NULL)
+	if (rc == rcOk) {
+		rc = dcm_number(&r->object);
+		if (rc != rcOk && outClient != NULL)
 			KnHandleClose(*outClient);
 	}
 	if (rc == rcOk)
@@ -98,20 +95,35 @@ static Retcode hand_out(struct listening *l, Handle *outClient, DcmHandle *outCo
 	return rc;
 }
 
+/* As hand_out(), unless the last DcmFini came between the request and its handle. */
+static Retcode hand_out_if_attached(struct listening *l, Handle *outClient,
+				    DcmHandle *outConnectionId)
+{
+	struct dcm_fabric *fabric = l->publication->fabric, *entered = dcm_fabric_enter();
+	Retcode rc = rcNotConnected;
+
+	if (entered == fabric)
+		rc = hand_out(l, outClient, outConnectionId);
+	else
+		dcm_rendezvous_server_leaves(&fabric->seg, fabric->self.index, l->connection);
+	if (entered != NULL)
+		dcm_fabric_leave();
+	return rc;
+}
+
 static Retcode listen_on(struct dcm_publication *p, DcmTimeout timeout, Handle *outClientHandle,
 			 char *outClientName, DcmHandle *outConnectionId)
 {
 	struct listening l = { .publication = p };
 	Retcode rc = dcm_wait_for(&p->blocker, dcm_wait_ns(timeout), 0, look_for_request, &l);
 
-	if (rc == rcOk)
-		rc = hand_out(&l, outClientHandle, outConnectionId);
-	else if (rc == rcTimeout)
-		dcm_fail(rc, "no request came in time");
-	else if (rc == rcIpcInterrupt)
-		dcm_fail(rc, "interrupted by DcmInterruptBlockingCall");
-	else
-		dcm_fail(rc, "the publication was closed");
+	if (rc == rcTimeout)
+		return dcm_fail(rc, "no request came in time");
+	if (rc == rcIpcInterrupt)
+		return dcm_fail(rc, "interrupted by DcmInterruptBlockingCall");
+	if (rc != rcOk)
+		return dcm_fail(rc, "the publication was closed");
+	rc = hand_out_if_attached(&l, outClientHandle, outConnectionId);
 	if (rc == rcOk && outClientName != NULL)
 		memcpy(outClientName, l.view.client_name, DCM_NAME_SIZE);
 	return rc;

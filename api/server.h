@@ -35,8 +35,11 @@ extern const struct dcm_object_type dcm_listener_type;
 Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
 			  struct dcm_ref connection, struct dcm_ref client);
 
-/* dcm_server_tend() - by the keeper: finish hand-overs, end channels whose client has left */
-void dcm_server_tend(struct dcm_fabric *fabric);
+/*
+ * dcm_server_tend() - by the keeper: finish hand-overs, end channels whose client has left
+ * Return: how many want it to come again soon.
+ */
+uint32_t dcm_server_tend(void);
 
 /* Parts: accept.c, receive.c, and what they share. */
 struct dcm_call_book {
@@ -53,8 +56,13 @@ struct dcm_server_end {
 	void *context;
 	uint32_t riid;
 	int fd; /* under end.lock: still to be taken by the client; -1: done */
+	dcm_atomic32 offered; /* 1: the accept is complete, and the keeper tends it */
+	dcm_atomic32 draining; /* the client has left; so many looks for what it sent before remain */
 	struct dcm_call_book call[DCM_CHANNEL_CALLS]; /* under end.lock */
 };
+
+/* dcm_server_drained() - its ring was found empty: a channel whose client has left may end now */
+void dcm_server_drained(struct dcm_server_end *server);
 
 /* dcm_server_end_hang_up() - no more calls; callers are told; the slot is let go of */
 void dcm_server_end_hang_up(struct dcm_server_end *server);

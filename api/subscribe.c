@@ -100,10 +100,11 @@ static Retcode subscribe(struct dcm_fabric *fabric, const char *type, const char
 	s->fabric = fabric;
 	rc = s->known != NULL ? make_active(s, type_hash)
 			      : dcm_fail(rcOutOfMemory, "no memory for a subscription");
-	if (rc == rcOk && dcm_handle_insert(&s->object) < 0) {
-		dcm_registry_unsubscribe(&fabric->seg, s->ref, fabric->self.index,
-					 fabric->self.index);
-		rc = dcm_fail(rcOutOfMemory, "no memory for a handle");
+	if (rc == rcOk) {
+		rc = dcm_number(&s->object);
+		if (rc != rcOk)
+			dcm_registry_unsubscribe(&fabric->seg, s->ref, fabric->self.index,
+						 fabric->self.index);
 	}
 	if (rc == rcOk)
 		*out = s->object.number;
@@ -135,7 +136,7 @@ Retcode DcmSetSubscription(const char *endpointType, const char *endpointName,
 	if (rc == rcOk)
 		rc = subscribe(fabric, endpointType, endpointName, serverName, server.sid,
 			       outSubscrHandle);
-	dcm_fabric_drop(fabric);
+	dcm_fabric_leave();
 	errno = saved;
 	return rc;
 }
@@ -152,10 +153,7 @@ static Retcode look_for_notice(void *arg, struct dcm_wait_on *on)
 	const struct dcm_segment *seg = &s->fabric->seg;
 	int result;
 
-	if (on != NULL) {
-		on->word = dcm_bucket_ec(seg, s->bucket);
-		on->key = dcm_park_prepare(on->word);
-	}
+	dcm_wait_on_count(on, dcm_bucket_ec(seg, s->bucket));
 	pthread_mutex_lock(&s->lock);
 	result = dcm_load(&s->blocker.closed, seq) != 0
 			 ? -ECANCELED

@@ -25,6 +25,9 @@
 /* The kernel's own abstract names: a zero and five hex digits. */
 enum { AUTOBIND_DIGITS = 5 };
 
+/* So many strangers are turned away in one look; the listen queue is one deep. */
+enum { VISITORS_MAX = 64 };
+
 #define SEALS_NEEDED (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 /* Is it the sealed memfd of the offer? Its nonce is looked at when it is mapped. */
@@ -155,20 +158,23 @@ int dcm_transfer_send(const struct dcm_segment *seg, struct dcm_ref client, uint
 	return r;
 }
 
-/* The one descriptor of a message; all others it may hold are closed. */
+/* The first descriptor of a message; all others that it holds are closed. */
 static int take_descriptor(struct msghdr *message)
 {
-	int fd = -1;
+	int first = -1, fd;
 
 	for (struct cmsghdr *h = CMSG_FIRSTHDR(message); h != NULL; h = CMSG_NXTHDR(message, h)) {
-		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS ||
-		    h->cmsg_len != CMSG_LEN(sizeof fd))
+		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
 			continue;
-		if (fd >= 0)
-			close(fd);
-		memcpy(&fd, CMSG_DATA(h), sizeof fd);
+		for (size_t at = CMSG_LEN(0); at + sizeof fd <= h->cmsg_len; at += sizeof fd) {
+			memcpy(&fd, (unsigned char *)h + at, sizeof fd);
+			if (first < 0)
+				first = fd;
+			else
+				close(fd);
+		}
 	}
-	return fd;
+	return first;
 }
 
 static int receive(int from, uint64_t nonce)
@@ -199,7 +205,7 @@ int dcm_transfer_receive(const struct dcm_segment *seg, int listener, struct dcm
 	int from, fd;
 
 	/* Strangers may connect to an abstract name: those that are not the server are sent away. */
-	for (int visitors = 0; visitors < 8; visitors++) {
+	for (int visitors = 0; visitors < VISITORS_MAX; visitors++) {
 		from = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (from < 0)
 			return -errno;

@@ -32,13 +32,22 @@ static bool interrupted(struct dcm_blocker *b, uint64_t generation)
 	return generation_of(dcm_load(&b->interrupt, seq)) != generation;
 }
 
-/* The interrupt that moved the generation on has taken this call off the count already. */
-static void leave(struct dcm_blocker *b, uint64_t generation)
+/*
+ * The interrupt that moved the generation on has taken this call off the count already. If the call
+ * does not report it, since data came or time ran out at that moment, the next one will.
+ */
+static void leave(struct dcm_blocker *b, uint64_t generation, bool reported)
 {
-	uint64_t word = dcm_load(&b->interrupt, seq);
+	uint64_t word = dcm_load(&b->interrupt, seq), next;
 
-	while (generation_of(word) == generation && !dcm_cas(&b->interrupt, &word, word - ONE_CALL))
-		;
+	do {
+		if (generation_of(word) == generation)
+			next = word - ONE_CALL;
+		else if (reported)
+			return;
+		else
+			next = word | STICKY;
+	} while (!dcm_cas(&b->interrupt, &word, next));
 }
 
 void dcm_wait_interrupt(struct dcm_blocker *b)
@@ -77,6 +86,17 @@ static Retcode spin(int64_t spin_ns, dcm_look_fn *look, void *arg)
 	return DCM_LOOK_AGAIN;
 }
 
+/*
+ * A wake meant for one may have picked this call although it leaves without a look at the work: its
+ * object is closed, and the slot, with the word and who sleeps there, is another object's now.
+ */
+static Retcode leave_closed(const struct dcm_wait_on *on)
+{
+	if (on->counted)
+		dcm_park_wake_all(on->word);
+	return rcNotConnected;
+}
+
 static Retcode sleep_for(struct dcm_blocker *b, uint64_t generation, int64_t deadline_ns,
 			 dcm_look_fn *look, void *arg)
 {
@@ -87,14 +107,20 @@ static Retcode sleep_for(struct dcm_blocker *b, uint64_t generation, int64_t dea
 		/* Before the looks: an interrupt or a close behind them changes it. */
 		on.guard.poke_expected = dcm_load(&b->poke, seq);
 		rc = look(arg, &on);
+		if (rc == rcNotConnected)
+			return leave_closed(&on);
 		if (rc != DCM_LOOK_AGAIN)
 			return rc;
 		if (dcm_load(&b->closed, seq))
-			return rcNotConnected;
+			return leave_closed(&on);
 		if (interrupted(b, generation))
 			return rcIpcInterrupt;
-		if (dcm_park_sleep(on.word, on.key, &on.guard, deadline_ns) < 0) {
+		/* The clock, too: a word that others keep changing ends every sleep early. */
+		if (dcm_park_sleep(on.word, on.key, &on.guard, deadline_ns) < 0 ||
+		    (deadline_ns != DCM_FOREVER && dcm_park_now() >= deadline_ns)) {
 			rc = look(arg, NULL);
+			if (rc == rcNotConnected)
+				return leave_closed(&on);
 			return rc != DCM_LOOK_AGAIN ? rc : rcTimeout;
 		}
 	}
@@ -124,7 +150,7 @@ Retcode dcm_wait_for(struct dcm_blocker *b, int64_t timeout_ns, int64_t spin_ns,
 		rc = sleep_for(b, generation, deadline_ns, look, arg);
 		dcm_keeper_blocked(-1);
 	}
-	leave(b, generation);
+	leave(b, generation, rc == rcIpcInterrupt);
 	return rc;
 }
 

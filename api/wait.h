@@ -32,14 +32,25 @@ struct dcm_blockable {
 struct dcm_wait_on {
 	dcm_atomic32 *word;
 	uint32_t key;
+	bool counted; /* the word is an event count, and its waker may wake one alone */
 	struct dcm_park_guard guard; /* the look sets alive, dcm_wait_for() the rest */
 };
 
 /*
  * A look: is it there? With @on it must first take the key of the word that it wants to sleep on
- * (dcm_park_prepare or a load), then look.
+ * (dcm_wait_on_count() or a load), then look.
  */
 typedef Retcode dcm_look_fn(void *arg, struct dcm_wait_on *on);
+
+/* dcm_wait_on_count() - sleep on an event count of the segment; null @on: this look does not sleep */
+static inline void dcm_wait_on_count(struct dcm_wait_on *on, dcm_atomic32 *ec)
+{
+	if (on == NULL)
+		return;
+	on->word = ec;
+	on->key = dcm_park_prepare(ec);
+	on->counted = true;
+}
 
 /*
  * dcm_wait_for() - look, and sleep, until the look is final

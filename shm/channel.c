@@ -96,14 +96,16 @@ bool dcm_channel_post(struct dcm_channel *ch, uint32_t index, uint32_t generatio
 	return false;
 }
 
-enum dcm_call_state dcm_channel_state(struct dcm_channel *ch, uint32_t index, uint32_t *word)
+enum dcm_call_state dcm_channel_state(struct dcm_channel *ch, uint32_t index, uint32_t generation,
+				      uint32_t *word)
 {
-	/* acquire, pairs K2. */
-	uint32_t seen = dcm_load(&ch->shared->call[index].word, acquire);
+	/* seq, pairs K2. */
+	uint32_t seen = dcm_load(&ch->shared->call[index].word, seq);
 
 	if (word != NULL)
 		*word = seen;
-	return (enum dcm_call_state)(seen & STATE_MASK);
+	return seen >> GENERATION_SHIFT == generation ? (enum dcm_call_state)(seen & STATE_MASK)
+						      : DCM_CALL_FAILED;
 }
 
 bool dcm_channel_wait(struct dcm_channel *ch, uint32_t index, uint32_t *word)
@@ -184,27 +186,48 @@ bool dcm_channel_more(struct dcm_channel *ch)
 	return dcm_ring_depth(ring_of(ch)) != 0;
 }
 
+/* Is it that very call, not ended yet? */
+static bool is_open(uint32_t word, uint32_t generation)
+{
+	uint32_t state = word & STATE_MASK;
+
+	return word >> GENERATION_SHIFT == generation &&
+	       (state == DCM_CALL_POSTED || state == DCM_CALL_ABANDONED);
+}
+
+/* From POSTED or ABANDONED to @state. Return: the word before, or 0: it was ended before. */
+static uint32_t end_call(struct dcm_call *call, uint32_t generation, uint32_t state)
+{
+	uint32_t seen = dcm_load(&call->word, seq);
+
+	/* The client changes it twice at the most: a waiter's bit, and giving up. */
+	for (int tries = 0; tries < 4 && is_open(seen, generation); tries++)
+		if (dcm_cas(&call->word, &seen, word_of(generation, state)))
+			return seen;
+	return 0;
+}
+
 bool dcm_channel_answer(struct dcm_channel *ch, uint32_t index, uint32_t generation, uint32_t flags,
 			const struct dcm_parcel *reply)
 {
 	struct dcm_call *call = &ch->shared->call[index];
-	uint32_t state = reply != NULL ? DCM_CALL_ANSWERED : DCM_CALL_FAILED, old;
+	uint32_t old;
 
 	if (reply != NULL) {
-		/* relaxed: ordered by the swap, K2. */
+		/* relaxed: ordered by the step, K2. */
 		dcm_store(&call->reply_offset, reply->offset, relaxed);
 		dcm_store(&call->reply_size, reply->size, relaxed);
 		dcm_store(&call->reply_status, (uint32_t)reply->status, relaxed);
 	}
 	/* seq, K2. Dying before this line: the client's guard, our alive word, ends its wait. */
-	old = dcm_swap(&call->word, word_of(generation, state));
+	old = end_call(call, generation, reply != NULL ? DCM_CALL_ANSWERED : DCM_CALL_FAILED);
 	if (old & WAITER)
 		DCM_LINE(answer_wakes) dcm_park_wake_word(&call->word);
 	if (flags & DCM_CALL_ASYNC)
 		dcm_park_wake_all(&ch->shared->done);
 	if ((old & STATE_MASK) == DCM_CALL_ABANDONED || (flags & DCM_CALL_ONE_WAY))
 		dcm_park_wake_all(&ch->shared->room);
-	return (old & STATE_MASK) != DCM_CALL_ABANDONED;
+	return (old & STATE_MASK) == DCM_CALL_POSTED;
 }
 
 bool dcm_channel_returned(struct dcm_channel *ch, uint32_t index, uint32_t generation)
@@ -216,15 +239,10 @@ bool dcm_channel_returned(struct dcm_channel *ch, uint32_t index, uint32_t gener
 
 static void fail(struct dcm_call *call)
 {
-	uint32_t seen = dcm_load(&call->word, seq);
+	uint32_t generation = dcm_load(&call->word, seq) >> GENERATION_SHIFT;
 
-	for (int tries = 0; tries < 4 && (seen & STATE_MASK) == DCM_CALL_POSTED; tries++)
-		if (dcm_cas(&call->word, &seen,
-			    (seen & ~(uint32_t)(STATE_MASK | WAITER)) | DCM_CALL_FAILED)) {
-			if (seen & WAITER)
-				dcm_park_wake_word(&call->word);
-			return;
-		}
+	if (end_call(call, generation, DCM_CALL_FAILED) & WAITER)
+		dcm_park_wake_word(&call->word);
 }
 
 void dcm_channel_hang_up(struct dcm_channel *ch)

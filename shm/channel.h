@@ -24,7 +24,8 @@
  *   server                                 -    one thread a call
  *
  * Edges: K1 request: fields, then word POSTED and ring cell (release or RMW) -> take's acquire;
- *        K2 answer: reply fields, then the swap of the word -> the client's acquire load;
+ *        K2 answer: reply fields, then the step of the word -> the client's seq load (seq, for the
+ *           client may look behind a prepare of room or done, as shm/park.h wants it);
  *        K4 hang-up: server: store server_gone, then empty the ring; client: put the call in the
  *           ring, then look at server_gone (Dekker, all seq): no call waits for the gone;
  *        K3 reply room back: the client's last read, then word IDLE (release) -> reclaim's acquire.
@@ -123,8 +124,12 @@ bool dcm_channel_view(struct dcm_channel *ch, void *base, uint64_t bytes, uint64
 bool dcm_channel_post(struct dcm_channel *ch, uint32_t call, uint32_t generation,
 		      const struct dcm_parcel *request);
 
-/* dcm_channel_state() - POSTED, or what came of the call; with the word for a sleep in *@word */
-enum dcm_call_state dcm_channel_state(struct dcm_channel *ch, uint32_t call, uint32_t *word);
+/*
+ * dcm_channel_state() - POSTED, or what came of the call; with the word for a sleep in *@word
+ * A word of another generation was scribbled there: FAILED.
+ */
+enum dcm_call_state dcm_channel_state(struct dcm_channel *ch, uint32_t call, uint32_t generation,
+				      uint32_t *word);
 
 /* dcm_channel_wait() - mark the slot as slept on; false: the word changed, look again */
 bool dcm_channel_wait(struct dcm_channel *ch, uint32_t call, uint32_t *word);
@@ -153,7 +158,8 @@ bool dcm_channel_more(struct dcm_channel *ch);
 
 /*
  * dcm_channel_answer() - end a call; null @reply: FAILED (or, one way, done with)
- * Return: true: the client was still waiting; false: it had given up, the reply was not delivered.
+ * Return: true: the client was still waiting; false: it had given up, or the call was ended before
+ * (by a hang-up): the reply was not delivered.
  */
 bool dcm_channel_answer(struct dcm_channel *ch, uint32_t call, uint32_t generation, uint32_t flags,
 			const struct dcm_parcel *reply);

@@ -18,7 +18,7 @@ bool dcm_listener_open(const struct dcm_segment *seg, uint32_t self, struct dcm_
 bool dcm_listener_shut(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t owner,
 		       uint32_t by)
 {
-	if (!dcm_slot_step(&seg->listener, ref, owner, DCM_LISTENER_LIVE, by, DCM_REAP))
+	if (!dcm_slot_seize(&seg->listener, &ref, owner, DCM_LISTENER_LIVE, by))
 		return false;
 	dcm_listener_wake(seg, ref);
 	dcm_slot_yield(&seg->listener, ref);

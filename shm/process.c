@@ -28,6 +28,9 @@
 #define SYS_pidfd_open 434
 #endif
 
+/* More than a process ever makes. */
+#define SIDS_MAX (1ull << 40)
+
 #define NAME_BYTES (DCM_NAME_WORDS * 8)
 
 static_assert(sizeof(struct robust_list) == sizeof(void *), "struct dcm_beacon");
@@ -377,6 +380,39 @@ static bool gone_by_number(const struct dcm_process *p, bool byte_is_held)
 	ended = has_ended(pidfd);
 	close(pidfd);
 	return ended || (found != 0 && found != start_time);
+}
+
+bool dcm_process_guard(const struct dcm_segment *seg, struct dcm_ref ref,
+		       struct dcm_park_guard *guard)
+{
+	dcm_atomic32 *alive = dcm_process_alive_word(seg, ref.index);
+	uint32_t expected;
+
+	if (alive == NULL)
+		return false;
+	if (!dcm_process_there(seg, ref, &expected)) {
+		DCM_LINE(sleeper_passes_baton) dcm_park_wake_word(alive);
+		return false;
+	}
+	if (guard != NULL) {
+		guard->alive = alive;
+		guard->alive_expected = expected;
+	}
+	return true;
+}
+
+struct dcm_ref dcm_process_of_sid(const struct dcm_segment *seg, uint64_t sid)
+{
+	for (uint32_t i = 0; i < seg->process.count; i++) {
+		struct dcm_ref ref = { i, dcm_process_generation(seg, i) };
+
+		/* acquire, pairs I; a process counts its SIDs up from its base. */
+		if (ref.generation != 0 &&
+		    sid - dcm_load(&dcm_process_at(seg, i)->sid_base, acquire) < SIDS_MAX &&
+		    dcm_process_there(seg, ref, NULL))
+			return ref;
+	}
+	return (struct dcm_ref){ 0, 0 };
 }
 
 bool dcm_process_dead(const struct dcm_segment *seg, struct dcm_ref ref)

@@ -20,6 +20,7 @@
 #ifndef DCM_SHM_PROCESS_H
 #define DCM_SHM_PROCESS_H
 
+#include "shm/park.h"
 #include "shm/segment.h"
 
 enum { DCM_PROCESS_ALIVE = 2 };
@@ -86,11 +87,24 @@ static inline bool dcm_process_there(const struct dcm_segment *seg, struct dcm_r
 }
 
 /*
+ * dcm_process_guard() - have a sleep end with the death of @ref
+ * @guard: its alive part is set; null: only look
+ * Return: true, or false: it is not there. Then everybody else who sleeps on its alive word is
+ * woken: for a death the kernel wakes one, and that one may be the caller.
+ */
+bool dcm_process_guard(const struct dcm_segment *seg, struct dcm_ref ref,
+		       struct dcm_park_guard *guard);
+
+/* dcm_process_of_sid() - the attached process that a SID comes from; generation 0: none */
+struct dcm_ref dcm_process_of_sid(const struct dcm_segment *seg, uint64_t sid);
+
+/*
  * dcm_process_owned() - may a reaper of @dead step on from @word, which it has just read
  * The word names its owner by index alone. It is the dead one's if the dead one's slot is not free
  * yet now, after the word was read: whoever has the index later finds the slot in a later
- * generation, so a step from exactly this word is a step for the dead. That is what makes any
- * number of reapers safe, the stopped ones too that wake up when the index is long another's.
+ * generation, for claiming raises it and so does reaping, so a step from exactly this word is a
+ * step for the dead. That is what makes any number of reapers safe, the stopped ones too that wake
+ * up when the index is long another's.
  */
 static inline bool dcm_process_owned(const struct dcm_segment *seg, uint64_t word,
 				     struct dcm_ref dead)

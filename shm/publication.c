@@ -21,7 +21,7 @@ static void finish(const struct dcm_segment *seg, struct dcm_ref endpoint)
 
 void dcm_publication_end(const struct dcm_segment *seg, uint32_t self, struct dcm_ref endpoint)
 {
-	if (dcm_registry_retire(seg, endpoint, self, self))
+	if (dcm_registry_retire(seg, &endpoint, self, self))
 		finish(seg, endpoint);
 }
 
@@ -35,10 +35,9 @@ void dcm_publication_reap(const struct dcm_segment *seg, uint32_t index, struct 
 	if (!dcm_process_owned(seg, word, dead))
 		return;
 	if (dcm_word_state(word) == DCM_ENDPOINT_LIVE) {
-		if (dcm_registry_retire(seg, ref, dead.index, by))
+		if (dcm_registry_retire(seg, &ref, dead.index, by))
 			finish(seg, ref);
-	} else if (dcm_slot_step(&seg->endpoint, ref, dead.index, dcm_word_state(word), by,
-				 DCM_REAP)) {
+	} else if (dcm_slot_seize(&seg->endpoint, &ref, dead.index, dcm_word_state(word), by)) {
 		/* Claimed: nobody saw it. Being taken apart: perhaps nobody was told. */
 		DCM_LINE(reaper_announces)
 		dcm_registry_announce(

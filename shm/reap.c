@@ -31,7 +31,7 @@ static void reap_subscription(const struct dcm_segment *seg, uint32_t index, str
 	uint32_t bucket;
 
 	if (!dcm_process_owned(seg, word, dead) ||
-	    !dcm_slot_step(&seg->subscription, ref, dead.index, dcm_word_state(word), by, DCM_REAP))
+	    !dcm_slot_seize(&seg->subscription, &ref, dead.index, dcm_word_state(word), by))
 		return;
 	bucket = dcm_bucket_of(dcm_load(&sub->type_hash, relaxed));
 	DCM_LINE(reaper_clears_subscription)
@@ -48,7 +48,7 @@ static bool reap_plain(const struct dcm_segment *seg, const struct dcm_table *ta
 	struct dcm_ref ref = { index, dcm_word_generation(word) };
 
 	if (!dcm_process_owned(seg, word, dead) ||
-	    !dcm_slot_step(table, ref, dead.index, dcm_word_state(word), by, DCM_REAP))
+	    !dcm_slot_seize(table, &ref, dead.index, dcm_word_state(word), by))
 		return false;
 	dcm_slot_yield(table, ref);
 	return true;

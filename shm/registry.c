@@ -73,17 +73,17 @@ void dcm_registry_announce(const struct dcm_segment *seg, uint32_t bucket, uint3
 	dcm_park_wake_all(dcm_bucket_ec(seg, bucket));
 }
 
-bool dcm_registry_retire(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t owner,
+bool dcm_registry_retire(const struct dcm_segment *seg, struct dcm_ref *ref, uint32_t owner,
 			 uint32_t by)
 {
-	struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, ref.index);
+	struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, ref->index);
 
 	/* Dying behind this line leaves REAP under a dead owner: its reaper announces again. */
-	if (!dcm_slot_step(&seg->endpoint, ref, owner, DCM_ENDPOINT_LIVE, by, DCM_REAP))
+	if (!dcm_slot_seize(&seg->endpoint, ref, owner, DCM_ENDPOINT_LIVE, by))
 		return false;
 	DCM_LINE(retire_announces)
 	dcm_registry_announce(seg, dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed)),
-			      ref.index);
+			      ref->index);
 	return true;
 }
 
@@ -199,7 +199,7 @@ bool dcm_registry_unsubscribe(const struct dcm_segment *seg, struct dcm_ref ref,
 	struct dcm_subscription *sub = dcm_subscription_at(seg, ref.index);
 	uint32_t bucket;
 
-	if (!dcm_slot_step(&seg->subscription, ref, owner, DCM_SUBSCRIPTION_ACTIVE, by, DCM_REAP))
+	if (!dcm_slot_seize(&seg->subscription, &ref, owner, DCM_SUBSCRIPTION_ACTIVE, by))
 		return false;
 	bucket = dcm_bucket_of(dcm_load(&sub->type_hash, relaxed));
 	dcm_index_clear(subscription_row(seg, bucket), ref.index);

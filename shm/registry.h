@@ -49,9 +49,9 @@ bool dcm_registry_publish(const struct dcm_segment *seg, uint32_t self,
 
 /*
  * dcm_registry_retire() - LIVE under @owner becomes REAP under @by, and the subscribers are told
- * Return: true if this call did it. The caller goes on to dcm_registry_remove().
+ * Return: true if this call did it; *@endpoint is then what to go on to dcm_registry_remove() with.
  */
-bool dcm_registry_retire(const struct dcm_segment *seg, struct dcm_ref endpoint, uint32_t owner,
+bool dcm_registry_retire(const struct dcm_segment *seg, struct dcm_ref *endpoint, uint32_t owner,
 			 uint32_t by);
 
 /* dcm_registry_remove() - the last steps of an endpoint in REAP that the caller owns */

@@ -30,6 +30,13 @@ static struct dcm_ref target_endpoint(uint64_t target)
 				 target & GENERATION_MASK };
 }
 
+/* Was it sent to this use of the slot, or, if a reaper has it now, to the one before? */
+static bool is_for(uint64_t target, struct dcm_ref endpoint)
+{
+	return is_aimed(target) && target_endpoint(target).index == endpoint.index &&
+	       target_endpoint(target).generation <= endpoint.generation;
+}
+
 static dcm_atomic64 *row_of(const struct dcm_segment *seg, uint64_t type_hash)
 {
 	return dcm_index_row(seg->connection_index, seg->connection_row, dcm_bucket_of(type_hash));
@@ -134,7 +141,7 @@ static bool drop(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t own
 {
 	struct dcm_connection *c = dcm_connection_at(seg, ref.index);
 
-	if (!dcm_slot_step(&seg->connection, ref, owner, state, by, DCM_REAP))
+	if (!dcm_slot_seize(&seg->connection, &ref, owner, state, by))
 		return false;
 	dcm_index_clear(row_of(seg, dcm_load(&c->type_hash, relaxed)), ref.index);
 	dcm_slot_yield(&seg->connection, ref);
@@ -199,7 +206,7 @@ void dcm_rendezvous_refuse_all(const struct dcm_segment *seg, struct dcm_ref end
 		struct dcm_ref ref = { index, dcm_word_generation(word) };
 		uint32_t client = dcm_word_owner(word), state = dcm_word_state(word);
 
-		if (dcm_load(&c->target, seq) != aimed(endpoint))
+		if (!is_for(dcm_load(&c->target, seq), endpoint))
 			continue;
 		if (state == DCM_CONNECTION_POSTED)
 			dcm_slot_step(&seg->connection, ref, client, state, client,

@@ -49,6 +49,20 @@ bool dcm_slot_step(const struct dcm_table *t, struct dcm_ref ref, uint32_t owner
 	return slot != NULL && dcm_cas(slot, &word, dcm_word(ref.generation, next_owner, next));
 }
 
+bool dcm_slot_seize(const struct dcm_table *t, struct dcm_ref *ref, uint32_t owner, uint32_t state,
+		    uint32_t by)
+{
+	dcm_atomic64 *slot = dcm_slot_word(t, ref->index);
+	uint64_t word = dcm_word(ref->generation, owner, state);
+	uint64_t generation =
+		ref->generation + (owner != by ? DCM_ORDER(seizing_raises_generation, 1, 0) : 0);
+
+	if (slot == NULL || !dcm_cas(slot, &word, dcm_word(generation, by, DCM_REAP)))
+		return false;
+	ref->generation = generation;
+	return true;
+}
+
 void dcm_slot_yield(const struct dcm_table *t, struct dcm_ref ref)
 {
 	dcm_atomic64 *slot = dcm_slot_word(t, ref.index);

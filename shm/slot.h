@@ -12,6 +12,9 @@
  *            claim            ...            yield
  *   FREE(g) -------> CLAIMED(g+1) -> ... -> FREE(g+1)
  *
+ * A reaper that takes a slot into REAP for a dead owner raises the generation with it. So no word
+ * ever comes back: whoever was stopped before a step from a word that he read finds another one.
+ *
  * The bitmap of used slots is exact whenever nobody is between two steps: an owner sets its bit
  * after the claim and clears it before the yield, so the owner of the slot owns the bit.
  */
@@ -93,6 +96,13 @@ bool dcm_slot_claim_at(const struct dcm_table *t, uint32_t owner, uint32_t index
  */
 bool dcm_slot_step(const struct dcm_table *t, struct dcm_ref ref, uint32_t owner, uint32_t state,
 		   uint32_t next_owner, uint32_t next);
+
+/*
+ * dcm_slot_seize() - from (@owner, @state) into REAP under @by, as the last use or as a reaper
+ * Return: true if this call did it; a reaper's *@ref is then of the raised generation.
+ */
+bool dcm_slot_seize(const struct dcm_table *t, struct dcm_ref *ref, uint32_t owner, uint32_t state,
+		    uint32_t by);
 
 /* dcm_slot_yield() - give back a slot that @owner owns in any state: clears its bit, then FREE. */
 void dcm_slot_yield(const struct dcm_table *t, struct dcm_ref ref);

@@ -87,6 +87,15 @@ static void drop(struct finder *finder, struct found *found)
 	*found = finder->servers[--finder->count];
 }
 
+/* For messages: whoever wrote it into shared memory may mean harm to a terminal. */
+static void clean(char name[DCM_NAME_SIZE])
+{
+	name[DCM_NAME_SIZE - 1] = '\0';
+	for (; *name != '\0'; name++)
+		if ((unsigned char)*name < ' ' || *name == 0x7f)
+			*name = '?';
+}
+
 Retcode finder_read(struct finder *finder, uint32_t timeout_ms)
 {
 	struct found seen = { .handle = INVALID_HANDLE };
@@ -100,6 +109,8 @@ Retcode finder_read(struct finder *finder, uint32_t timeout_ms)
 	now_ns = files_now_ns();
 	if (rc != rcOk)
 		return rc;
+	clean(seen.server);
+	clean(seen.endpoint);
 	rc = KnHandleGetSidByHandle(seen.handle, &seen.sid);
 	if (rc == rcOk) {
 		files_event_at(now_ns, status == DCM_PUBLISHED ? "published" : "unpublished",

@@ -100,6 +100,16 @@ static void *fetch_thread(void *argument)
 	return NULL;
 }
 
+static bool is_running(struct work *work)
+{
+	bool running;
+
+	pthread_mutex_lock(&work->lock);
+	running = work->running > 0;
+	pthread_mutex_unlock(&work->lock);
+	return running;
+}
+
 static void draw(struct work *work)
 {
 	struct progress progress = {
@@ -115,20 +125,21 @@ static void draw(struct work *work)
 	progress_draw(&progress);
 }
 
-/* While the threads fetch: read notices and draw. The last of the threads ends it. */
+/* While the threads fetch: read notices and draw. The last of the threads interrupts it. */
 static void look_on(struct work *work)
 {
 	bool draws = progress_wanted();
-	Retcode rc = rcOk;
-	bool busy = true;
 
-	while (busy && (rc == rcOk || rc == rcTimeout || rc == rcIpcInterrupt)) {
+	while (is_running(work)) {
+		Retcode rc;
+
 		if (draws)
 			draw(work);
 		rc = finder_read(&work->finder, draws ? DRAW_MS : INFINITE_TIMEOUT);
-		pthread_mutex_lock(&work->lock);
-		busy = work->running > 0;
-		pthread_mutex_unlock(&work->lock);
+		if (rc != rcOk && rc != rcTimeout && rc != rcIpcInterrupt) {
+			files_warn_code(rc, "no more notices of servers");
+			break;
+		}
 	}
 	progress_clear();
 }
@@ -155,8 +166,7 @@ static enum files_outcome fetch_all(struct work *work, Handle session)
 		files_warn("only %u of %u threads could be started: %s", started, count,
 			   strerror(error));
 	}
-	if (started > 0)
-		look_on(work);
+	look_on(work);
 	for (unsigned int i = 0; i < started; i++)
 		pthread_join(threads[i], NULL);
 	free(threads);
@@ -167,18 +177,12 @@ static enum files_outcome fetch_all(struct work *work, Handle session)
 	return started > 0 ? FILES_DONE : FILES_TROUBLE;
 }
 
-/* Asks for all names, or takes those of the command line. */
-static enum files_outcome learn_names(struct work *work, Handle session)
+/* Takes the names of the command line; whether there is anything to be fetched. */
+static bool take_names(struct work *work)
 {
 	const struct get_options *options = work->options;
-	enum files_outcome outcome;
 
-	if (options->all) {
-		outcome = files_names_fetch(&work->names, session);
-		if (outcome != FILES_DONE)
-			return outcome;
-	}
-	for (size_t i = 0; !options->all && i < options->count; i++) {
+	for (size_t i = 0; i < options->count; i++) {
 		size_t bytes = strlen(options->names[i]);
 		char shown[FILES_SHOWN_SIZE];
 
@@ -189,9 +193,22 @@ static enum files_outcome learn_names(struct work *work, Handle session)
 			work->bad = true;
 		} else if (!files_names_add(&work->names, options->names[i], bytes, 0, 0)) {
 			files_warn("no memory for the names");
-			return FILES_TROUBLE;
+			work->trouble = true;
+			return false;
 		}
 	}
+	return options->all || work->names.count > 0;
+}
+
+/* What is needed before the first file: with --all, the names. */
+static enum files_outcome prepare(struct work *work, Handle session)
+{
+	enum files_outcome outcome = FILES_DONE;
+
+	if (work->options->all)
+		outcome = files_names_fetch(&work->names, session);
+	if (outcome != FILES_DONE)
+		return outcome;
 	for (size_t i = 0; i < work->names.count; i++)
 		work->bytes_all += work->names.names[i].file_bytes;
 	work->taken = calloc(work->names.count + 1, sizeof(*work->taken));
@@ -213,7 +230,7 @@ static enum files_outcome get(struct work *work)
 		if (work->start_ns == 0)
 			work->start_ns = files_now_ns();
 		if (!work->taken)
-			outcome = learn_names(work, session);
+			outcome = prepare(work, session);
 		if (outcome == FILES_DONE)
 			outcome = fetch_all(work, session);
 		files_session_end(session);
@@ -252,11 +269,24 @@ static int open_target(const char *target)
 	return fd;
 }
 
+/* From finding a server to the last file. */
+static int run(struct work *work)
+{
+	enum files_outcome outcome;
+
+	if (!finder_open(&work->finder, &work->options->find))
+		return EXIT_TROUBLE;
+	outcome = get(work);
+	if (outcome == FILES_DONE)
+		summarise(work, files_now_ns() - work->start_ns);
+	finder_close(&work->finder);
+	return files_exit_code(outcome);
+}
+
 int files_get(const struct get_options *options)
 {
 	struct work work = { .options = options };
-	enum files_outcome outcome;
-	int code;
+	int code = EXIT_DONE;
 
 	work.fetching = (struct fetching){ .limit = &work.limit, .bytes = &work.bytes };
 	work.limit.bytes_per_second = options->bytes_per_second;
@@ -264,18 +294,12 @@ int files_get(const struct get_options *options)
 	if (work.fetching.target < 0)
 		return EXIT_TROUBLE;
 	pthread_mutex_init(&work.lock, NULL);
-	code = EXIT_TROUBLE;
-	if (finder_open(&work.finder, &options->find)) {
-		outcome = get(&work);
-		if (outcome == FILES_DONE)
-			summarise(&work, files_now_ns() - work.start_ns);
-		code = files_exit_code(outcome);
-		if (code < EXIT_REFUSED && work.trouble)
-			code = EXIT_TROUBLE;
-		if (code < EXIT_REFUSED && work.bad)
-			code = EXIT_REFUSED;
-		finder_close(&work.finder);
-	}
+	if (take_names(&work))
+		code = run(&work);
+	if (code < EXIT_TROUBLE && work.trouble)
+		code = EXIT_TROUBLE;
+	if (code < EXIT_REFUSED && work.bad)
+		code = EXIT_REFUSED;
 	pthread_mutex_destroy(&work.lock);
 	files_names_free(&work.names);
 	free(work.taken);

@@ -39,7 +39,11 @@ def diag(text):
 
 def same(seen, wanted, name):
     if not ok(seen == wanted, name):
-        diag('seen:   {!r:.2000}\nwanted: {!r:.2000}'.format(seen, wanted))
+        if isinstance(wanted, dict) and isinstance(seen, dict):
+            different = [k for k in seen.keys() | wanted.keys() if seen.get(k) != wanted.get(k)]
+            seen = {k: seen[k] for k in different if k in seen}
+            wanted = {k: wanted[k] for k in different if k in wanted}
+        diag('seen:   {:.1000}\nwanted: {:.1000}'.format(repr(seen), repr(wanted)))
 
 
 def ended(process, wanted, name, number=signal.SIGTERM):
@@ -242,6 +246,9 @@ def test_no_server(place):
     same(place.run('get', 'x', '-T', '0', '--to', place.path())[0], 3, 'a timeout of 0')
     status, out, err = place.run('list', '-q', '-T', '0')
     ok('waiting' not in err, '--quiet says less')
+
+    status, _, err = place.run('get', '../x', '/y', '--to', place.path())
+    same(status, 2, 'bad names are refused at once')
 
     root = make(place.path('served'), {'hello': b'hello\n'})
     target, events, publishing = place.path('got'), place.path('events'), place.path('events')

@@ -59,28 +59,26 @@ static void answer(DcmRequest *request)
 	uint32_t id = (uint32_t)request->message.status;
 	struct plan plan = calls_plan(server.seed, id);
 	DcmMessage message = { .data = NULL };
-	Retcode rc = rcOk;
+	Retcode rc;
 
 	if (id >> 24 == CONTROL_LANE)
-		plan = (struct plan){ .op = (id & 0xffffff) == CONTROL_LARGEST ? OP_CALL
-									       : OP_STATUS_ONLY,
-				      .reply = calls_largest() };
-	if (plan.op != OP_STATUS_ONLY) {
-		rc = DcmLoanReply(request, plan.reply + plan.slack, &message);
-		if (rc == rcQuotaExceeded) {
-			/* All room is with callers that have not read their replies yet. */
-			atomic_fetch_add(&server.board->full, 1);
-			hold(request, 1);
-			return;
-		}
-		if (!wanted(rcOk, rc, "lane %u, call %u: DcmLoanReply of %zu", id >> 24,
-			    id & 0xffffff, plan.reply + plan.slack)) {
-			DcmRelease(&request->message);
-			return;
-		}
-		fill(message.data, plan.reply, calls_content(server.seed, id, true));
-		message.size = plan.reply;
+		plan.reply = (id & 0xffffff) == CONTROL_LARGEST ? calls_largest() : 0;
+	if (id >> 24 == CONTROL_LANE)
+		plan.slack = 0;
+	rc = DcmLoanReply(request, plan.reply + plan.slack, &message);
+	if (rc == rcQuotaExceeded) {
+		/* All room is with callers that have not read their replies yet. */
+		atomic_fetch_add(&server.board->full, 1);
+		hold(request, 1);
+		return;
 	}
+	if (!wanted(rcOk, rc, "lane %u, call %u: DcmLoanReply of %zu", id >> 24, id & 0xffffff,
+		    plan.reply + plan.slack)) {
+		DcmRelease(&request->message);
+		return;
+	}
+	fill(message.data, plan.reply, calls_content(server.seed, id, true));
+	message.size = plan.reply;
 	reply(request, &message, id);
 }
 

@@ -25,7 +25,7 @@ static uint32_t index_of_self;
 static uint64_t dice; /* of the main thread */
 
 static Handle listener, callable;
-static DcmHandle publication;
+static _Atomic DcmHandle publication;
 static _Atomic DcmHandle subscription; /* read by another thread than the one that closes it */
 static _Atomic Handle session;
 
@@ -136,16 +136,22 @@ static void *accept_all(void *arg)
 	Retcode rc;
 
 	(void)arg;
-	while ((rc = DcmListen(publication, INFINITE_TIMEOUT, NULL, NULL, &request)) == rcOk) {
+	while (!leaving()) {
+		rc = DcmListen(publication, INFINITE_TIMEOUT, NULL, NULL, &request);
+		if (rc == rcNotConnected || rc == rcInvalidArgument) {
+			nap_us(50); /* withdrawn: another is on its way, or DcmFini was */
+			continue;
+		}
+		if (!wanted(rcOk, rc, "worker %u: DcmListen", index_of_self))
+			break;
 		if (draw(&my_dice, 10) != 0) {
 			rc = DcmAccept(request, callable, INVALID_HANDLE);
 			ok_or(rcNotConnected, rc, "DcmAccept");
 		}
-		wanted(rcOk, DcmCloseHandle(request), "closing a request");
+		rc = DcmCloseHandle(request);
+		if (rc != rcNotConnected || !leaving())
+			wanted(rcOk, rc, "closing a request");
 	}
-	/* DcmFini ended it. */
-	if (!leaving())
-		wanted(rcOk, rc, "worker %u: DcmListen", index_of_self);
 	return NULL;
 }
 
@@ -154,6 +160,22 @@ static bool publish(const char *name, DcmHandle *out)
 	return ok_or(rcQuotaExceeded,
 		     DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, name, out),
 		     "DcmPublishEndpoint");
+}
+
+/* The endpoint that clients ask for, perhaps after the old one was withdrawn under their requests. */
+static void publish_main(void)
+{
+	DcmHandle handle = 0;
+	char name[32];
+
+	if (atomic_load(&publication) != 0)
+		wanted(rcOk, DcmCloseHandle(publication), "unpublishing");
+	snprintf(name, sizeof name, "s%u", index_of_self);
+	enter(0, "publishing into a table that stays full");
+	while (!publish(name, &handle))
+		nap_us(1000);
+	leave(0);
+	atomic_store(&publication, handle);
 }
 
 static void be_server(void)
@@ -168,9 +190,7 @@ static void be_server(void)
 					  OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, NULL, listener, 1,
 					  &callable),
 	       "KnHandleCreateUserObjectEx");
-	snprintf(name, sizeof name, "s%u", index_of_self);
-	while (!publish(name, &publication))
-		nap_us(1000);
+	publish_main();
 	threads[0] = start_thread(accept_all, NULL);
 	threads[1] = start_thread(receive, NULL);
 	threads[2] = start_thread(receive, NULL);
@@ -193,6 +213,8 @@ static void be_server(void)
 			wanted(rcOk, DcmCloseHandle(toggled[i]), "unpublishing");
 			toggled[i] = 0;
 		}
+		if (draw(&dice, 20) == 0)
+			publish_main();
 		nap_us((long)draw(&dice, 400));
 	}
 	DcmFini();

@@ -32,7 +32,7 @@ static bool publish(struct world *w, uint32_t by, const char *type, const char *
 
 static void unpublish(struct world *w, uint32_t by, struct dcm_ref ref)
 {
-	if (dcm_registry_retire(&w->seg, ref, by, by))
+	if (dcm_registry_retire(&w->seg, &ref, by, by))
 		dcm_registry_remove(&w->seg, ref);
 }
 
@@ -61,12 +61,12 @@ static void test_look(struct world *w, uint32_t server)
 	ok(dcm_registry_is_live(&w->seg, ref), "it is live");
 	other = (struct dcm_ref){ ref.index, ref.generation + 1 };
 	ok(!dcm_registry_is_live(&w->seg, other), "a later one is not");
-	ok(!dcm_registry_retire(&w->seg, other, server, server), "nor can it be retired");
-	ok(!dcm_registry_retire(&w->seg, ref, server + 1, server + 1), "nor by another");
-	ok(dcm_registry_retire(&w->seg, ref, server, server), "retired");
+	ok(!dcm_registry_retire(&w->seg, &other, server, server), "nor can it be retired");
+	ok(!dcm_registry_retire(&w->seg, &ref, server + 1, server + 1), "nor by another");
+	ok(dcm_registry_retire(&w->seg, &ref, server, server), "retired");
 	ok(!dcm_registry_look(&w->seg, ref.index, 0, &view), "gone at once");
 	ok(!dcm_registry_is_live(&w->seg, ref), "for all");
-	ok(!dcm_registry_retire(&w->seg, ref, server, server), "once");
+	ok(!dcm_registry_retire(&w->seg, &ref, server, server), "once");
 	dcm_registry_remove(&w->seg, ref);
 	world_clean(w, "removed");
 }
@@ -167,6 +167,24 @@ static void test_death(struct world *w, uint32_t client)
 	dcm_registry_unsubscribe(&w->seg, sub, client, client);
 	world_clean(w, "the dead one is reaped");
 	is_uint(1, dcm_load(&dcm_segment_header(&w->seg)->reaped, seq), "and counted");
+}
+
+/* One that died while it took an endpoint apart, perhaps before it told anybody. */
+static void test_half_gone(struct world *w, uint32_t client)
+{
+	uint32_t victim = world_process(w, "victim"), index = 99;
+	struct dcm_ref sub, half;
+
+	publish(w, victim, "t.A", "half", 5, &half);
+	dcm_registry_subscribe(&w->seg, client, dcm_hash("t.A"), &sub);
+	dcm_registry_hint(&w->seg, sub, &index);
+	dcm_slot_step(&w->seg.endpoint, half, victim, DCM_ENDPOINT_LIVE, victim, DCM_REAP);
+	world_kill(w, victim);
+	world_reap(w, victim, client);
+	is_int(DCM_HINT_ONE, dcm_registry_hint(&w->seg, sub, &index), "its reaper tells");
+	is_uint(half.index, index, "of that one");
+	dcm_registry_unsubscribe(&w->seg, sub, client, client);
+	world_clean(w, "the half gone is gone");
 }
 
 /* Names of a slot that is used anew all the time are never those of two uses. */
@@ -423,6 +441,7 @@ int main(void)
 	test_full(&w, server);
 	test_hints(&w, server, client);
 	test_death(&w, client);
+	test_half_gone(&w, client);
 	world_free(&w);
 	test_torn();
 	test_crowd();

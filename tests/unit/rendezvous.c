@@ -139,6 +139,67 @@ static void test_ends(struct stage *s)
 	world_clean(&s->w, "all kinds of ends");
 }
 
+/* Whoever may sleep is told: its event count moves on when it was prepared. */
+static uint32_t prepare_client(struct stage *s)
+{
+	return dcm_park_prepare(&dcm_connection_at(s->seg, s->ref.index)->ec);
+}
+
+static uint32_t prepare_keeper(struct stage *s)
+{
+	return dcm_park_prepare(&dcm_process_at(s->seg, s->server)->control);
+}
+
+static void told_client(struct stage *s, uint32_t key, const char *what)
+{
+	ok(dcm_load(&dcm_connection_at(s->seg, s->ref.index)->ec, seq) != key,
+	   "the client is told of %s", what);
+}
+
+static void told_keeper(struct stage *s, uint32_t key, const char *what)
+{
+	ok(dcm_load(&dcm_process_at(s->seg, s->server)->control, seq) != key,
+	   "the server's keeper is told of %s", what);
+}
+
+static void test_told(struct stage *s)
+{
+	struct dcm_ref endpoint;
+	uint32_t key;
+
+	ask(s, "told", 0, &s->ref);
+	key = prepare_client(s);
+	publish(s, s->server, "told", 5, &endpoint);
+	told_client(s, key, "a server to wait for");
+	key = prepare_client(s);
+	dcm_publication_end(s->seg, s->server, endpoint);
+	told_client(s, key, "the end of the publication");
+	dcm_rendezvous_client_leaves(s->seg, s->client, s->ref);
+	publish(s, s->server, "told", 5, &endpoint);
+	key = dcm_park_prepare(&dcm_endpoint_at(s->seg, endpoint.index)->ec);
+	ask(s, "told", 0, &s->ref);
+	ok(dcm_load(&dcm_endpoint_at(s->seg, endpoint.index)->ec, seq) != key,
+	   "the server is told of a request");
+	take(s, endpoint, &s->taken);
+	key = prepare_client(s);
+	dcm_rendezvous_accept(s->seg, s->server, s->ref, &offered);
+	told_client(s, key, "the acceptance");
+	key = prepare_keeper(s);
+	dcm_rendezvous_open(s->seg, s->client, s->ref, s->server, 1);
+	told_keeper(s, key, "the opening");
+	key = prepare_client(s);
+	dcm_rendezvous_server_leaves(s->seg, s->server, s->ref);
+	told_client(s, key, "the server's leaving");
+	dcm_rendezvous_client_leaves(s->seg, s->client, s->ref);
+	dcm_publication_end(s->seg, s->server, endpoint);
+	open_one(s);
+	key = prepare_keeper(s);
+	dcm_rendezvous_client_leaves(s->seg, s->client, s->ref);
+	told_keeper(s, key, "the client's leaving");
+	dcm_rendezvous_server_leaves(s->seg, s->server, s->ref);
+	world_clean(&s->w, "all were told");
+}
+
 static void test_targets(struct stage *s)
 {
 	struct dcm_ref refs[3], other, endpoint;
@@ -458,6 +519,7 @@ int main(void)
 	set_up(&s);
 	test_whole(&s);
 	test_ends(&s);
+	test_told(&s);
 	test_targets(&s);
 	test_full(&s);
 	dcm_publication_end(s.seg, s.server, s.endpoint);
