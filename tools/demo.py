@@ -161,7 +161,7 @@ class Demo:
 
     def start_client(self, number):
         name = 'client-{}'.format(number)
-        jobs = '2' if len(self.wanted) >= 64 else '1'
+        jobs = '4' if len(self.wanted) >= 64 else '1'
         return self.start(name, 'get', '--all', '--jobs', jobs, '--to',
                           os.path.join(self.copies, name))
 

@@ -15,7 +15,7 @@
 #define SYS_futex_waitv 449
 #endif
 
-enum { PATIENCE_MS = 120 * 1000 };
+enum { PATIENCE_MS = 20 * 1000 };
 
 int is_rc(Retcode wanted, Retcode seen, const char *format, ...)
 {

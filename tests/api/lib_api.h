@@ -23,7 +23,7 @@
 /* One result: the code is as wanted and, if it is an error, this thread's detail says something. */
 int is_rc(Retcode wanted, Retcode seen, const char *format, ...) TAP_PRINTF(3, 4);
 
-/* Waits for @is, looking each millisecond; false after two minutes, which is a failed test. */
+/* Waits for @is, looking each millisecond; false after 20 seconds, which is a failed test. */
 bool until(bool (*is)(void *arg), void *arg);
 
 void pause_ms(unsigned int ms);

@@ -340,6 +340,18 @@ sub noise {
 	return "$dir/noise";
 }
 
+# The file gets shorter while it is looked at: between two looks of --check, most likely.
+sub test_truncated_meanwhile {
+	spew("$dir/cut", slurp($fabric));
+	my $pid = open2(my $out, my $in, "exec '$dump' --check '$dir/cut' 2>&1");
+	select(undef, undef, undef, 0.1);
+	truncate("$dir/cut", 4096);
+	my $said = do { local $/; <$out> };
+	waitpid($pid, 0);
+	is($?, 2 << 8, 'truncated meanwhile: no crash');
+	like($said, qr/truncated|of the dead/, 'it says what it found');
+}
+
 sub test_untouched {
 	my $before = slurp($fabric);
 	chmod(0400, $fabric);
@@ -357,6 +369,7 @@ test_text();
 test_deaths();
 test_colour();
 test_untouched();
+test_truncated_meanwhile();
 test_names();
 test_damaged();
 test_scribbled();

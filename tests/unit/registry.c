@@ -6,6 +6,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shm/hash.h"
 #include "shm/park.h"
@@ -185,6 +186,52 @@ static void test_half_gone(struct world *w, uint32_t client)
 	is_uint(half.index, index, "of that one");
 	dcm_registry_unsubscribe(&w->seg, sub, client, client);
 	world_clean(w, "the half gone is gone");
+}
+
+/* The kernel wakes one of those who sleep on the alive word; that one wakes the others. */
+struct wake {
+	struct world w;
+	uint32_t victim;
+	dcm_atomic32 asleep, awake;
+};
+
+enum { SLEEPERS = 3 };
+
+static void sleep_on_alive(struct wake *s)
+{
+	dcm_atomic32 *alive = dcm_process_alive_word(&s->w.seg, s->victim);
+	uint32_t expected = 0;
+
+	dcm_add(&s->asleep, 1u);
+	while (dcm_process_alive(&s->w.seg, s->victim, &expected))
+		dcm_park_sleep(alive, expected, NULL, DCM_FOREVER);
+	dcm_add(&s->awake, 1u);
+}
+
+static void wake_run(void *context, unsigned number)
+{
+	struct wake *s = context;
+
+	if (number < SLEEPERS) {
+		sleep_on_alive(s);
+		return;
+	}
+	while (dcm_load(&s->asleep, seq) < SLEEPERS)
+		dcm_park_pause();
+	usleep(5000);
+	world_kill(&s->w, s->victim);
+	dcm_reap_notice(&s->w.seg, s->victim);
+}
+
+static void test_baton(void)
+{
+	struct wake s = { .victim = 0 };
+
+	world_make(&s.w, &small);
+	s.victim = world_process(&s.w, "victim");
+	world_threads(SLEEPERS + 1, wake_run, &s);
+	is_uint(SLEEPERS, dcm_load(&s.awake, seq), "a notice wakes all who sleep on the dead one");
+	world_free(&s.w);
 }
 
 /* Names of a slot that is used anew all the time are never those of two uses. */
@@ -443,6 +490,7 @@ int main(void)
 	test_death(&w, client);
 	test_half_gone(&w, client);
 	world_free(&w);
+	test_baton();
 	test_torn();
 	test_crowd();
 	return 0;
