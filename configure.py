@@ -47,7 +47,7 @@ PACKAGES = [
     ('clang', 'tests with a second compiler'),
     ('libclang-rt-14-dev', 'its sanitizers'),
     ('perl', 'prove, the test runner'),
-    ('scdoc', 'manual pages'),
+    ('spin', 'models of the protocols'),
     ('libck-dev', 'Concurrency Kit'),
     ('liburcu-dev', 'userspace RCU'),
     ('libxxhash-dev', 'hashing of names'),

@@ -92,15 +92,26 @@ static long wait_many(dcm_atomic32 *word, uint32_t expected, const struct dcm_pa
 		       CLOCK_MONOTONIC);
 }
 
-/* Without futex_waitv: one word, in slices, and the guards looked at between them. */
-static int wait_sliced(dcm_atomic32 *word, uint32_t expected, int64_t deadline_ns)
+static bool guard_holds(const struct dcm_park_guard *guard)
 {
-	int64_t slice = dcm_park_now() + SLICE_NS;
+	return (guard->alive == NULL || dcm_load(guard->alive, acquire) == guard->alive_expected) &&
+	       (guard->poke == NULL || dcm_load(guard->poke, acquire) == guard->poke_expected);
+}
 
-	if (wait_one(word, expected, slice < deadline_ns ? slice : deadline_ns) == 0 ||
-	    errno != ETIMEDOUT)
-		return 0;
-	return slice < deadline_ns ? 0 : -ETIMEDOUT;
+/* Without futex_waitv: one word, in slices, and the guards looked at between them. */
+static int wait_sliced(dcm_atomic32 *word, uint32_t expected, const struct dcm_park_guard *guard,
+		       int64_t deadline_ns)
+{
+	while (guard_holds(guard)) {
+		int64_t slice = dcm_park_now() + SLICE_NS;
+
+		if (wait_one(word, expected, slice < deadline_ns ? slice : deadline_ns) == 0 ||
+		    errno != ETIMEDOUT)
+			return 0;
+		if (slice >= deadline_ns)
+			return -ETIMEDOUT;
+	}
+	return 0;
 }
 
 static int sleep_in_kernel(dcm_atomic32 *word, uint32_t key, const struct dcm_park_guard *guard,
@@ -117,10 +128,7 @@ static int sleep_in_kernel(dcm_atomic32 *word, uint32_t key, const struct dcm_pa
 			return 0;
 		atomic_store_explicit(&waitv_works, 0, memory_order_relaxed);
 	}
-	if ((guard->alive != NULL && dcm_load(guard->alive, acquire) != guard->alive_expected) ||
-	    (guard->poke != NULL && dcm_load(guard->poke, acquire) != guard->poke_expected))
-		return 0;
-	return wait_sliced(word, key, deadline_ns);
+	return wait_sliced(word, key, guard, deadline_ns);
 }
 
 uint32_t dcm_park_prepare(dcm_atomic32 *ec)

@@ -64,18 +64,27 @@ static void next_notice(DcmPubStatus wanted, const char *what)
 
 static void test_child(pid_t (*make)(void), bool in_order, const char *how)
 {
-	int status = -1;
+	int status = -1, go[2];
+	char byte = 0;
 	pid_t pid;
 
+	/* The child waits until it was seen: what comes and goes unread may never be told. */
+	if (pipe(go) < 0)
+		sysbail("pipe");
 	pid = make();
 	if (pid == 0) {
 		look_as_child();
+		if (read(go[0], &byte, 1) != 1)
+			_exit(2);
 		if (in_order)
 			DcmFini();
 		_exit(0);
 	}
-	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "the child ends: %s", how);
 	next_notice(DCM_PUBLISHED, "the child's endpoint was published");
+	ok(write(go[1], &byte, 1) == 1, "the child goes on");
+	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "the child ends: %s", how);
+	close(go[0]);
+	close(go[1]);
 	next_notice(DCM_UNPUBLISHED, "and ended with it");
 	parent_is_well(how);
 }

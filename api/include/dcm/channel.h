@@ -53,7 +53,7 @@ typedef struct DcmRequest {
 /**
  * DcmLoan() - room for a message to the server
  * @session:    the callable handle from DcmConnect()
- * @size:       bytes; 0 up to what the channel can ever give (64 MiB less its own needs by default)
+ * @size:       bytes; 0 up to what the channel can ever give: a quarter of it, 16 MiB by default
  * @timeoutNs:  how long to wait for room in a full channel
  * @outMessage: data is aligned for every type, and holds anything; size as asked, status 0
  *
