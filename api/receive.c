@@ -85,9 +85,10 @@ static bool try_channel(struct receiving *r, uint32_t connection)
 
 	if (object == NULL)
 		return false;
-	if (receive_from(r, server, &received) == DCM_RING_EMPTY)
+	if (receive_from(r, server, &received) == DCM_RING_EMPTY ||
+	    !dcm_channel_more(&server->end.channel))
 		dcm_server_drained(server);
-	else if (dcm_channel_more(&server->end.channel))
+	else
 		/* We took the ready bit for one call; for what is left another thread may come. */
 		dcm_listener_signal(&listener->fabric->seg, listener->ref.index, connection);
 	dcm_object_drop(object);

@@ -212,7 +212,8 @@ static uint32_t look_at_subscription(const struct dcm_segment *seg, uint32_t slo
 	return dcm_check_ring(ring, seg->endpoint.count) ? found : found | BIT(RING);
 }
 
-/* A posted request is parked, or aimed at an endpoint that is there or is about to refuse it. */
+/* A posted request is parked, or aimed at an endpoint that is there or is about to refuse it; the
+   generation of that rises when a reaper takes it over. */
 static bool target_legal(const struct dcm_segment *seg, const struct dcm_connection *c,
 			 uint64_t word)
 {
@@ -224,9 +225,10 @@ static bool target_legal(const struct dcm_segment *seg, const struct dcm_connect
 	if (ref.index >= seg->endpoint.count)
 		return false;
 	endpoint = dcm_load(dcm_slot_word(&seg->endpoint, ref.index), seq);
-	return dcm_word_generation(endpoint) == ref.generation &&
-	       (dcm_word_state(endpoint) == DCM_ENDPOINT_LIVE ||
-		dcm_word_state(endpoint) == DCM_REAP);
+	if (dcm_word_state(endpoint) == DCM_REAP)
+		return ref.generation <= dcm_word_generation(endpoint);
+	return ref.generation == dcm_word_generation(endpoint) &&
+	       dcm_word_state(endpoint) == DCM_ENDPOINT_LIVE;
 }
 
 static uint32_t look_at_offer(const struct dcm_segment *seg, const struct dcm_connection *c)

@@ -36,8 +36,8 @@ static int32_t status_of(int error)
 }
 
 /*
- * Room for a reply: fixed_bytes and up to data_bytes more, fewer if the client's channel is short of
- * room. If there is none at all the request is released, and its caller gets rcNotConnected.
+ * Room for a reply: fixed_bytes and up to data_bytes more, fewer if the client's channel is short
+ * of room. If there is none at all the request is released, and its caller gets rcNotConnected.
  */
 static bool make_room(DcmRequest *request, size_t fixed_bytes, size_t data_bytes, DcmMessage *reply)
 {

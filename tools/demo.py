@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The demonstration: six clients, two servers, one of which is killed.
 
-Serves /usr/include, or DEMO_DIR, with dcm-files to three clients that were started before the server
-and three that came after.  In the middle the server is killed; a second one takes over.  Everything
-happens in private directories, which are removed.  Ends with 0 if every check held.
+Serves /usr/include, or DEMO_DIR, with dcm-files to three clients that were started before the
+server and three that came after.  In the middle the server is killed; a second one takes over.
+Everything happens in private directories, which are removed.  Ends with 0 if every check held.
 """
 
 import argparse
@@ -142,7 +142,7 @@ class Demo:
     def prepare(self):
         self.wanted = files_below(self.source)
         self.bytes = sum(self.wanted.values())
-        self.need(self.wanted, '{}: no files there; set DEMO_DIR to a directory that has some'.format(
+        self.need(self.wanted, '{}: no files there; set DEMO_DIR to another directory'.format(
             self.source))
         room = CLIENTS * (self.bytes + 4096 * len(self.wanted))
         self.private = tempfile.mkdtemp(prefix='dcm-demo-', dir='/dev/shm')

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""dcm-files from the outside: what it serves and fetches, refuses and survives, says and returns."""
+"""dcm-files from the outside: what it serves, fetches, refuses, survives, says and returns."""
 
 import contextlib
 import hashlib
@@ -116,8 +116,9 @@ class Place:
     """A private fabric, and a directory for everything else."""
 
     def __init__(self):
-        self.top = tempfile.mkdtemp(prefix='dcm-test-', dir='/dev/shm')
-        os.environ['DCM_FABRIC'] = os.path.join(self.top, 'fabric')
+        self.shm = tempfile.mkdtemp(prefix='dcm-test-', dir='/dev/shm')
+        self.top = tempfile.mkdtemp(prefix='dcm-test-')
+        os.environ['DCM_FABRIC'] = os.path.join(self.shm, 'fabric')
         for name in ('DCM_TRANSFER', 'DCM_PROCESS_NAME', 'NO_COLOR', 'DEBUGINFOD_URLS'):
             os.environ.pop(name, None)
         os.environ['LC_ALL'] = 'C.UTF-8'
@@ -322,8 +323,8 @@ def test_list(place, files):
 def test_names(place, root):
     target = place.path('got')
     for bad in ('..', '../x', '../' + os.path.basename(root) + '/hello', '/etc/passwd', '',
-                'deep/../hello', './hello', 'hello/', 'deep//er/file', 'x' * 256, 'y/' * 2047 + 'yy',
-                'link-out', 'link-in', 'link-directory/secret', 'link-deep/er/file',
+                'deep/../hello', './hello', 'hello/', 'deep//er/file', 'x' * 256,
+                'y/' * 2047 + 'yy', 'link-out', 'link-in', 'link-directory/secret', 'link-deep/er/file',
                 'link-root/etc/passwd', 'pipe', 'deep', 'many'):
         status, _, err = place.run('get', bad, '--to', target)
         same((status, tree(target)), (2, {}), 'refused: {:.40}'.format(bad))
@@ -569,7 +570,8 @@ def main():
         raise
     finally:
         Process.end_all()
-        shutil.rmtree(place.top, ignore_errors=True)
+        for directory in (place.shm, place.top):
+            shutil.rmtree(directory, ignore_errors=True)
     print('1..{}'.format(len(results)))
     sys.exit(not all(results))
 

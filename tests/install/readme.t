@@ -22,7 +22,9 @@ $ENV{PKG_CONFIG_PATH} = $tmp;
 
 # What pkg-config says of a library that is not installed.
 my $pc = slurp("$build/dcm.pc") // BAIL_OUT("$build/dcm.pc: $!");
-spew("$tmp/dcm.pc", $pc =~ s{^libdir=.*}{libdir=$build}mr =~ s{^includedir=.*}{includedir=$top/api/include}mr);
+$pc =~ s{^libdir=.*}{libdir=$build}m;
+$pc =~ s{^includedir=.*}{includedir=$top/api/include}m;
+spew("$tmp/dcm.pc", $pc);
 
 my $readme = slurp('README.md');
 my %source = map { m{^/\* (\w+\.c) \*/\n} ? ($1 => $_) : () } $readme =~ /^```c\n(.*?)^```$/msg;

@@ -488,9 +488,7 @@ static void start_clients(pid_t *pids)
 	for (uint32_t i = 0; i <= OWNER_PROCESSES; i++) {
 		uint32_t each = OWNERS / OWNER_PROCESSES;
 
-		pids[i] = fork();
-		if (pids[i] < 0)
-			sysbail("fork");
+		pids[i] = fork_child();
 		if (pids[i] == 0 && i == 0)
 			be_client(0, SHARERS, true);
 		if (pids[i] == 0)

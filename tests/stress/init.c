@@ -169,9 +169,7 @@ static void play(uint32_t round, uint32_t *killed, uint32_t *early)
 
 	prepare();
 	for (uint32_t i = 0; i < PROCESSES; i++) {
-		pids[i] = fork();
-		if (pids[i] < 0)
-			sysbail("fork");
+		pids[i] = fork_child();
 		if (pids[i] == 0)
 			participate(i);
 	}

@@ -37,9 +37,7 @@ static void spawn(uint32_t index)
 	uint64_t seed = draw(&dice, UINT64_MAX);
 
 	memset(&board->worker[index], 0, sizeof board->worker[index]);
-	pids[index] = fork();
-	if (pids[index] < 0)
-		sysbail("fork");
+	pids[index] = fork_child();
 	if (pids[index] == 0)
 		kill_work(board, index, seed);
 }

@@ -3,12 +3,15 @@
 #include "tests/stress/lib_stress.h"
 
 #include <dcm/fabric.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/tap.h"
 
@@ -50,6 +53,20 @@ uint64_t draw(uint64_t *dice, uint64_t bound)
 {
 	*dice += UINT64_C(0x9e3779b97f4a7c15);
 	return mix(*dice) % bound;
+}
+
+pid_t fork_child(void)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid < 0)
+		sysbail("fork");
+	if (pid != 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	return 0;
 }
 
 void *shared_memory(size_t bytes)

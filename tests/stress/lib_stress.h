@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "shm/segment.h"
 
@@ -27,6 +28,9 @@ bool nap_until(_Atomic uint32_t *word, uint32_t value, int64_t ms);
 uint64_t mix(uint64_t x);
 /* draw() - the next random number below @bound */
 uint64_t draw(uint64_t *dice, uint64_t bound);
+
+/* fork_child() - fork(), or end the test; the child ends with its parent, however that ends */
+pid_t fork_child(void);
 
 /* shared_memory() - zeroed, the same in this process and the children that it forks */
 void *shared_memory(size_t bytes);

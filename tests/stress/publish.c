@@ -370,9 +370,7 @@ int main(void)
 	setenv("DCM_MAX_HINTS", "2", 1);
 	board = shared_memory(sizeof *board);
 	for (uint32_t i = 0; i < PROCESSES; i++) {
-		pids[i] = fork();
-		if (pids[i] < 0)
-			sysbail("fork");
+		pids[i] = fork_child();
 		if (pids[i] == 0)
 			participate(processes[i].name, processes[i].publishers,
 				    processes[i].subscribers);

@@ -316,6 +316,8 @@ static void test_fields(struct stage *s)
 	       "waits for an endpoint that is not");
 	DAMAGE(s, &posted->target, 60ull << 44 | 1, TARGET, CONNECTION, s->posted.index,
 	       "waits for a free endpoint");
+	DAMAGE(s, &posted->target, (target & 1ull << 63) | 60ull << 44 | 9, TARGET, CONNECTION,
+	       s->posted.index, "waits for a later use of one that is free");
 	DAMAGE(s, &parked->target, 0ull, TARGET, CONNECTION, s->parked.index, "target 0");
 	DAMAGE(s, &parked->target, 1ull << 63 | 99, TARGET, CONNECTION, s->parked.index,
 	       "parked in another use");
@@ -341,6 +343,20 @@ static void test_ring(struct stage *s)
 	DAMAGE(s, &r.cells[1], 71ull, RING, SUBSCRIPTION, index, "a hint at no slot");
 	DAMAGE(s, &r.cells[1], 5ull << 32 | 1, RING, SUBSCRIPTION, index, "a cell of another lap");
 	DAMAGE(s, &r.cells[3], 7ull, RING, SUBSCRIPTION, index, "a cell filled ahead");
+}
+
+/* A request whose endpoint a reaper has taken over, which will refuse it: in transition, no more. */
+static void test_seized(struct stage *s)
+{
+	dcm_atomic64 *word = dcm_slot_word(&s->w.seg.endpoint, s->endpoint[1].index);
+	uint64_t was = dcm_load(word, seq);
+	struct found found;
+
+	dcm_store(word, dcm_word(dcm_word_generation(was) + 2, s->third, DCM_REAP), seq);
+	check(&s->w, &found, 0, 0);
+	ok(has(&found, DCM_PROBLEM_REAPED, DCM_CHECK_ENDPOINT, s->endpoint[1].index), "taken over");
+	is_uint(0, found.result.damaged + found.result.dead, "and nothing is wrong with that");
+	dcm_store(word, was, seq);
 }
 
 /* The header, as soon as there is one. */
@@ -470,6 +486,7 @@ int main(void)
 	test_names(&s);
 	test_fields(&s);
 	test_ring(&s);
+	test_seized(&s);
 	test_header(&s);
 	test_proved(&s);
 	test_confirm(&s);

@@ -91,6 +91,32 @@ static void test_steps(void)
 	is_hex(0, dcm_load(&t.used[0], seq), "no bit is left");
 }
 
+/* Into REAP: by the owner in the same use, by a reaper in a later one, so that no word comes back. */
+static void test_seize(void)
+{
+	struct dcm_table t = table_of(3);
+	struct dcm_ref ref, mine, outside = { 3, 1 };
+
+	dcm_slot_claim(&t, 1, &ref);
+	dcm_slot_step(&t, ref, 1, DCM_CLAIMED, 1, 2);
+	mine = ref;
+	ok(!dcm_slot_seize(&t, &mine, 1, DCM_CLAIMED, 1), "not from another state");
+	ok(!dcm_slot_seize(&t, &mine, 2, 2, 2), "not from another owner's");
+	ok(!dcm_slot_seize(&t, &outside, 1, 2, 1), "not outside");
+	ok(mine.generation == ref.generation && outside.generation == 1, "and nothing is changed");
+	ok(dcm_slot_seize(&t, &mine, 1, 2, 1), "by its owner");
+	is_uint(ref.generation, mine.generation, "in the same use");
+	ok(dcm_slot_seize(&t, &mine, 1, DCM_REAP, 4), "by a reaper");
+	is_uint(ref.generation + 1, mine.generation, "in another");
+	is_hex(dcm_word(ref.generation + 1, 4, DCM_REAP), dcm_load(dcm_slot_word(&t, 0), seq),
+	       "so");
+	ok(!dcm_slot_seize(&t, &ref, 1, DCM_REAP, 5), "not by a second one that comes late");
+	ok(!dcm_slot_step(&t, ref, 1, DCM_REAP, 1, DCM_FREE), "nor by the first owner's steps");
+	dcm_slot_yield(&t, mine);
+	ok(dcm_slot_claim(&t, 6, &ref) && ref.generation == mine.generation + 1,
+	   "then claimed anew");
+}
+
 enum { THREADS = 4, FEW = 3, ROUNDS = 100000 };
 
 struct crowd {
@@ -153,6 +179,7 @@ int main(void)
 	test_words();
 	test_table();
 	test_steps();
+	test_seize();
 	test_crowd(1);
 	test_crowd(FEW);
 	test_crowd(THREADS);

@@ -104,7 +104,7 @@ DCM_API Retcode DcmPublishEndpoint(Handle serverHandle, const char *endpointType
  * Progress: no stopped or dead client can hold it up.
  * Memory:   what the client stored before DcmConnect() is visible, as far as it is shared.
  * Return:   rcOk; rcTimeout; rcIpcInterrupt; rcNotConnected (before DcmInit(); or the publication
- *           was closed while waiting); rcQuotaExceeded (handles of the process; the request stays).
+ *           was closed while waiting); rcQuotaExceeded (handles of the process; the request is refused).
  * Origin:   KCE 1.3; order, several threads, the codes of timeout and interruption: ours.
  */
 DCM_API Retcode DcmListen(DcmHandle pubHandle, DcmTimeout timeout, Handle *outClientHandle,
