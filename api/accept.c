@@ -12,6 +12,7 @@
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/server.h"
+#include "api/session.h"
 #include "api/transfer.h"
 #include "shm/listener.h"
 #include "shm/process.h"
@@ -301,9 +302,12 @@ static void tend(struct dcm_object *object, void *arg)
 	uint32_t *again = arg;
 	uint64_t own;
 
-	/* A client's end, or one whose accept is not through. */
-	if (object->type != &server_end_type || dcm_load(&server->offered, seq) == 0)
+	if (object->type != &server_end_type) {
+		dcm_session_collect(dcm_session_of(object));
 		return;
+	}
+	if (dcm_load(&server->offered, seq) == 0)
+		return; /* its accept is not through */
 	switch (dcm_rendezvous_look(&end->fabric->seg, end->connection).state) {
 	case DCM_CONNECTION_ACCEPTED:
 		/* Its socket is there, but full with a stranger's call: try again soon. */
@@ -311,6 +315,7 @@ static void tend(struct dcm_object *object, void *arg)
 		break;
 	case DCM_CONNECTION_OPEN:
 		close_handed_over(server);
+		dcm_server_reclaim(server);
 		break;
 	case DCM_CONNECTION_ENDED:
 		if (!drain(server))

@@ -15,6 +15,7 @@
 #include "api/identity.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
+#include "api/server.h"
 #include "shm/process.h"
 
 #define DCM_KINDS_DCM                                                                              \
@@ -167,6 +168,24 @@ static bool hold_if_there(struct dcm_fabric *f)
 	return false;
 }
 
+/* Is something of the program's still open that needs the fabric, DCM handles apart? */
+static void look_for_pin(struct dcm_object *object, void *arg)
+{
+	bool *pinned = arg;
+
+	*pinned = *pinned || dcm_server_pins(object);
+}
+
+static bool is_pinned(void)
+{
+	bool pinned = false;
+
+	dcm_handle_each(1u << DCM_KIND_SESSION | 1u << DCM_KIND_LISTENER | 1u << DCM_KIND_CALLABLE |
+				1u << DCM_KIND_CHANNEL,
+			look_for_pin, &pinned);
+	return pinned;
+}
+
 Retcode DcmInit(void)
 {
 	Retcode rc = rcOk;
@@ -177,7 +196,8 @@ Retcode DcmInit(void)
 		return dcm_fail(rcFail, "no place for the fork handler");
 	pthread_mutex_lock(&lock);
 	if (inits == 0) {
-		while (closing || (current != NULL && !hold_if_there(current)))
+		/* A fabric that nothing holds but the keeper's last work is on its way out. */
+		while (closing || (current != NULL && (!is_pinned() || !hold_if_there(current))))
 			pthread_cond_wait(&changed, &lock);
 		if (current == NULL)
 			rc = attach();

@@ -54,25 +54,31 @@ static bool server_there(struct dcm_client_end *client, struct dcm_wait_on *on)
 	       !dcm_channel_hung_up(&client->end.channel);
 }
 
-/* What the server has finished and nobody waits for. Under the lock. */
-static bool collect_finished(struct dcm_client_end *client)
+/* A call that nobody waits for: free again if the server has finished it. Under the lock. */
+static bool collect_one(struct dcm_client_end *client, uint32_t call)
+{
+	struct dcm_client_book *book = &client->call[call];
+	enum dcm_call_state state;
+
+	if (book->use != DCM_USE_ABANDONED)
+		return false;
+	state = dcm_channel_state(&client->end.channel, call, book->generation, NULL);
+	if (state != DCM_CALL_ANSWERED && state != DCM_CALL_FAILED)
+		return false;
+	dcm_channel_collect(&client->end.channel, call, book->generation);
+	dcm_arena_give(client->end.arena, book->offset);
+	book->use = DCM_USE_FREE;
+	return true;
+}
+
+bool dcm_session_collect(struct dcm_client_end *client)
 {
 	bool any = false;
 
-	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++) {
-		struct dcm_client_book *book = &client->call[i];
-		enum dcm_call_state state;
-
-		if (book->use != DCM_USE_ABANDONED)
-			continue;
-		state = dcm_channel_state(&client->end.channel, i, client->call[i].generation, NULL);
-		if (state != DCM_CALL_ANSWERED && state != DCM_CALL_FAILED)
-			continue;
-		dcm_channel_collect(&client->end.channel, i, book->generation);
-		dcm_arena_give(client->end.arena, book->offset);
-		book->use = DCM_USE_FREE;
-		any = true;
-	}
+	pthread_mutex_lock(&client->end.lock);
+	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++)
+		any |= collect_one(client, i);
+	pthread_mutex_unlock(&client->end.lock);
 	return any;
 }
 
@@ -102,20 +108,14 @@ static Retcode look_for_loan(void *arg, struct dcm_wait_on *on)
 {
 	struct calling *c = arg;
 	struct dcm_end *end = &c->client->end;
-	bool collected;
 	int r;
 
 	dcm_wait_on_count(on, &end->channel.shared->room);
 	if (!server_there(c->client, on))
 		return rcNotConnected;
 	r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, c->message);
-	if (r == -ENOSPC) {
-		pthread_mutex_lock(&end->lock);
-		collected = collect_finished(c->client);
-		pthread_mutex_unlock(&end->lock);
-		if (collected)
-			r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, c->message);
-	}
+	if (r == -ENOSPC && dcm_session_collect(c->client))
+		r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, c->message);
 	if (r == 0)
 		return rcOk;
 	if (r == -ENOSPC)
@@ -160,15 +160,14 @@ static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
 	if (!server_there(client, on))
 		return rcNotConnected;
 	pthread_mutex_lock(&client->end.lock);
-	for (uint32_t i = 0; i < 2 * DCM_CHANNEL_CALLS && rc == DCM_LOOK_AGAIN; i++) {
-		struct dcm_client_book *book;
+	/* The lowest: what was used last is used again, and with it the room of its reply. */
+	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS && rc == DCM_LOOK_AGAIN; i++) {
+		struct dcm_client_book *book = &client->call[i];
 
-		if (i == DCM_CHANNEL_CALLS && !collect_finished(client))
-			break;
-		c->call = client->next_call++ % DCM_CHANNEL_CALLS;
-		book = &client->call[c->call];
+		collect_one(client, i);
 		if (book->use != DCM_USE_FREE)
 			continue;
+		c->call = i;
 		book->use = c->use;
 		book->generation = book->generation % GENERATION_MAX + 1;
 		book->offset = dcm_message_offset(c->message);
@@ -203,7 +202,7 @@ static bool give_up(struct calling *c)
 {
 	bool gave_up;
 
-	/* In one step for collect_finished(): what is marked so was given up before it was ended. */
+	/* In one step for collect_one(): what is marked so was given up before it was ended. */
 	pthread_mutex_lock(&c->client->end.lock);
 	gave_up = dcm_channel_abandon(&c->client->end.channel, c->call);
 	if (gave_up)

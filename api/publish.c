@@ -42,13 +42,16 @@ static int compare(const void *a, const void *b)
 static Retcode enlist(struct dcm_publication *p)
 {
 	struct dcm_publication *const *node;
+	bool memory, twice;
 
 	pthread_mutex_lock(&lock);
 	node = tsearch(p, &publications, compare);
+	memory = node != NULL;
+	twice = memory && *node != p;
 	pthread_mutex_unlock(&lock);
-	if (node == NULL)
+	if (!memory)
 		return dcm_fail(rcOutOfMemory, "no memory for a publication");
-	if (*node != p)
+	if (twice)
 		return dcm_fail(rcAlreadyExists,
 				"this process publishes %s, %s already under that server handle",
 				p->type, p->name);

@@ -210,8 +210,7 @@ Retcode dcm_server_give_back(struct dcm_end *end, DcmMessage *message)
 	return rcOk;
 }
 
-/* What clients have collected since; called when there is no room. */
-static void reclaim_replies(struct dcm_server_end *server)
+void dcm_server_reclaim(struct dcm_server_end *server)
 {
 	pthread_mutex_lock(&server->end.lock);
 	for (uint32_t call = 0; call < DCM_CHANNEL_CALLS; call++) {
@@ -253,7 +252,7 @@ static Retcode loan_reply(struct dcm_end *end, const DcmMessage *request, size_t
 		return dcm_fail(rcNotConnected, "the caller is gone: release the request");
 	r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, out);
 	if (r == -ENOSPC) {
-		reclaim_replies(server_of(end));
+		dcm_server_reclaim(server_of(end));
 		r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, out);
 	}
 	if (r == 0)

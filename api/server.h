@@ -41,6 +41,9 @@ Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callab
  */
 uint32_t dcm_server_tend(void);
 
+/* dcm_server_pins() - does an open session, listener, callable or channel end need its fabric */
+bool dcm_server_pins(struct dcm_object *object);
+
 /* Parts: accept.c, receive.c, and what they share. */
 struct dcm_call_book {
 	bool handed;	      /* to a thread of the program */
@@ -66,6 +69,9 @@ void dcm_server_drained(struct dcm_server_end *server);
 
 /* dcm_server_end_hang_up() - no more calls; callers are told; the slot is let go of */
 void dcm_server_end_hang_up(struct dcm_server_end *server);
+
+/* dcm_server_reclaim() - take back the room of replies that the client has collected */
+void dcm_server_reclaim(struct dcm_server_end *server);
 
 /* dcm_server_give_back() - give_back of a server's end: a request released unanswered */
 Retcode dcm_server_give_back(struct dcm_end *end, DcmMessage *message);

@@ -19,6 +19,11 @@ static const struct dcm_object_type client_end_type = {
 	.forget = dcm_end_forget,
 };
 
+struct dcm_client_end *dcm_session_of(struct dcm_object *object)
+{
+	return object->type == &client_end_type ? (struct dcm_client_end *)object : NULL;
+}
+
 /* The last handle on the session is closed: the channel ends, for the server too. */
 static void close_session(struct dcm_object *object)
 {

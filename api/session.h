@@ -33,7 +33,6 @@ struct dcm_client_end {
 	uint32_t listener; /* slot that calls are signalled to */
 	uint32_t transfer; /* how the memory came */
 	struct dcm_client_book call[DCM_CHANNEL_CALLS]; /* under end.lock */
-	uint32_t next_call;				/* under end.lock: where to look for a free one */
 };
 
 /* Behind DCM_KIND_SESSION. */
@@ -50,5 +49,11 @@ struct dcm_session {
  */
 Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, struct dcm_ref server,
 			const struct dcm_offer *offer, int fd, uint32_t transfer, Handle *out);
+
+/* dcm_session_collect() - take back what the server is done with and nobody waits for; true: some */
+bool dcm_session_collect(struct dcm_client_end *client);
+
+/* dcm_session_of() - the calling end that a channel's object is, or null */
+struct dcm_client_end *dcm_session_of(struct dcm_object *object);
 
 #endif

@@ -85,5 +85,8 @@ uint32_t dcm_ring_depth(struct dcm_ring_view r)
 	uint64_t head = dcm_load(r.head, relaxed), tail = dcm_load(r.tail, relaxed);
 	uint64_t depth = tail - head, cells = 1ull << r.shift;
 
-	return depth <= cells ? (uint32_t)depth : 0;
+	/* One more than fits: the oldest is taken, and the head not yet moved over it. */
+	if (depth == cells + 1)
+		return (uint32_t)cells;
+	return depth < cells + 1 ? (uint32_t)depth : 0;
 }

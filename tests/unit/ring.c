@@ -76,6 +76,7 @@ static void test_left(void)
 	ok(dcm_check_ring(r, 10), "taken, and the head behind: legal");
 	is_int(DCM_RING_OK, dcm_ring_push(r, 5), "its cell is used again");
 	ok(dcm_check_ring(r, 10), "legal");
+	is_uint(4, dcm_ring_depth(r), "four are in it");
 	is_int(DCM_RING_OK, dcm_ring_pop(r, &value), "a pop goes on");
 	is_uint(2, value, "with the next");
 	is_uint(3, dcm_ring_depth(r), "and three are left");
