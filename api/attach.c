@@ -147,14 +147,14 @@ static Retcode reattach(void)
 	struct dcm_settings settings;
 	Retcode rc = dcm_settings_read(&settings, set_name);
 
+	if (rc == rcOk && strcmp(settings.fabric, current->settings.fabric) != 0)
+		rc = dcm_fail(rcInvalidOperation,
+			      "sessions or listeners of fabric \"%s\" are still open: close them "
+			      "before DcmInit with DCM_FABRIC=\"%s\"",
+			      current->settings.fabric, settings.fabric);
 	if (rc != rcOk)
-		return rc;
-	if (strcmp(settings.fabric, current->settings.fabric) != 0)
-		return dcm_fail(rcInvalidOperation,
-				"sessions or listeners of fabric \"%s\" are still open: close them "
-				"before DcmInit with DCM_FABRIC=\"%s\"",
-				current->settings.fabric, settings.fabric);
-	return rcOk;
+		dcm_fabric_drop(current);
+	return rc;
 }
 
 /* Count up, unless the last count is gone and the keeper is about to detach. */
@@ -186,6 +186,15 @@ static bool is_pinned(void)
 	return pinned;
 }
 
+/*
+ * True: there is no fabric to go back to, or there is, and it is held now. One that nothing but the
+ * keeper's last work needs is on its way out: it is let go.
+ */
+static bool can_attach(void)
+{
+	return !closing && (current == NULL || (is_pinned() && hold_if_there(current)));
+}
+
 Retcode DcmInit(void)
 {
 	Retcode rc = rcOk;
@@ -195,15 +204,11 @@ Retcode DcmInit(void)
 	if (!dcm_fork_register(reset_in_child))
 		return dcm_fail(rcFail, "no place for the fork handler");
 	pthread_mutex_lock(&lock);
-	if (inits == 0) {
-		/* A fabric that nothing holds but the keeper's last work is on its way out. */
-		while (closing || (current != NULL && (!is_pinned() || !hold_if_there(current))))
-			pthread_cond_wait(&changed, &lock);
-		if (current == NULL)
-			rc = attach();
-		else if ((rc = reattach()) != rcOk)
-			dcm_fabric_drop(current);
-	}
+	/* Each wait may end with another thread having attached. */
+	while (inits == 0 && !can_attach())
+		pthread_cond_wait(&changed, &lock);
+	if (inits == 0)
+		rc = current != NULL ? reattach() : attach();
 	if (rc == rcOk) {
 		inits++;
 		dcm_store(&attached, 1u, release);
