@@ -91,10 +91,10 @@ my ($status, $output, $calls) = pretend('');
 is($status, 0, '--setup with everything there');
 like($output, qr/nothing to do/, 'says so');
 is($calls, '', 'and runs nothing');
-($status, $output, $calls) = pretend('scdoc liburcu-dev');
+($status, $output, $calls) = pretend('spin liburcu-dev');
 is($status, 0, '--setup with two packages missing');
-like($output, qr/missing.*scdoc.*liburcu-dev/s, 'names them');
-is($calls, "-q update\n-q -y --no-install-recommends install scdoc liburcu-dev\n",
+like($output, qr/missing.*spin.*liburcu-dev/s, 'names them');
+is($calls, "-q update\n-q -y --no-install-recommends install spin liburcu-dev\n",
    'and installs these two');
 unchanged_ok('build.ninja is the same after it');
 
