@@ -12,7 +12,6 @@
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/server.h"
-#include "api/session.h"
 #include "api/transfer.h"
 #include "shm/listener.h"
 #include "shm/process.h"
@@ -31,6 +30,7 @@ static const struct dcm_object_type server_end_type = {
 	.space = DCM_SPACE_CHANNEL,
 	.release = release_server_end,
 	.forget = forget_server_end,
+	.pins = dcm_end_pins,
 };
 
 static void release_server_end(struct dcm_object *object)
@@ -194,46 +194,6 @@ static int send_if_asked(struct dcm_server_end *server, uint64_t nonce)
 	return dcm_transfer_send(seg, server->end.peer, name, server->fd, nonce);
 }
 
-Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
-			  struct dcm_ref connection, struct dcm_ref client)
-{
-	struct dcm_listener_object *listener = (struct dcm_listener_object *)callable->listener;
-	struct dcm_server_end *server = NULL;
-	struct dcm_offer offer;
-	uint64_t nonce;
-	bool accepted;
-	Retcode rc = end_new(fabric, callable, connection, client, &server, &nonce);
-
-	if (rc != rcOk)
-		return rc;
-	/* The listener's lock: it is not closed between here and the entry in its list. */
-	pthread_mutex_lock(&listener->lock);
-	rc = listener->closed ? dcm_fail(rcNotConnected, "the listener of the session is closed")
-			      : bind_listener(listener, fabric);
-	if (rc == rcOk) {
-		offer = offer_of(server, nonce);
-		offer.sent = send_if_asked(server, nonce) == 0 ? sent_mark(nonce) : 0;
-		/* Listed before it is offered: its first call finds it. */
-		dcm_store(&listener->ends[connection.index], server->end.object.number, seq);
-		accepted = dcm_rendezvous_accept(&fabric->seg, fabric->self.index, connection,
-						 &offer);
-		if (!accepted) {
-			dcm_store(&listener->ends[connection.index], 0ull, seq);
-			rc = dcm_fail(rcNotConnected, "the client has withdrawn its request");
-		}
-	}
-	pthread_mutex_unlock(&listener->lock);
-	if (rc == rcOk) {
-		dcm_store(&server->offered, 1u, seq);
-		/* What the client did since, the keeper has passed over. */
-		dcm_keeper_kick();
-	} else {
-		dcm_end_over(&server->end);
-	}
-	dcm_object_drop(&server->end.object);
-	return rc;
-}
-
 void dcm_server_end_hang_up(struct dcm_server_end *server)
 {
 	struct dcm_end *end = &server->end;
@@ -257,12 +217,6 @@ static void close_handed_over(struct dcm_server_end *server)
 
 /* Calls that a client sent before it left are still handed out, as many as a ring can hold. */
 enum { DRAIN_LOOKS = DCM_CHANNEL_CALLS };
-
-void dcm_server_drained(struct dcm_server_end *server)
-{
-	if (dcm_load(&server->draining, acquire) != 0 && dcm_swap(&server->draining, 1u) != 1)
-		dcm_keeper_kick();
-}
 
 /* The client has left. Return: true when nothing that it sent waits to be received. */
 static bool drain(struct dcm_server_end *server)
@@ -302,12 +256,9 @@ static void tend(struct dcm_object *object, void *arg)
 	uint32_t *again = arg;
 	uint64_t own;
 
-	if (object->type != &server_end_type) {
-		dcm_session_collect(dcm_session_of(object));
+	/* A client's end, or one whose accept is not through. */
+	if (object->type != &server_end_type || dcm_load(&server->offered, seq) == 0)
 		return;
-	}
-	if (dcm_load(&server->offered, seq) == 0)
-		return; /* its accept is not through */
 	switch (dcm_rendezvous_look(&end->fabric->seg, end->connection).state) {
 	case DCM_CONNECTION_ACCEPTED:
 		/* Its socket is there, but full with a stranger's call: try again soon. */
@@ -329,10 +280,52 @@ static void tend(struct dcm_object *object, void *arg)
 	}
 }
 
-uint32_t dcm_server_tend(void)
+/* The keeper's part: hand-overs to finish, channels to end whose client has left. */
+static uint32_t tend_all(void)
 {
 	uint32_t again = 0;
 
 	dcm_handle_each(1u << DCM_KIND_CHANNEL, tend, &again);
 	return again;
+}
+
+Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
+			  struct dcm_ref connection, struct dcm_ref client)
+{
+	struct dcm_listener_object *listener = (struct dcm_listener_object *)callable->listener;
+	struct dcm_server_end *server = NULL;
+	struct dcm_offer offer;
+	uint64_t nonce;
+	bool accepted;
+	Retcode rc = end_new(fabric, callable, connection, client, &server, &nonce);
+
+	if (rc != rcOk)
+		return rc;
+	/* The listener's lock: it is not closed between here and the entry in its list. */
+	pthread_mutex_lock(&listener->lock);
+	rc = listener->closed ? dcm_fail(rcNotConnected, "the listener of the session is closed")
+			      : bind_listener(listener, fabric);
+	if (rc == rcOk) {
+		offer = offer_of(server, nonce);
+		offer.sent = send_if_asked(server, nonce) == 0 ? sent_mark(nonce) : 0;
+		/* Listed before it is offered: its first call finds it. */
+		dcm_store(&listener->ends[connection.index], server->end.object.number, seq);
+		accepted = dcm_rendezvous_accept(&fabric->seg, fabric->self.index, connection,
+						 &offer);
+		if (!accepted) {
+			dcm_store(&listener->ends[connection.index], 0ull, seq);
+			rc = dcm_fail(rcNotConnected, "the client has withdrawn its request");
+		}
+	}
+	pthread_mutex_unlock(&listener->lock);
+	if (rc == rcOk) {
+		dcm_store(&server->offered, 1u, seq);
+		dcm_keeper_chore(tend_all);
+		/* What the client did since, the keeper has passed over. */
+		dcm_keeper_kick();
+	} else {
+		dcm_end_over(&server->end);
+	}
+	dcm_object_drop(&server->end.object);
+	return rc;
 }

@@ -15,7 +15,6 @@
 #include "api/identity.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
-#include "api/server.h"
 #include "shm/process.h"
 
 #define DCM_KINDS_DCM                                                                              \
@@ -51,6 +50,20 @@ static void reset_in_child(void)
 		return;
 	dcm_segment_forked(&fabric->seg);
 	free(fabric);
+}
+
+/* The keeper's last act: everything back, nothing mapped. */
+static void detach(void *arg)
+{
+	struct dcm_fabric *f = arg;
+
+	dcm_process_yield(&f->seg, f->self);
+	dcm_segment_close(&f->seg);
+	pthread_mutex_lock(&lock);
+	current = NULL;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+	free(f);
 }
 
 /* Every keeper that lives reaps what is dead. */
@@ -110,7 +123,7 @@ static Retcode join(struct dcm_fabric *f)
 	rc = open_and_claim(f, &self);
 	if (rc != rcOk)
 		return rc;
-	r = dcm_keeper_start(f);
+	r = dcm_keeper_start(&f->seg, f->self, detach, f);
 	if (r < 0)
 		dcm_process_yield(&f->seg, f->self);
 	dcm_segment_settled(&f->seg);
@@ -173,7 +186,7 @@ static void look_for_pin(struct dcm_object *object, void *arg)
 {
 	bool *pinned = arg;
 
-	*pinned = *pinned || dcm_server_pins(object);
+	*pinned = *pinned || (object->type->pins != NULL && object->type->pins(object));
 }
 
 static bool is_pinned(void)
@@ -296,17 +309,6 @@ bool dcm_fabric_drop(struct dcm_fabric *f)
 	/* The keeper does the rest, and frees @f: it is not touched from here on. */
 	dcm_keeper_stop();
 	return true;
-}
-
-void dcm_fabric_detach(struct dcm_fabric *f)
-{
-	dcm_process_yield(&f->seg, f->self);
-	dcm_segment_close(&f->seg);
-	pthread_mutex_lock(&lock);
-	current = NULL;
-	pthread_cond_broadcast(&changed);
-	pthread_mutex_unlock(&lock);
-	free(f);
 }
 
 Retcode DcmSetProcessName(const char *name)

@@ -36,7 +36,4 @@ void dcm_fabric_hold(struct dcm_fabric *fabric);
 /* dcm_fabric_drop() - true when that was the last count: the keeper detaches */
 bool dcm_fabric_drop(struct dcm_fabric *fabric);
 
-/* dcm_fabric_detach() - by the keeper, told to stop: everything back, nothing mapped, freed */
-void dcm_fabric_detach(struct dcm_fabric *fabric);
-
 #endif

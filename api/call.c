@@ -19,7 +19,7 @@ struct calling {
 	struct dcm_client_end *client;
 	uint32_t call;
 	uint32_t generation;
-	enum dcm_call_use use; /* what a claimed slot is for */
+	enum dcm_call_use use; /* what a slot is for once its call is posted */
 	size_t size;	       /* of a loan */
 	DcmMessage *message;   /* of a loan: the result; else the request */
 	bool any;	       /* finish: whichever is done */
@@ -52,34 +52,6 @@ static bool server_there(struct dcm_client_end *client, struct dcm_wait_on *on)
 	return dcm_process_guard(segment_of(client), client->end.peer,
 				 on != NULL ? &on->guard : NULL) &&
 	       !dcm_channel_hung_up(&client->end.channel);
-}
-
-/* A call that nobody waits for: free again if the server has finished it. Under the lock. */
-static bool collect_one(struct dcm_client_end *client, uint32_t call)
-{
-	struct dcm_client_book *book = &client->call[call];
-	enum dcm_call_state state;
-
-	if (book->use != DCM_USE_ABANDONED)
-		return false;
-	state = dcm_channel_state(&client->end.channel, call, book->generation, NULL);
-	if (state != DCM_CALL_ANSWERED && state != DCM_CALL_FAILED)
-		return false;
-	dcm_channel_collect(&client->end.channel, call, book->generation);
-	dcm_arena_give(client->end.arena, book->offset);
-	book->use = DCM_USE_FREE;
-	return true;
-}
-
-bool dcm_session_collect(struct dcm_client_end *client)
-{
-	bool any = false;
-
-	pthread_mutex_lock(&client->end.lock);
-	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++)
-		any |= collect_one(client, i);
-	pthread_mutex_unlock(&client->end.lock);
-	return any;
 }
 
 static Retcode gone(void)
@@ -164,11 +136,11 @@ static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS && rc == DCM_LOOK_AGAIN; i++) {
 		struct dcm_client_book *book = &client->call[i];
 
-		collect_one(client, i);
+		dcm_session_collect_call(client, i);
 		if (book->use != DCM_USE_FREE)
 			continue;
 		c->call = i;
-		book->use = c->use;
+		book->use = DCM_USE_CALLING; /* nobody else's until it is posted */
 		book->generation = book->generation % GENERATION_MAX + 1;
 		book->offset = dcm_message_offset(c->message);
 		c->generation = book->generation;
@@ -202,7 +174,7 @@ static bool give_up(struct calling *c)
 {
 	bool gave_up;
 
-	/* In one step for collect_one(): what is marked so was given up before it was ended. */
+	/* In one step for the collectors: what is marked so was given up before it was ended. */
 	pthread_mutex_lock(&c->client->end.lock);
 	gave_up = dcm_channel_abandon(&c->client->end.channel, c->call);
 	if (gave_up)
@@ -218,6 +190,15 @@ static void consume(struct calling *c)
 	dcm_message_consumed(c->message);
 	dcm_park_wake_all(&c->client->end.channel.shared->room);
 	dcm_end_back(&c->client->end);
+}
+
+/* Let go of a posted call: whoever finishes or collects it may have it from here on. */
+static void publish_use(struct calling *c)
+{
+	set_use(c, c->use);
+	/* Who waits for any call may have looked before this one was to be seen. */
+	if (c->use == DCM_USE_STARTED)
+		dcm_park_wake_all(&c->client->end.channel.shared->done);
 }
 
 /* Claim a slot and hand the request over. The message is consumed as the contract says. */
@@ -248,6 +229,8 @@ static Retcode begin(struct calling *c, uint32_t flags, int64_t timeout_ns)
 		free_call(c);
 		return dcm_fail(rcFail, "the channel's ring is damaged");
 	}
+	if (c->use != DCM_USE_CALLING)
+		publish_use(c);
 	dcm_listener_signal(segment_of(c->client), c->client->listener, end->connection.index);
 	return rcOk;
 }

@@ -70,6 +70,17 @@ static bool is_done(const struct dcm_end *end)
 	return end->ended && end->out == 0;
 }
 
+bool dcm_end_pins(struct dcm_object *object)
+{
+	struct dcm_end *end = (struct dcm_end *)object;
+	bool out;
+
+	pthread_mutex_lock(&end->lock);
+	out = end->out != 0;
+	pthread_mutex_unlock(&end->lock);
+	return out;
+}
+
 void dcm_end_over(struct dcm_end *end)
 {
 	bool done;

@@ -54,6 +54,9 @@ void dcm_end_release(struct dcm_object *object);
 /* dcm_end_forget() - the same in a forked child */
 void dcm_end_forget(struct dcm_object *object);
 
+/* dcm_end_pins() - for object types: is a message out? Else it goes with its session or listener. */
+bool dcm_end_pins(struct dcm_object *object);
+
 /* dcm_end_over() - no more messages come from it; its number goes when the last is back */
 void dcm_end_over(struct dcm_end *end);
 

@@ -48,6 +48,8 @@ struct dcm_object_type {
 	/* The same in a forked child, where neither the segment nor the channels are mapped and only
 	   this thread exists: free memory and close descriptors, no more. May be null. */
 	void (*forget)(struct dcm_object *object);
+	/* Does the program's use of it keep the process in its fabric when DCM handles do not? Null: no. */
+	bool (*pins)(struct dcm_object *object);
 };
 
 /* The head of every object; allocated by dcm_object_new(). */

@@ -48,10 +48,19 @@ static const struct dcm_object_type user_type = {
 };
 
 /* Goes with its listener, whose channels a child has not. */
+/* As its listener does. */
+static bool pins_callable(struct dcm_object *object)
+{
+	struct dcm_object *listener = ((struct dcm_identity *)(void *)object)->listener;
+
+	return listener != NULL && listener->type->pins != NULL && listener->type->pins(listener);
+}
+
 static const struct dcm_object_type callable_type = {
 	.kind = DCM_KIND_CALLABLE,
 	.space = DCM_SPACE_HANDLE,
 	.release = release_identity,
+	.pins = pins_callable,
 };
 
 static const struct dcm_object_type identity_type = {

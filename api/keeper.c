@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "api/handle.h"
-#include "api/server.h"
 #include "shm/park.h"
 #include "shm/process.h"
 #include "shm/reap.h"
@@ -28,8 +27,14 @@ static struct {
 	dcm_atomic32 idle;    /* 1: sleeping without a tick */
 } keeper;
 
+enum { CHORES = 4 };
+static uint32_t (*_Atomic chores[CHORES])(void); /* never taken out */
+
 struct start {
-	struct dcm_fabric *fabric;
+	const struct dcm_segment *seg;
+	struct dcm_ref self;
+	void (*detach)(void *arg);
+	void *arg;
 	pthread_mutex_t lock;
 	pthread_cond_t done;
 	int result; /* 1: not yet */
@@ -37,11 +42,31 @@ struct start {
 
 /* One life of the keeper thread. */
 struct life {
-	struct dcm_fabric *fabric;
+	const struct dcm_segment *seg;
+	uint32_t self;
 	struct dcm_beacon beacon;
 	uint32_t sleeps_seen;
 	int64_t soon_ns; /* how soon to look after the dying again */
 };
+
+void dcm_keeper_chore(uint32_t (*chore)(void))
+{
+	for (size_t i = 0; i < CHORES; i++) {
+		uint32_t (*none)(void) = NULL;
+
+		if (atomic_compare_exchange_strong(&chores[i], &none, chore) || none == chore)
+			return;
+	}
+}
+
+static uint32_t do_chores(void)
+{
+	uint32_t soon = 0, (*chore)(void);
+
+	for (size_t i = 0; i < CHORES && (chore = atomic_load(&chores[i])) != NULL; i++)
+		soon += chore();
+	return soon;
+}
 
 void dcm_keeper_kick(void)
 {
@@ -102,8 +127,8 @@ static int64_t next_look(struct life *life, uint32_t soon)
 /* All that may have come up, then sleep until more does. */
 static void round_once(struct life *life)
 {
-	const struct dcm_segment *seg = &life->fabric->seg;
-	uint32_t self = life->fabric->self.index, watched;
+	const struct dcm_segment *seg = life->seg;
+	uint32_t self = life->self, watched;
 	dcm_atomic32 *control = &dcm_process_at(seg, self)->control;
 	struct dcm_park_guard guard = { .poke = &keeper.poke };
 	int64_t deadline;
@@ -114,7 +139,7 @@ static void round_once(struct life *life)
 	key = dcm_park_prepare(control);
 	if (dcm_load(&keeper.stop, seq) != 0)
 		return;
-	soon = dcm_reap_scan(seg, self, false) + dcm_server_tend();
+	soon = dcm_reap_scan(seg, self, false) + do_chores();
 	dcm_handle_reclaim();
 	if (dcm_process_next(seg, self, &watched) != 0) {
 		/* Dead since the scan: around again. */
@@ -137,23 +162,22 @@ static void started(struct start *start, int result)
 
 static void *keeper_main(void *arg)
 {
-	struct start *start = arg;
-	struct life life = { .fabric = start->fabric };
-	struct dcm_fabric *fabric = start->fabric;
-	int result = dcm_process_beacon_arm(&fabric->seg, fabric->self, &life.beacon);
+	struct start start = *(struct start *)arg;
+	struct life life = { .seg = start.seg, .self = start.self.index };
+	int result = dcm_process_beacon_arm(start.seg, start.self, &life.beacon);
 
 	pthread_setname_np(pthread_self(), "dcm-keeper");
-	/* Behind this line @start is gone. */
-	started(start, result);
+	/* Behind this line what @arg points at is gone. */
+	started(arg, result);
 	if (result < 0)
 		return NULL;
-	dcm_process_kick_watchers(&fabric->seg, fabric->self.index);
+	dcm_process_kick_watchers(start.seg, start.self.index);
 	dcm_handle_on_retire(dcm_keeper_kick);
 	while (dcm_load(&keeper.stop, seq) == 0)
 		round_once(&life);
 	dcm_handle_on_retire(NULL);
-	dcm_process_beacon_disarm(&fabric->seg, fabric->self, &life.beacon);
-	dcm_fabric_detach(fabric);
+	dcm_process_beacon_disarm(start.seg, start.self, &life.beacon);
+	start.detach(start.arg);
 	return NULL;
 }
 
@@ -177,9 +201,13 @@ static int create(struct start *start)
 	return -r;
 }
 
-int dcm_keeper_start(struct dcm_fabric *fabric)
+int dcm_keeper_start(const struct dcm_segment *seg, struct dcm_ref self, void (*detach)(void *arg),
+		     void *arg)
 {
-	struct start start = { .fabric = fabric,
+	struct start start = { .seg = seg,
+			       .self = self,
+			       .detach = detach,
+			       .arg = arg,
 			       .lock = PTHREAD_MUTEX_INITIALIZER,
 			       .done = PTHREAD_COND_INITIALIZER,
 			       .result = 1 };

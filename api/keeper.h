@@ -11,13 +11,22 @@
 #ifndef DCM_API_KEEPER_H
 #define DCM_API_KEEPER_H
 
-#include "api/attach.h"
+#include "shm/segment.h"
 
 /*
- * dcm_keeper_start() - start it for @fabric, and wait until its beacon is armed
+ * dcm_keeper_start() - start it for this process's slot @self, and wait until its beacon is armed
+ * @detach: called by the thread as its last act, with @arg, when it was told to stop; nothing of the
+ *          fabric is touched behind it
  * Return: 0 or negative errno (then there is no thread).
  */
-int dcm_keeper_start(struct dcm_fabric *fabric);
+int dcm_keeper_start(const struct dcm_segment *seg, struct dcm_ref self, void (*detach)(void *arg),
+		     void *arg);
+
+/*
+ * dcm_keeper_chore() - have @chore done each time the keeper looks around; the same one counts once
+ * A chore returns how many things want another look soon. A few places, fixed: for modules.
+ */
+void dcm_keeper_chore(uint32_t (*chore)(void));
 
 /* dcm_keeper_kick() - have it look around */
 void dcm_keeper_kick(void);

@@ -58,39 +58,19 @@ static void forget_listener(struct dcm_object *object)
 	free(((struct dcm_listener_object *)object)->ends);
 }
 
+static bool is_bound(struct dcm_object *object)
+{
+	return dcm_load(&((struct dcm_listener_object *)object)->bound, acquire) != 0;
+}
+
 const struct dcm_object_type dcm_listener_type = {
 	.kind = DCM_KIND_LISTENER,
 	.space = DCM_SPACE_HANDLE,
 	.close = close_listener,
 	.release = release_listener,
 	.forget = forget_listener,
+	.pins = is_bound,
 };
-
-static bool is_bound(struct dcm_object *listener)
-{
-	return dcm_load(&((struct dcm_listener_object *)listener)->bound, acquire) != 0;
-}
-
-bool dcm_server_pins(struct dcm_object *object)
-{
-	struct dcm_end *end = (struct dcm_end *)object;
-	bool out;
-
-	switch (object->type->kind) {
-	case DCM_KIND_LISTENER:
-		return is_bound(object);
-	case DCM_KIND_CALLABLE:
-		return is_bound(((struct dcm_identity *)object)->listener);
-	case DCM_KIND_CHANNEL:
-		/* Without a message out it goes with its session or listener. */
-		pthread_mutex_lock(&end->lock);
-		out = end->out != 0;
-		pthread_mutex_unlock(&end->lock);
-		return out;
-	default:
-		return true; /* a session */
-	}
-}
 
 Retcode KnHandleCreateListener(Handle *outListener)
 {

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "api/fork.h"
+#include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/server.h"
 #include "shm/listener.h"
@@ -75,6 +76,13 @@ static int receive_from(struct receiving *r, struct dcm_server_end *server, bool
 	return result;
 }
 
+/* Its ring was found empty: if its client has left, the keeper may end it now. */
+static void drained(struct dcm_server_end *server)
+{
+	if (dcm_load(&server->draining, acquire) != 0 && dcm_swap(&server->draining, 1u) != 1)
+		dcm_keeper_kick();
+}
+
 static bool try_channel(struct receiving *r, uint32_t connection)
 {
 	struct dcm_listener_object *listener = r->listener;
@@ -87,7 +95,7 @@ static bool try_channel(struct receiving *r, uint32_t connection)
 		return false;
 	if (receive_from(r, server, &received) == DCM_RING_EMPTY ||
 	    !dcm_channel_more(&server->end.channel))
-		dcm_server_drained(server);
+		drained(server);
 	else
 		/* We took the ready bit for one call; for what is left another thread may come. */
 		dcm_listener_signal(&listener->fabric->seg, listener->ref.index, connection);

@@ -35,15 +35,6 @@ extern const struct dcm_object_type dcm_listener_type;
 Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
 			  struct dcm_ref connection, struct dcm_ref client);
 
-/*
- * dcm_server_tend() - by the keeper: finish hand-overs, end channels whose client has left
- * Return: how many want it to come again soon.
- */
-uint32_t dcm_server_tend(void);
-
-/* dcm_server_pins() - does an open session, listener, callable or channel end need its fabric */
-bool dcm_server_pins(struct dcm_object *object);
-
 /* Parts: accept.c, receive.c, and what they share. */
 struct dcm_call_book {
 	bool handed;	      /* to a thread of the program */
@@ -63,9 +54,6 @@ struct dcm_server_end {
 	dcm_atomic32 draining; /* the client has left; so many looks for what it sent before remain */
 	struct dcm_call_book call[DCM_CHANNEL_CALLS]; /* under end.lock */
 };
-
-/* dcm_server_drained() - its ring was found empty: a channel whose client has left may end now */
-void dcm_server_drained(struct dcm_server_end *server);
 
 /* dcm_server_end_hang_up() - no more calls; callers are told; the slot is let go of */
 void dcm_server_end_hang_up(struct dcm_server_end *server);

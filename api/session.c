@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "api/keeper.h"
 #include "api/retcode.h"
 #include "shm/process.h"
 
@@ -17,11 +18,48 @@ static const struct dcm_object_type client_end_type = {
 	.space = DCM_SPACE_CHANNEL,
 	.release = dcm_end_release,
 	.forget = dcm_end_forget,
+	.pins = dcm_end_pins,
 };
 
-struct dcm_client_end *dcm_session_of(struct dcm_object *object)
+bool dcm_session_collect_call(struct dcm_client_end *client, uint32_t call)
 {
-	return object->type == &client_end_type ? (struct dcm_client_end *)object : NULL;
+	struct dcm_client_book *book = &client->call[call];
+	enum dcm_call_state state;
+
+	if (book->use != DCM_USE_ABANDONED)
+		return false;
+	state = dcm_channel_state(&client->end.channel, call, book->generation, NULL);
+	if (state != DCM_CALL_ANSWERED && state != DCM_CALL_FAILED)
+		return false;
+	dcm_channel_collect(&client->end.channel, call, book->generation);
+	dcm_arena_give(client->end.arena, book->offset);
+	book->use = DCM_USE_FREE;
+	return true;
+}
+
+bool dcm_session_collect(struct dcm_client_end *client)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&client->end.lock);
+	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++)
+		any |= dcm_session_collect_call(client, i);
+	pthread_mutex_unlock(&client->end.lock);
+	return any;
+}
+
+static void collect_from(struct dcm_object *object, void *arg)
+{
+	(void)arg;
+	if (object->type == &client_end_type)
+		dcm_session_collect((struct dcm_client_end *)object);
+}
+
+/* The keeper's part. */
+static uint32_t collect_all(void)
+{
+	dcm_handle_each(1u << DCM_KIND_CHANNEL, collect_from, NULL);
+	return 0;
 }
 
 /* The last handle on the session is closed: the channel ends, for the server too. */
@@ -44,11 +82,18 @@ static void release_session(struct dcm_object *object)
 		dcm_object_drop(&session->client->end.object);
 }
 
+static bool pins_session(struct dcm_object *object)
+{
+	(void)object;
+	return true;
+}
+
 static const struct dcm_object_type session_type = {
 	.kind = DCM_KIND_SESSION,
 	.space = DCM_SPACE_HANDLE,
 	.close = close_session,
 	.release = release_session,
+	.pins = pins_session,
 };
 
 static Retcode session_handle(struct dcm_client_end *client, Handle *out)
@@ -95,7 +140,9 @@ Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, st
 		rc = dcm_fail_errno(r, "cannot set up the session");
 	else
 		rc = session_handle(client, out);
-	if (rc != rcOk && r >= 0)
+	if (rc == rcOk)
+		dcm_keeper_chore(collect_all);
+	else if (r >= 0)
 		dcm_end_over(&client->end);
 	dcm_object_drop(&client->end.object);
 	return rc;

@@ -53,7 +53,7 @@ Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, st
 /* dcm_session_collect() - take back what the server is done with and nobody waits for; true: some */
 bool dcm_session_collect(struct dcm_client_end *client);
 
-/* dcm_session_of() - the calling end that a channel's object is, or null */
-struct dcm_client_end *dcm_session_of(struct dcm_object *object);
+/* dcm_session_collect_call() - the same for one call; under end.lock */
+bool dcm_session_collect_call(struct dcm_client_end *client, uint32_t call);
 
 #endif

@@ -72,14 +72,14 @@ static void on_forget(struct dcm_object *object)
 }
 
 static const struct dcm_object_type user = { DCM_KIND_USER, DCM_SPACE_HANDLE, true,
-					     on_close,	    on_release,	      on_forget };
+					     on_close,	    on_release,	      on_forget, NULL };
 static const struct dcm_object_type session = { DCM_KIND_SESSION, DCM_SPACE_HANDLE, false,
-						on_close,	  on_release,	    on_forget };
+						on_close,	  on_release,	    on_forget, NULL };
 static const struct dcm_object_type publication = {
-	DCM_KIND_PUBLICATION, DCM_SPACE_DCM, false, on_close, on_release, on_forget
+	DCM_KIND_PUBLICATION, DCM_SPACE_DCM, false, on_close, on_release, on_forget, NULL
 };
 static const struct dcm_object_type channel = {
-	DCM_KIND_CHANNEL, DCM_SPACE_CHANNEL, false, NULL, NULL, NULL
+	DCM_KIND_CHANNEL, DCM_SPACE_CHANNEL, false, NULL, NULL, NULL, NULL
 };
 
 /* The number of a new object that only the table holds, and the object's id. */
