@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -123,8 +124,11 @@ static void test_other_settings(void)
 	is_rc(rcInvalidArgument, DcmInit(), "a fabric called ..");
 	setenv("DCM_FABRIC", "/proc/self/fabric", 1);
 	ok(DcmInit() != rcOk && *DcmLastDetail() != '\0', "a fabric in /proc: %s", DcmLastDetail());
-	setenv("DCM_FABRIC", dir, 1);
+	snprintf(fabric, sizeof(fabric), "%s/directory", dir);
+	mkdir(fabric, 0700);
+	setenv("DCM_FABRIC", fabric, 1);
 	ok(DcmInit() != rcOk && *DcmLastDetail() != '\0', "a directory: %s", DcmLastDetail());
+	rmdir(fabric);
 	snprintf(fabric, sizeof(fabric), "%s/fabric", dir);
 	setenv("DCM_FABRIC", fabric, 1);
 }

@@ -458,6 +458,31 @@ static void see_memory(const char *when)
 	is_uint(1 + OWNERS, mappings, "%s: each channel is mapped once", when);
 }
 
+static bool channel_descriptor_open(void)
+{
+	char path[64], target[64];
+	bool open = false;
+
+	for (int fd = 0; fd < 1024 && !open; fd++) {
+		ssize_t length;
+
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		length = readlink(path, target, sizeof target - 1);
+		target[length > 0 ? length : 0] = '\0';
+		open = strstr(target, "dcm-channel") != NULL;
+	}
+	return open;
+}
+
+/* The keeper closes what it handed over a moment after the client has it. */
+static void await_hand_overs(void)
+{
+	int64_t end = now_ms() + 10 * 1000;
+
+	while (channel_descriptor_open() && now_ms() < end)
+		nap_us(1000);
+}
+
 static void see_end(unsigned fds)
 {
 	int64_t end = now_ms() + 10 * 1000;
@@ -514,6 +539,7 @@ int main(void)
 	start_clients(pids);
 	calls_serve(board, seed);
 	await(&board->ready, "connecting");
+	await_hand_overs();
 	fds = tap_count_fds();
 	begun = now_ms();
 	atomic_store(&board->go, 1);
