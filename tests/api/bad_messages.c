@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /*
  * Messages that are not what they say: consumed, copied, forged, of another call, session or
  * channel. Each is refused, and the channel works on as if nothing had been tried.

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /*
  * A server or a client is killed with SIGKILL, in every state of a call; the other side is told, and
  * keeps what it holds.

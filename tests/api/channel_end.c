@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /* The end of a channel by closing, under every kind of blocked call; what stays usable after it. */
 #define _GNU_SOURCE
 #include <string.h>

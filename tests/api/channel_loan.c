@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /* Loans: every size, in place, apart from each other, back-pressure, and their memory given back. */
 #define _GNU_SOURCE
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /* A request from asked to accepted, refused or withdrawn, with both sides in one process. */
 #define _GNU_SOURCE
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /* A client or a server is killed at each stage of a request; who is left is told and goes on. */
 #define _GNU_SOURCE
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /* Publishing, and what subscribers are told: order, alternation, filters, death. */
 #define _GNU_SOURCE
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /* A channel's memory goes over by pidfd_getfd or by socket, as the setting and the kernel let it. */
 #define _GNU_SOURCE
 #include <stdio.h>

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
+# tsan: no (several processes: it sees one of them at a time)
 """dcm-files from the outside: what it serves, fetches, refuses, survives, says and returns."""
 
 import contextlib

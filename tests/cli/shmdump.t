@@ -1,5 +1,6 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: BSD-2-Clause
+# tsan: no (several processes: it sees one of them at a time)
 # dcm-shmdump: what it prints, of fabrics of all kinds, and its exit status.
 use strict;
 use warnings;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /*
  * Many processes open one fabric at the same instant, which is not there or of another layout, and
  * some are killed meanwhile: every survivor is on the same, whole segment, and what the dead left

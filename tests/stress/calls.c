@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /*
  * A million calls of 0 to 1 MiB: 16 threads over one session and 64 clients with their own, in 9
  * processes, against one listener with 4 receiving threads. Every request arrives at most once and

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /*
  * 32 processes call DcmInit() at the same instant on a fabric that is not there, 200 times over,
  * and some are killed meanwhile. Each survivor publishes an endpoint, and each is told of those of

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /*
  * Servers and clients with small tables are killed at random under load, and started again. The
  * survivors go on, no call blocks for ever, and at each quiet point nothing of the dead is left in

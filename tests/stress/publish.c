@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /*
  * 4 publishers and 4 subscribers, threads and processes mixed, publish and unpublish a million
  * times with hint rings of 2 cells, which overflow all the time. At every quiet point what each
