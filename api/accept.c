@@ -215,7 +215,7 @@ static void close_handed_over(struct dcm_server_end *server)
 		close(fd);
 }
 
-/* Calls that a client sent before it left are still handed out, as many as a ring can hold. */
+/* What a client sent before it closed is still handed out, as much as a ring can hold. */
 enum { DRAIN_LOOKS = DCM_CHANNEL_CALLS };
 
 /* The client has left. Return: true when nothing that it sent waits to be received. */
@@ -224,7 +224,9 @@ static bool drain(struct dcm_server_end *server)
 	struct dcm_end *end = &server->end;
 	uint32_t looks = dcm_load(&server->draining, acquire);
 
-	if (looks == 1 || !dcm_channel_more(&end->channel))
+	/* Of one that died, nothing: there may be nobody to receive it, and its memory goes. */
+	if (looks == 1 || dcm_load(&end->channel.shared->client_gone, acquire) == 0 ||
+	    !dcm_channel_more(&end->channel))
 		return true;
 	dcm_store(&server->draining, looks == 0 ? DRAIN_LOOKS : looks - 1, release);
 	dcm_listener_signal(&end->fabric->seg, server->listener->ref.index, end->connection.index);

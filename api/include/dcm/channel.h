@@ -138,7 +138,8 @@ DCM_API Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint
  * @timeoutNs: how long to wait for room
  *
  * Messages of one thread over one session arrive in their order. rcOk means that the message is in
- * the channel; a server that dies may not have read it.
+ * the channel: it is still received if the session is then closed, but not if its client or its
+ * server dies first.
  *
  * Threads:  any number over one session.
  * Blocks:   only if the channel is full and @timeoutNs is not 0.
