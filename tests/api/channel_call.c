@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (it asks of short time-outs that they are long enough) */
 /* Calls: in any order, in time and late, answered or not, one way, and who pays for what is kept. */
 #define _GNU_SOURCE
 #include <stdio.h>
