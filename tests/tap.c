@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -36,11 +37,12 @@ static struct {
 	struct counts *counts;
 	pid_t owner;
 	unsigned long planned; /* 0: lazy */
+	pthread_once_t seeding;
 	_Atomic int seeded;
 	uint64_t seed;
 	char dir[64];
 	unsigned char fd_known[FDS_MAX]; /* open at plan() */
-} tap;
+} tap = { .seeding = PTHREAD_ONCE_INIT };
 
 static void close_test(void);
 
@@ -96,6 +98,21 @@ void note(const char *format, ...)
 	va_start(args, format);
 	put(STDOUT_FILENO, "# ", "", format, args);
 	va_end(args);
+}
+
+void tap_proof(const char *technique, const char *subject, uint64_t count, const char *unit,
+	       uint64_t violations)
+{
+	note("proof: %s: %s: %" PRIu64 " %s, %" PRIu64 " violations", technique, subject, count,
+	     unit, violations);
+}
+
+void tap_mutant(const char *name, const char *killed_by, const char *why)
+{
+	if (killed_by)
+		note("mutant: %s: killed by %s", name, killed_by);
+	else
+		note("mutant: %s: equivalent: %s", name, why);
 }
 
 void bail(const char *format, ...)
@@ -497,7 +514,7 @@ void plan_lazy(void)
 		sysbail("memory for the counts");
 	tap.owner = getpid();
 	each_fd(know_fd);
-	tap_watchdog(WATCHDOG_S);
+	tap_watchdog(tap_scale() > 1 ? (unsigned int)(WATCHDOG_S * tap_scale()) : WATCHDOG_S);
 	atexit(close_test);
 }
 
@@ -507,18 +524,21 @@ void plan(unsigned long count)
 	tap.planned = count;
 }
 
-uint64_t tap_seed(void)
+static void take_seed(void)
 {
 	const char *text = getenv("DCM_TEST_SEED");
 
-	if (tap.seeded)
-		return tap.seed;
 	if (text)
 		tap.seed = strtoull(text, NULL, 0);
 	else if (getrandom(&tap.seed, sizeof(tap.seed), 0) != sizeof(tap.seed))
 		sysbail("getrandom");
 	tap.seeded = 1;
 	note("seed %" PRIu64, tap.seed);
+}
+
+uint64_t tap_seed(void)
+{
+	pthread_once(&tap.seeding, take_seed);
 	return tap.seed;
 }
 

@@ -56,12 +56,22 @@ void diag(const char *format, ...) TAP_PRINTF(1, 2);
 void sysdiag(const char *format, ...) TAP_PRINTF(1, 2);
 void note(const char *format, ...) TAP_PRINTF(1, 2);
 
+/*
+ * What a proof has tried, for the summary of prove-it: @technique ("simulator"), @subject
+ * ("registry"), @count of @unit ("schedules") and how many violations were found; and what noticed
+ * that a line of a protocol was left out ("simulator: registry, seed 12"; null: nothing can, and
+ * @why). One comment line each.
+ */
+void tap_proof(const char *technique, const char *subject, uint64_t count, const char *unit,
+	       uint64_t violations);
+void tap_mutant(const char *name, const char *killed_by, const char *why);
+
 /* How many results failed so far, in all processes of the test. */
 unsigned long tap_failed(void);
 
 /*
  * Ends a test that still runs after so many seconds from now, with its children; 0 never does.
- * plan() sets 300 seconds. Built on alarm(), which the test must then not use itself.
+ * plan() sets 300 seconds, and more with a DCM_TEST_SCALE above 1. Built on alarm(), which the test must then not use itself.
  */
 void tap_watchdog(unsigned int seconds);
 
