@@ -165,6 +165,8 @@ class Build:
                 cflags.append('-fno-sanitize-recover=undefined')
         else:
             soflags.append('-Wl,-z,defs')   # a sanitizer's run-time library is the program's
+        if o.kernel:
+            cflags.append('-DDCM_KERNEL_' + o.kernel.replace('.', '_'))
         if o.werror:
             cflags.append('-Werror')
         n.line('ninja_required_version = 1.10')
@@ -406,6 +408,8 @@ def parse(arguments):
     p.add_argument('--debug', action='store_true', help='compile without optimisation')
     p.add_argument('--sanitize', choices=SANITIZERS, metavar='WHICH',
                    help='address,undefined (or one of them) or thread')
+    p.add_argument('--kernel', choices=['6.1'],
+                   help='for tests: use nothing that this kernel does not have')
     p.add_argument('--werror', action='store_true', help='warnings are errors')
     p.add_argument('--cc', type=word, default='cc', help='the C compiler (default: cc)')
     p.add_argument('--prefix', type=word, default='/usr/local',
@@ -419,7 +423,7 @@ def parse(arguments):
 
 
 def check(parser, options):
-    changed = (options.debug or options.sanitize or options.werror or options.libdir
+    changed = (options.debug or options.sanitize or options.kernel or options.werror or options.libdir
                or options.cc != 'cc' or options.prefix != '/usr/local')
     if options.build_dir == DEFAULT_BUILD_DIR and changed:
         parser.error('the build.ninja of the top directory is committed and has no options;\n'

@@ -13,14 +13,11 @@
 #include "api/retcode.h"
 #include "api/server.h"
 #include "api/transfer.h"
+#include "shm/kernel.h"
 #include "shm/listener.h"
 #include "shm/process.h"
 #include "shm/reap.h"
 #include "shm/rendezvous.h"
-
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 8u
-#endif
 
 static void release_server_end(struct dcm_object *object);
 static void forget_server_end(struct dcm_object *object);
@@ -55,9 +52,11 @@ static void forget_server_end(struct dcm_object *object)
 /* Kernels before 6.3 do not know the exec seal; the other seals must not be lost with it. */
 static int make_memfd(void)
 {
-	int fd = memfd_create("dcm-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+	int fd = -1;
 
-	if (fd < 0 && errno == EINVAL)
+	if (DCM_KERNEL_NEW)
+		fd = memfd_create("dcm-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+	if (fd < 0 && (!DCM_KERNEL_NEW || errno == EINVAL))
 		fd = memfd_create("dcm-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	return fd;
 }

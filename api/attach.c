@@ -70,7 +70,7 @@ static void detach(void *arg)
 static void kick_everybody(const struct dcm_segment *seg)
 {
 	for (uint32_t i = 0; i < seg->process.count; i++)
-		if (dcm_process_alive(seg, i, NULL))
+		if (dcm_process_alive(seg, i))
 			dcm_process_kick(seg, i);
 }
 

@@ -50,7 +50,8 @@ static const struct dcm_segment *segment_of(const struct dcm_client_end *client)
 static bool server_there(struct dcm_client_end *client, struct dcm_wait_on *on)
 {
 	return dcm_process_guard(segment_of(client), client->end.peer,
-				 on != NULL ? &on->guard : NULL) &&
+				 client->end.fabric->self.index,
+				 on != NULL ? &on->guard.alive[0] : NULL) &&
 	       !dcm_channel_hung_up(&client->end.channel);
 }
 

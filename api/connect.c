@@ -166,7 +166,7 @@ static struct dcm_ref server_now(struct dcm_connection_object *c)
 
 	if (!c->server.elsewhere)
 		return c->fabric->self;
-	if (!dcm_process_there(seg, c->server.process, NULL)) {
+	if (!dcm_process_there(seg, c->server.process)) {
 		struct dcm_ref back = dcm_process_of_sid(seg, c->server.sid);
 
 		if (back.generation != 0)
@@ -292,14 +292,15 @@ static Retcode take_over(struct connecting *w, uint32_t server_index)
 static Retcode guard_wait(struct dcm_connection_object *c, uint32_t server, struct dcm_wait_on *on)
 {
 	const struct dcm_segment *seg = &c->fabric->seg;
-	struct dcm_park_guard *guard = on != NULL ? &on->guard : NULL;
+	struct dcm_park_word *guard = on != NULL ? &on->guard.alive[0] : NULL;
+	uint32_t self = c->fabric->self.index;
 	struct dcm_ref decides = { server, dcm_process_generation(seg, server) };
 
 	if (server != UINT32_MAX)
-		return dcm_process_guard(seg, decides, guard)
+		return dcm_process_guard(seg, decides, self, guard)
 			       ? rcOk
 			       : dcm_fail(rcNotConnected, "the server died before it decided");
-	if (c->server.sid == 0 || dcm_process_guard(seg, server_now(c), guard))
+	if (c->server.sid == 0 || dcm_process_guard(seg, server_now(c), self, guard))
 		return rcOk;
 	return dcm_fail(rcNotConnected, "the server that serverHandle names is dead");
 }

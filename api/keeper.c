@@ -128,25 +128,24 @@ static int64_t next_look(struct life *life, uint32_t soon)
 static void round_once(struct life *life)
 {
 	const struct dcm_segment *seg = life->seg;
-	uint32_t self = life->self, watched;
+	struct dcm_ref watched[DCM_WATCH];
+	uint32_t self = life->self;
 	dcm_atomic32 *control = &dcm_process_at(seg, self)->control;
-	struct dcm_park_guard guard = { .poke = &keeper.poke };
+	struct dcm_park_guard guard = { .poke.word = &keeper.poke };
 	int64_t deadline;
 	uint32_t key, soon;
 
 	/* Keys before the work: what comes up during it ends the sleep at once. */
-	guard.poke_expected = dcm_load(&keeper.poke, seq);
+	guard.poke.expected = dcm_load(&keeper.poke, seq);
 	key = dcm_park_prepare(control);
 	if (dcm_load(&keeper.stop, seq) != 0)
 		return;
 	soon = dcm_reap_scan(seg, self, false) + do_chores();
 	dcm_handle_reclaim();
-	if (dcm_process_next(seg, self, &watched) != 0) {
+	for (unsigned i = dcm_process_next(seg, self, watched); i-- > 0;)
 		/* Dead since the scan: around again. */
-		if (!dcm_process_alive(seg, watched, &guard.alive_expected))
+		if (!dcm_process_guard(seg, watched[i], self, &guard.alive[i]))
 			return;
-		guard.alive = dcm_process_alive_word(seg, watched);
-	}
 	deadline = next_look(life, soon);
 	dcm_park_sleep(control, key, &guard, deadline);
 	dcm_store(&keeper.idle, 0u, seq);

@@ -235,7 +235,7 @@ void dcm_server_reclaim(struct dcm_server_end *server)
 static bool client_left(const struct dcm_end *end)
 {
 	return dcm_load(&end->channel.shared->client_gone, acquire) != 0 ||
-	       !dcm_process_there(&end->fabric->seg, end->peer, NULL);
+	       !dcm_process_there(&end->fabric->seg, end->peer);
 }
 
 static bool is_out(struct dcm_server_end *server, const DcmMessage *request)

@@ -161,7 +161,7 @@ static Retcode accept_with(struct dcm_request *r, struct dcm_identity *callable)
 				"sessionHandle has rights 0x%x and needs OCAP_IPC_CALL | "
 				"OCAP_HANDLE_TRANSFER",
 				callable->kernel.rights);
-	if (!dcm_process_there(&r->fabric->seg, r->client, NULL))
+	if (!dcm_process_there(&r->fabric->seg, r->client))
 		return dcm_fail(rcNotConnected, "the client is gone");
 	if (!dcm_cas(&r->decided, &undecided, 1u))
 		return dcm_fail(rcInvalidOperation, "the request was accepted before");

@@ -8,19 +8,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "shm/channel.h"
+#include "shm/kernel.h"
 #include "shm/process.h"
-
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
-#ifndef SYS_pidfd_getfd
-#define SYS_pidfd_getfd 438
-#endif
 
 /* The kernel's own abstract names: a zero and five hex digits. */
 enum { AUTOBIND_DIGITS = 5 };
@@ -77,7 +70,7 @@ int dcm_transfer_fetch(const struct dcm_segment *seg, uint32_t self, struct dcm_
 	/* Alive behind the open: so the number was still the server's when it was opened. */
 	if (pidfd < 0)
 		return errno == ESRCH ? -ESRCH : -EPERM;
-	if (!dcm_process_there(seg, server, NULL)) {
+	if (!dcm_process_there(seg, server)) {
 		close(pidfd);
 		return -ESRCH;
 	}
@@ -118,7 +111,7 @@ static bool peer_is(const struct dcm_segment *seg, int fd, struct dcm_ref ref)
 	if (process == NULL || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
 		return false;
 	return (peer.pid == 0 || (uint32_t)peer.pid == dcm_load(&process->pid, acquire)) &&
-	       peer.uid == dcm_load(&process->uid, acquire) && dcm_process_there(seg, ref, NULL);
+	       peer.uid == dcm_load(&process->uid, acquire) && dcm_process_there(seg, ref);
 }
 
 /* Room for one descriptor, aligned as the kernel wants it. */

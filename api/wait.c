@@ -101,11 +101,11 @@ static Retcode sleep_for(struct dcm_blocker *b, uint64_t generation, int64_t dea
 			 dcm_look_fn *look, void *arg)
 {
 	for (;;) {
-		struct dcm_wait_on on = { .guard.poke = &b->poke };
+		struct dcm_wait_on on = { .guard.poke.word = &b->poke };
 		Retcode rc;
 
 		/* Before the looks: an interrupt or a close behind them changes it. */
-		on.guard.poke_expected = dcm_load(&b->poke, seq);
+		on.guard.poke.expected = dcm_load(&b->poke, seq);
 		rc = look(arg, &on);
 		if (rc == rcNotConnected)
 			return leave_closed(&on);

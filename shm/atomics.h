@@ -38,15 +38,15 @@ enum dcm_rmw { DCM_RMW_SWAP, DCM_RMW_ADD, DCM_RMW_OR, DCM_RMW_AND };
 
 #ifdef DCM_HOOKS
 
+struct dcm_park_word;
+
 struct dcm_hooks {
 	uint64_t (*load)(const volatile void *word, unsigned bytes, enum dcm_order order);
 	void (*store)(volatile void *word, unsigned bytes, uint64_t value, enum dcm_order order);
 	bool (*cas)(volatile void *word, unsigned bytes, uint64_t *expected, uint64_t desired);
 	uint64_t (*rmw)(volatile void *word, unsigned bytes, enum dcm_rmw op, uint64_t operand);
 	/* The kernel as the protocols see it; null: the real one. Return as in shm/park.h. */
-	int (*futex_wait)(dcm_atomic32 *word, uint32_t expected, dcm_atomic32 *alive,
-			  uint32_t alive_expected, dcm_atomic32 *poke, uint32_t poke_expected,
-			  int64_t deadline_ns);
+	int (*futex_wait)(const struct dcm_park_word *words, unsigned count, int64_t deadline_ns);
 	int (*futex_wake)(dcm_atomic32 *word, int count);
 	/* Add and wake all, in one step of the kernel. */
 	int (*futex_add_wake)(dcm_atomic32 *word, uint32_t add);

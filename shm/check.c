@@ -64,7 +64,7 @@ struct check {
 	const struct dcm_segment *seg;
 	const struct dcm_check_options *options;
 	struct dcm_check_result *result;
-	uint64_t proved[DCM_PROCESSES_MAX / 64]; /* processes that were proved dead */
+	uint64_t proved[(DCM_PROCESSES_MAX + 63) / 64]; /* processes that were proved dead */
 	struct suspect suspects[SUSPECTS];
 	unsigned count;
 };
@@ -165,6 +165,21 @@ static uint32_t look_at_name(const struct dcm_name *name, uint64_t hash)
 	return dcm_hash(text) == hash ? 0 : BIT(HASH);
 }
 
+/* A word that names another thread hides this process's death from who sleeps there. */
+static bool alive_words_hold(const struct dcm_segment *seg, uint32_t slot)
+{
+	uint32_t tid = dcm_load(&dcm_process_at(seg, slot)->tid, acquire);
+
+	for (uint32_t place = 0; place <= seg->process.count; place++) {
+		uint32_t alive = dcm_load(dcm_alive_at(seg, slot, place), acquire);
+
+		/* On its way out, word by word. */
+		if (alive != 0 && (alive & FUTEX_OWNER_DIED) == 0 && (alive & FUTEX_TID_MASK) != tid)
+			return false;
+	}
+	return true;
+}
+
 static uint32_t look_at_process(struct check *c, uint32_t slot, uint64_t word)
 {
 	const struct dcm_process *p = dcm_process_at(c->seg, slot);
@@ -180,14 +195,14 @@ static uint32_t look_at_process(struct check *c, uint32_t slot, uint64_t word)
 		return found | BIT(DIED);
 	if (state != DCM_PROCESS_ALIVE)
 		return found;
-	alive = dcm_load(&p->alive, acquire);
+	alive = dcm_load(dcm_alive_at(c->seg, slot, 0), acquire);
 	if (!name_valid(&p->name, text))
 		found |= BIT(NAME);
 	if ((alive & FUTEX_OWNER_DIED) != 0)
 		return found | BIT(DYING);
 	if (alive == 0)
 		return found | BIT(LEAVING);
-	if ((alive & FUTEX_WAITERS) == 0 || (alive & FUTEX_TID_MASK) != dcm_load(&p->tid, acquire))
+	if (!alive_words_hold(c->seg, slot))
 		found |= BIT(ALIVE);
 	return found;
 }

@@ -48,7 +48,7 @@ enum dcm_fate dcm_check_fate(const struct dcm_segment *seg, uint32_t index)
 	case DCM_REAP:
 		return DCM_FATE_REAPED;
 	default: /* ALIVE; or damaged, and found to be so elsewhere */
-		alive = dcm_load(&p->alive, acquire);
+		alive = dcm_load(dcm_alive_at(seg, index, 0), acquire);
 		if ((alive & FUTEX_OWNER_DIED) != 0)
 			return DCM_FATE_DYING;
 		return (alive & FUTEX_TID_MASK) != 0 ? DCM_FATE_ALIVE : DCM_FATE_LEAVING;

@@ -42,6 +42,8 @@ bool dcm_layout_places(const struct dcm_capacity *c, struct dcm_places *out)
 	if (!capacity_valid(c))
 		return false;
 	out->process = put(&end, sizeof(struct dcm_process), c->processes);
+	out->alive = put(&end, sizeof(struct dcm_alive) * (1 + (uint64_t)c->processes),
+			 c->processes);
 	out->endpoint = put(&end, sizeof(struct dcm_endpoint), c->endpoints);
 	out->endpoint_names = put(&end, sizeof(struct dcm_endpoint_names), c->endpoints);
 	out->subscription = put(&end,
@@ -75,7 +77,7 @@ uint32_t dcm_layout_fingerprint(void)
 		sizeof(struct dcm_header),
 		offsetof(struct dcm_header, ticket),
 		sizeof(struct dcm_process),
-		offsetof(struct dcm_process, alive),
+		sizeof(struct dcm_alive),
 		offsetof(struct dcm_process, control),
 		offsetof(struct dcm_process, name),
 		sizeof(struct dcm_endpoint),

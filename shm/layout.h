@@ -44,7 +44,8 @@ struct dcm_capacity {
 				.ring_shift = 8 })
 
 enum {
-	DCM_PROCESSES_MAX = 32768,
+	DCM_LOCK_BYTES = 32768, /* in every layout */
+	DCM_PROCESSES_MAX = 2047, /* the kernel walks 2,048 words of a robust list */
 	DCM_ENDPOINTS_MAX = 524288, /* 19 bits of an endpoint reference */
 	DCM_SUBSCRIPTIONS_MAX = 65536,
 	DCM_CONNECTIONS_MAX = 65536,
@@ -87,14 +88,23 @@ struct dcm_process {
 	dcm_atomic32 uid;
 	dcm_atomic32 gid;
 	dcm_atomic64 pid_namespace; /* inode */
+	dcm_atomic64 pidfd_inode;   /* the kernel's own name for the process; 0: before 6.9 */
 	dcm_atomic64 start_time;    /* field 22 of /proc/PID/stat */
 	dcm_atomic64 sid_base;
-	/* Robust futex of the keeper: tid | FUTEX_WAITERS, FUTEX_OWNER_DIED by the kernel, 0 when
-	   left in order. It says who is told of a death, at once; what it says is proved elsewhere. */
-	alignas(DCM_CACHELINE) dcm_atomic32 alive;
 	/* Event count: whoever bumps it asks this process's keeper to look around. */
 	alignas(DCM_CACHELINE) dcm_atomic32 control;
 	alignas(DCM_CACHELINE) struct dcm_name name;
+};
+
+/*
+ * A row for each process, of robust futexes of its keeper: tid, FUTEX_OWNER_DIED by the kernel, 0
+ * when left in order. Word 0 tells at a look; on word 1 + q sleep the threads of process q alone,
+ * which set FUTEX_WAITERS first. The kernel wakes one sleeper for each word: none of another
+ * process's, stopped or about to die, can swallow it. What the words say is proved elsewhere.
+ */
+struct dcm_alive {
+	dcm_atomic32 word;
+	dcm_atomic32 reserved; /* as far apart as the nodes of the keeper's list: shm/process.c */
 };
 
 struct dcm_endpoint {
@@ -179,7 +189,7 @@ static_assert(offsetof(struct dcm_header, capacity) == 64, "layout 1");
 static_assert(offsetof(struct dcm_header, lock_inode) == 88,
 	      "frozen in every layout: read before one of another layout is replaced");
 static_assert(sizeof(struct dcm_header) <= DCM_PAGE, "one page");
-static_assert(sizeof(struct dcm_process) == 448, "layout 1");
+static_assert(sizeof(struct dcm_process) == 384, "layout 1");
 static_assert(sizeof(struct dcm_endpoint) == 128, "layout 1");
 static_assert(sizeof(struct dcm_endpoint_names) == 512, "layout 1");
 static_assert(sizeof(struct dcm_subscription) == 192, "layout 1");
@@ -194,6 +204,7 @@ struct dcm_place {
 
 struct dcm_places {
 	struct dcm_place process, endpoint, endpoint_names, subscription, connection, listener;
+	struct dcm_place alive; /* rows of 1 + processes words */
 	struct dcm_place bucket;
 	/* Bitmaps: a row of words for each bucket. */
 	struct dcm_place endpoint_index, subscription_index, connection_index;

@@ -5,13 +5,10 @@
 #include <ck_pr.h>
 #include <errno.h>
 #include <linux/futex.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#ifndef SYS_futex_waitv
-#define SYS_futex_waitv 449
-#endif
+#include "shm/kernel.h"
 
 /* Where the kernel has no futex_waitv, or denies it, a guarded sleep looks around this often. */
 #define SLICE_NS (10 * 1000 * 1000)
@@ -71,41 +68,44 @@ static long wait_one(dcm_atomic32 *word, uint32_t expected, int64_t deadline_ns)
 		       deadline_ns == DCM_FOREVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
 }
 
-static long wait_many(dcm_atomic32 *word, uint32_t expected, const struct dcm_park_guard *guard,
-		      int64_t deadline_ns)
+/* What one sleep is on: the word itself, what guards it, last the poke, which is private. */
+struct nap {
+	struct dcm_park_word on[2 + DCM_PARK_DEATHS];
+	unsigned count;
+	bool poked;
+};
+
+static long wait_many(const struct nap *nap, int64_t deadline_ns)
 {
 	struct timespec until = to_timespec(deadline_ns);
-	struct futex_waitv on[3] = { { .val = expected,
-				       .uaddr = (uintptr_t)word,
-				       .flags = FUTEX_32 } };
-	unsigned count = 1;
+	struct futex_waitv on[2 + DCM_PARK_DEATHS];
 
-	if (guard->alive != NULL)
-		on[count++] = (struct futex_waitv){ .val = guard->alive_expected,
-						    .uaddr = (uintptr_t)guard->alive,
-						    .flags = FUTEX_32 };
-	if (guard->poke != NULL)
-		on[count++] = (struct futex_waitv){ .val = guard->poke_expected,
-						    .uaddr = (uintptr_t)guard->poke,
-						    .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG };
-	return syscall(SYS_futex_waitv, on, count, 0, deadline_ns == DCM_FOREVER ? NULL : &until,
-		       CLOCK_MONOTONIC);
+	for (unsigned i = 0; i < nap->count; i++)
+		on[i] = (struct futex_waitv){ .val = nap->on[i].expected,
+					      .uaddr = (uintptr_t)nap->on[i].word,
+					      .flags = FUTEX_32 };
+	if (nap->poked)
+		on[nap->count - 1].flags |= FUTEX_PRIVATE_FLAG;
+	return syscall(SYS_futex_waitv, on, nap->count, 0,
+		       deadline_ns == DCM_FOREVER ? NULL : &until, CLOCK_MONOTONIC);
 }
 
-static bool guard_holds(const struct dcm_park_guard *guard)
+static bool guards_hold(const struct nap *nap)
 {
-	return (guard->alive == NULL || dcm_load(guard->alive, acquire) == guard->alive_expected) &&
-	       (guard->poke == NULL || dcm_load(guard->poke, acquire) == guard->poke_expected);
+	for (unsigned i = 1; i < nap->count; i++)
+		if (dcm_load(nap->on[i].word, acquire) != nap->on[i].expected)
+			return false;
+	return true;
 }
 
 /* Without futex_waitv: one word, in slices, and the guards looked at between them. */
-static int wait_sliced(dcm_atomic32 *word, uint32_t expected, const struct dcm_park_guard *guard,
-		       int64_t deadline_ns)
+static int wait_sliced(const struct nap *nap, int64_t deadline_ns)
 {
-	while (guard_holds(guard)) {
+	while (guards_hold(nap)) {
 		int64_t slice = dcm_park_now() + SLICE_NS;
 
-		if (wait_one(word, expected, slice < deadline_ns ? slice : deadline_ns) == 0 ||
+		if (wait_one(nap->on[0].word, nap->on[0].expected,
+			     slice < deadline_ns ? slice : deadline_ns) == 0 ||
 		    errno != ETIMEDOUT)
 			return 0;
 		if (slice >= deadline_ns)
@@ -114,13 +114,15 @@ static int wait_sliced(dcm_atomic32 *word, uint32_t expected, const struct dcm_p
 	return 0;
 }
 
-static int sleep_in_kernel(dcm_atomic32 *word, uint32_t key, const struct dcm_park_guard *guard,
-			   int64_t deadline_ns)
+static int sleep_in_kernel(const struct nap *nap, int64_t deadline_ns)
 {
-	if (guard == NULL || (guard->alive == NULL && guard->poke == NULL))
-		return wait_one(word, key, deadline_ns) != 0 && errno == ETIMEDOUT ? -ETIMEDOUT : 0;
+	if (nap->count == 1)
+		return wait_one(nap->on[0].word, nap->on[0].expected, deadline_ns) != 0 &&
+				       errno == ETIMEDOUT
+			       ? -ETIMEDOUT
+			       : 0;
 	if (atomic_load_explicit(&waitv_works, memory_order_relaxed)) {
-		if (wait_many(word, key, guard, deadline_ns) >= 0)
+		if (wait_many(nap, deadline_ns) >= 0)
 			return 0;
 		if (errno == ETIMEDOUT)
 			return -ETIMEDOUT;
@@ -128,7 +130,35 @@ static int sleep_in_kernel(dcm_atomic32 *word, uint32_t key, const struct dcm_pa
 			return 0;
 		atomic_store_explicit(&waitv_works, 0, memory_order_relaxed);
 	}
-	return wait_sliced(word, key, guard, deadline_ns);
+	return wait_sliced(nap, deadline_ns);
+}
+
+static struct nap nap_on(dcm_atomic32 *ec, uint32_t key, const struct dcm_park_guard *guard)
+{
+	struct nap nap = { .on = { { ec, key } }, .count = 1 };
+
+	if (guard == NULL)
+		return nap;
+	for (unsigned i = 0; i < DCM_PARK_DEATHS; i++)
+		if (guard->alive[i].word != NULL)
+			nap.on[nap.count++] = guard->alive[i];
+	nap.poked = guard->poke.word != NULL;
+	if (nap.poked)
+		nap.on[nap.count++] = guard->poke;
+	return nap;
+}
+
+/*
+ * The kernel wakes one of those who sleep on an alive word when it marks it; that one may be us,
+ * and we may leave with what we waited for. The others that sleep on it are threads of this process.
+ */
+static void pass_baton(const struct dcm_park_guard *guard)
+{
+	for (unsigned i = 0; guard != NULL && i < DCM_PARK_DEATHS; i++)
+		/* seq: not before the sleep, whose end is what this is about */
+		if (guard->alive[i].word != NULL &&
+		    dcm_load(guard->alive[i].word, seq) != guard->alive[i].expected)
+			DCM_LINE(sleeper_passes_baton) dcm_park_wake_word(guard->alive[i].word);
 }
 
 uint32_t dcm_park_prepare(dcm_atomic32 *ec)
@@ -140,17 +170,19 @@ uint32_t dcm_park_prepare(dcm_atomic32 *ec)
 int dcm_park_sleep(dcm_atomic32 *ec, uint32_t key, const struct dcm_park_guard *guard,
 		   int64_t deadline_ns)
 {
+	struct nap nap = nap_on(ec, key, guard);
 	int saved = errno;
 	int result;
 
 #ifdef DCM_HOOKS
-	if (DCM_HOOKED(futex_wait))
-		return dcm_hooks->futex_wait(ec, key, guard ? guard->alive : NULL,
-					     guard ? guard->alive_expected : 0,
-					     guard ? guard->poke : NULL,
-					     guard ? guard->poke_expected : 0, deadline_ns);
+	if (DCM_HOOKED(futex_wait)) {
+		result = dcm_hooks->futex_wait(nap.on, nap.count, deadline_ns);
+		pass_baton(guard);
+		return result;
+	}
 #endif
-	result = sleep_in_kernel(ec, key, guard, deadline_ns);
+	result = sleep_in_kernel(&nap, deadline_ns);
+	pass_baton(guard);
 	errno = saved;
 	return result;
 }

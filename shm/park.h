@@ -22,12 +22,17 @@
 
 #define DCM_FOREVER INT64_MAX /* as a deadline */
 
-/* What else ends a sleep: a peer's death, and a word of the waiter's own process. Null: not that. */
+/* A word that ends a sleep when it is not, or no longer, as expected. */
+struct dcm_park_word {
+	dcm_atomic32 *word; /* null: none */
+	uint32_t expected;
+};
+
+/* What else ends a sleep: the death of one or two others, and a word of the waiter's own process. */
+enum { DCM_PARK_DEATHS = 2 };
 struct dcm_park_guard {
-	dcm_atomic32 *alive;
-	uint32_t alive_expected;
-	dcm_atomic32 *poke;
-	uint32_t poke_expected;
+	struct dcm_park_word alive[DCM_PARK_DEATHS];
+	struct dcm_park_word poke;
 };
 
 uint32_t dcm_park_prepare(dcm_atomic32 *ec);
@@ -36,6 +41,7 @@ uint32_t dcm_park_prepare(dcm_atomic32 *ec);
  * dcm_park_sleep() - until the word is no longer @key, or a guard's is no longer as expected
  * @deadline_ns: CLOCK_MONOTONIC, or DCM_FOREVER
  * The word need not be an event count: any word of the segment with the value that was read.
+ * Of those who sleep on an alive word the kernel wakes one; that one wakes the others in here.
  * Return: 0 (woken, changed, or for no reason: look again) or -ETIMEDOUT.
  */
 int dcm_park_sleep(dcm_atomic32 *ec, uint32_t key, const struct dcm_park_guard *guard,

@@ -21,12 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
+#include "shm/kernel.h"
 
 /* More than a process ever makes. */
 #define SIDS_MAX (1ull << 40)
@@ -35,6 +33,7 @@
 
 static_assert(sizeof(struct robust_list) == sizeof(void *), "struct dcm_beacon");
 static_assert(sizeof(struct robust_list_head) == 3 * sizeof(void *), "struct dcm_beacon");
+static_assert(sizeof(struct robust_list) == sizeof(struct dcm_alive), "one offset leads to all words");
 
 static bool read_text(const char *path, char *text, size_t size)
 {
@@ -70,12 +69,39 @@ static uint64_t own_pid_namespace(void)
 	return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
 }
 
+static int open_pidfd(uint32_t pid)
+{
+	return (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+}
+
+/* What the kernel calls the process behind a pidfd, never used again before it reboots; 0: nothing. */
+static uint64_t inode_behind(int pidfd)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (!DCM_KERNEL_NEW || fstatfs(pidfd, &fs) < 0 || fs.f_type != DCM_PIDFS_MAGIC)
+		return 0;
+	return fstat(pidfd, &st) == 0 ? st.st_ino : 0;
+}
+
+static uint64_t own_pidfd_inode(void)
+{
+	int pidfd = open_pidfd((uint32_t)getpid());
+	uint64_t inode = pidfd < 0 ? 0 : inode_behind(pidfd);
+
+	if (pidfd >= 0)
+		close(pidfd);
+	return inode;
+}
+
 void dcm_process_describe(struct dcm_process_self *self)
 {
 	self->pid = (uint32_t)getpid();
 	self->uid = geteuid();
 	self->gid = getegid();
 	self->pid_namespace = own_pid_namespace();
+	self->pidfd_inode = own_pidfd_inode();
 	self->start_time = start_time_of("/proc/self/stat");
 }
 
@@ -135,6 +161,7 @@ static bool another_copy_at(const struct dcm_segment *seg, uint32_t index,
 static void store_fields(struct dcm_process *p, const struct dcm_process_self *self)
 {
 	dcm_store(&p->pid, self->pid, release);
+	dcm_store(&p->pidfd_inode, self->pidfd_inode, release);
 	dcm_store(&p->start_time, self->start_time, release);
 	dcm_store(&p->pid_namespace, self->pid_namespace, release);
 	dcm_store(&p->uid, self->uid, release);
@@ -222,20 +249,22 @@ int dcm_process_claim(const struct dcm_segment *seg, const struct dcm_process_se
 
 /*
  * The kernel, when the thread ends or its process calls execve, walks the list, adds the offset to
- * each node, and marks the words it finds there. Nodes are private: what lies in the segment cannot
- * lead the kernel astray.
+ * each node, and marks the words it finds there, word 0 first. Nodes are private: what lies in the
+ * segment cannot lead the kernel astray.
  */
-static int beacon_light(struct dcm_beacon *beacon, dcm_atomic32 *alive)
+static int beacon_light(struct dcm_beacon *beacon, const dcm_atomic32 *alive, uint32_t words)
 {
 	struct robust_list_head head = {
-		.list = { .next = (struct robust_list *)(void *)&beacon->node },
-		.futex_offset = (long)((intptr_t)alive - (intptr_t)&beacon->node),
+		.list = { .next = (struct robust_list *)(void *)beacon->nodes },
+		.futex_offset = (intptr_t)alive - (intptr_t)beacon->nodes,
 		.list_op_pending = NULL,
 	};
 
 	if (syscall(SYS_get_robust_list, 0, &beacon->previous_head, &beacon->previous_bytes) < 0)
 		return -errno;
-	beacon->node = beacon->head;
+	for (uint32_t i = 0; i + 1 < words; i++)
+		beacon->nodes[i] = &beacon->nodes[i + 1];
+	beacon->nodes[words - 1] = beacon->head;
 	memcpy(beacon->head, &head, sizeof head);
 	return syscall(SYS_set_robust_list, beacon->head, sizeof head) < 0 ? -errno : 0;
 }
@@ -258,9 +287,10 @@ int dcm_process_beacon_arm(const struct dcm_segment *seg, struct dcm_ref self,
 		return -EINVAL;
 	/* release, I */
 	dcm_store(&p->tid, tid, release);
-	/* release, A. FUTEX_WAITERS stays set for good: without it the kernel wakes nobody. */
-	dcm_store(&p->alive, tid | FUTEX_WAITERS, release);
-	r = beacon_light(beacon, &p->alive);
+	/* release, A. Who sleeps on one sets FUTEX_WAITERS: without it the kernel wakes nobody. */
+	for (uint32_t place = 0; place <= seg->process.count; place++)
+		dcm_store(dcm_alive_at(seg, self.index, place), tid, release);
+	r = beacon_light(beacon, dcm_alive_at(seg, self.index, 0), 1 + seg->process.count);
 	if (r < 0)
 		return r;
 	/* seq, R. Dying before leaves CLAIMED with a free byte, after it a mark in the alive word. */
@@ -274,13 +304,16 @@ int dcm_process_beacon_arm(const struct dcm_segment *seg, struct dcm_ref self,
 void dcm_process_beacon_disarm(const struct dcm_segment *seg, struct dcm_ref self,
 			       struct dcm_beacon *beacon)
 {
-	struct dcm_process *p = dcm_process_at(seg, self.index);
-
-	if (p == NULL)
+	if (dcm_process_at(seg, self.index) == NULL)
 		return;
-	/* Dying from here on leaves 0, which with a free byte is as good a proof as the mark. */
-	dcm_swap(&p->alive, 0);
-	dcm_park_wake_word(&p->alive);
+	/* Dying from here on leaves 0 in word 0, which with a free byte is as good a proof as the
+	   mark; the kernel marks what is left of the others. */
+	for (uint32_t place = 0; place <= seg->process.count; place++) {
+		dcm_atomic32 *alive = dcm_alive_at(seg, self.index, place);
+
+		if ((dcm_swap(alive, 0u) & FUTEX_WAITERS) != 0)
+			dcm_park_wake_word(alive);
+	}
 	beacon_put_out(beacon);
 }
 
@@ -297,26 +330,15 @@ static bool names_living(uint32_t alive)
 	return (alive & FUTEX_OWNER_DIED) == 0 && (alive & FUTEX_TID_MASK) != 0;
 }
 
-bool dcm_process_alive(const struct dcm_segment *seg, uint32_t index, uint32_t *expected)
+bool dcm_process_alive(const struct dcm_segment *seg, uint32_t index)
 {
 	const struct dcm_process *p = dcm_process_at(seg, index);
-	uint32_t alive;
 
 	/* seq, R */
 	if (p == NULL || dcm_word_state(dcm_load(&p->word, seq)) != DCM_PROCESS_ALIVE)
 		return false;
 	/* acquire, pairs A */
-	alive = dcm_load(&p->alive, acquire);
-	if (expected != NULL)
-		*expected = alive;
-	return names_living(alive);
-}
-
-dcm_atomic32 *dcm_process_alive_word(const struct dcm_segment *seg, uint32_t index)
-{
-	struct dcm_process *p = dcm_process_at(seg, index);
-
-	return p == NULL ? NULL : &p->alive;
+	return names_living(dcm_load(dcm_alive_at(seg, index, 0), acquire));
 }
 
 uint64_t dcm_process_generation(const struct dcm_segment *seg, uint32_t index)
@@ -363,16 +385,23 @@ static bool gone_by_number(const struct dcm_process *p, bool byte_is_held)
 	uint32_t pid = dcm_load(&p->pid, acquire);
 	uint64_t pid_namespace = dcm_load(&p->pid_namespace, acquire);
 	uint64_t start_time = dcm_load(&p->start_time, acquire);
-	uint64_t found = 0;
+	uint64_t inode = dcm_load(&p->pidfd_inode, acquire);
+	uint64_t found = 0, found_inode;
 	bool ended;
 	int pidfd;
 
 	if (pid == 0 || pid > INT32_MAX || pid_namespace == 0 ||
 	    pid_namespace != own_pid_namespace())
 		return false;
-	pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+	pidfd = open_pidfd(pid);
 	if (pidfd < 0)
 		return errno == ESRCH;
+	found_inode = inode_behind(pidfd);
+	if (inode != 0 && found_inode != 0) {
+		ended = inode != found_inode || has_ended(pidfd);
+		close(pidfd);
+		return ended;
+	}
 	/* A held byte and another start time: the same process, seen from another time namespace. */
 	if (!byte_is_held && start_time != 0)
 		found = start_time_behind(pidfd);
@@ -382,23 +411,26 @@ static bool gone_by_number(const struct dcm_process *p, bool byte_is_held)
 	return ended || (found != 0 && found != start_time);
 }
 
-bool dcm_process_guard(const struct dcm_segment *seg, struct dcm_ref ref,
-		       struct dcm_park_guard *guard)
+bool dcm_process_guard(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t self,
+		       struct dcm_park_word *word)
 {
-	dcm_atomic32 *alive = dcm_process_alive_word(seg, ref.index);
+	dcm_atomic32 *alive;
 	uint32_t expected;
 
+	if (!dcm_process_there(seg, ref))
+		return false;
+	if (word == NULL)
+		return true;
+	alive = dcm_alive_at(seg, ref.index, DCM_ORDER(word_of_its_own, 1 + self, 1u));
 	if (alive == NULL)
 		return false;
-	if (!dcm_process_there(seg, ref, &expected)) {
-		DCM_LINE(sleeper_passes_baton) dcm_park_wake_word(alive);
-		return false;
-	}
-	if (guard != NULL) {
-		guard->alive = alive;
-		guard->alive_expected = expected;
-	}
-	return true;
+	expected = dcm_load(alive, acquire);
+	/* Set before the kernel marks the word, or the mark is in @expected. */
+	if ((expected & FUTEX_WAITERS) == 0)
+		DCM_LINE(sleeper_is_counted) expected = dcm_or(alive, FUTEX_WAITERS) | FUTEX_WAITERS;
+	*word = (struct dcm_park_word){ alive, expected };
+	/* Again, behind the word: if the slot changes hands from here on, a sleep ends at once. */
+	return names_living(expected) && dcm_process_there(seg, ref);
 }
 
 struct dcm_ref dcm_process_of_sid(const struct dcm_segment *seg, uint64_t sid)
@@ -409,7 +441,7 @@ struct dcm_ref dcm_process_of_sid(const struct dcm_segment *seg, uint64_t sid)
 		/* acquire, pairs I; a process counts its SIDs up from its base. */
 		if (ref.generation != 0 &&
 		    sid - dcm_load(&dcm_process_at(seg, i)->sid_base, acquire) < SIDS_MAX &&
-		    dcm_process_there(seg, ref, NULL))
+		    dcm_process_there(seg, ref))
 			return ref;
 	}
 	return (struct dcm_ref){ 0, 0 };
@@ -437,7 +469,8 @@ bool dcm_process_dead(const struct dcm_segment *seg, struct dcm_ref ref)
 		dead = locked == 0;
 	else if (dcm_word_state(word) == DCM_PROCESS_ALIVE)
 		/* acquire, pairs A */
-		dead = (locked == 0 && !names_living(dcm_load(&p->alive, acquire))) ||
+		dead = (locked == 0 &&
+			!names_living(dcm_load(dcm_alive_at(seg, ref.index, 0), acquire))) ||
 		       gone_by_number(p, locked == 1);
 	else
 		dead = false;
@@ -462,7 +495,7 @@ static bool is_used(const struct dcm_segment *seg, uint32_t index)
 	return (dcm_load(&seg->process.used[index / 64], seq) >> index % 64 & 1) != 0;
 }
 
-unsigned dcm_process_next(const struct dcm_segment *seg, uint32_t self, uint32_t *out)
+unsigned dcm_process_next(const struct dcm_segment *seg, uint32_t self, struct dcm_ref *out)
 {
 	uint32_t count = seg->process.count;
 	unsigned found = 0;
@@ -470,8 +503,8 @@ unsigned dcm_process_next(const struct dcm_segment *seg, uint32_t self, uint32_t
 	for (uint32_t i = 1; i < count && found < DCM_WATCH; i++) {
 		uint32_t index = (self + i) % count;
 
-		if (is_used(seg, index) && dcm_process_alive(seg, index, NULL))
-			out[found++] = index;
+		if (is_used(seg, index) && dcm_process_alive(seg, index))
+			out[found++] = (struct dcm_ref){ index, dcm_process_generation(seg, index) };
 	}
 	return found;
 }
@@ -484,7 +517,7 @@ void dcm_process_kick_watchers(const struct dcm_segment *seg, uint32_t self)
 	for (uint32_t i = 1; i < count && kicked < DCM_WATCH; i++) {
 		uint32_t index = (self + count - i) % count;
 
-		if (is_used(seg, index) && dcm_process_alive(seg, index, NULL)) {
+		if (is_used(seg, index) && dcm_process_alive(seg, index)) {
 			dcm_process_kick(seg, index);
 			kicked++;
 		}

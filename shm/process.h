@@ -4,18 +4,20 @@
  *
  *   FREE -> CLAIMED -> ALIVE -> REAP -> FREE
  *
- * Death is learnt at two levels. The alive word, a robust futex of the process's keeper thread,
- * gets FUTEX_OWNER_DIED from the kernel within the same instant in which the process dies or
- * calls execve; it wakes those who wait for that process, and errors are returned on its word.
+ * Death is learnt at two levels. The alive words, robust futexes of the process's keeper thread,
+ * get FUTEX_OWNER_DIED from the kernel within the same instant in which the process dies or calls
+ * execve; that wakes those who wait for that process, and errors are returned on its word. Every
+ * process that may wait has a word of its own there: the kernel wakes one sleeper for each word,
+ * and so each waiting process, whatever became of the others.
  * What a dead process owned is taken over only on proof (dcm_process_dead): the lock byte, or the
  * identity of the process as the kernel tells it.
  *
  * A process claims slot i by taking lock byte i first, so a slot found CLAIMED whose byte is free
  * was left by a process that died while it attached.
  *
- * Watching is a ring: each keeper sleeps on the alive word of the next living process in the table,
- * in cyclic order (DCM_WATCH of them). Every process is so watched by others without any election, and
- * when a watcher dies its own watcher inherits its charge.
+ * Watching is a ring: each keeper sleeps on alive words of the next DCM_WATCH living processes in
+ * the table, in cyclic order. Every process is so watched by as many others, without any election:
+ * one of them may be stopped, and when one dies its own watchers inherit its charges.
  */
 #ifndef DCM_SHM_PROCESS_H
 #define DCM_SHM_PROCESS_H
@@ -24,12 +26,12 @@
 #include "shm/segment.h"
 
 enum { DCM_PROCESS_ALIVE = 2 };
-enum { DCM_WATCH = 1 };
+enum { DCM_WATCH = DCM_PARK_DEATHS };
 
 /* What the kernel says about this process, and what it calls itself. */
 struct dcm_process_self {
 	uint32_t pid, uid, gid;
-	uint64_t pid_namespace, start_time, sid_base;
+	uint64_t pid_namespace, pidfd_inode, start_time, sid_base;
 	const char *name; /* 1 to 255 bytes */
 };
 
@@ -46,20 +48,20 @@ int dcm_process_claim(const struct dcm_segment *seg, const struct dcm_process_se
 		      struct dcm_ref *out);
 
 /*
- * dcm_process_beacon_arm() - by the keeper thread itself: its alive word goes on its robust list
+ * dcm_process_beacon_arm() - by the keeper thread itself: its alive words go on its robust list
  * The thread's own list head (glibc's) is replaced, in this thread only; @beacon must live until
  * dcm_process_beacon_disarm(). Then CLAIMED -> ALIVE.
  * Return: 0 or negative errno.
  */
 struct dcm_beacon {
-	void *node;	     /* struct robust_list */
+	void *nodes[1 + DCM_PROCESSES_MAX]; /* struct robust_list, one for each alive word */
 	void *head[3];	     /* struct robust_list_head */
 	void *previous_head; /* glibc's, put back on disarm */
 	size_t previous_bytes;
 };
 int dcm_process_beacon_arm(const struct dcm_segment *seg, struct dcm_ref self,
 			   struct dcm_beacon *beacon);
-/* dcm_process_beacon_disarm() - alive word to 0 and its waiters woken; by the keeper, at its end */
+/* dcm_process_beacon_disarm() - alive words to 0 and their waiters woken; by the keeper, at its end */
 void dcm_process_beacon_disarm(const struct dcm_segment *seg, struct dcm_ref self,
 			       struct dcm_beacon *beacon);
 
@@ -68,32 +70,28 @@ void dcm_process_yield(const struct dcm_segment *seg, struct dcm_ref self);
 
 /*
  * dcm_process_alive() - level 1: is the process at @index there, as far as its alive word says
- * @expected: what a waiter passes to the kernel beside dcm_process_alive_word(); may be null
  * Return: false as soon as the kernel has marked it, or when nobody is attached there.
  */
-bool dcm_process_alive(const struct dcm_segment *seg, uint32_t index, uint32_t *expected);
-dcm_atomic32 *dcm_process_alive_word(const struct dcm_segment *seg, uint32_t index);
+bool dcm_process_alive(const struct dcm_segment *seg, uint32_t index);
 
 /* dcm_process_generation() - of the use of slot @index that is not free yet; 0: free */
 uint64_t dcm_process_generation(const struct dcm_segment *seg, uint32_t index);
 
 /* dcm_process_there() - is that very process there; as dcm_process_alive(), of one generation */
-static inline bool dcm_process_there(const struct dcm_segment *seg, struct dcm_ref ref,
-				     uint32_t *expected)
+static inline bool dcm_process_there(const struct dcm_segment *seg, struct dcm_ref ref)
 {
-	/* The alive word first: if the slot changes hands behind it, a sleep on it ends at once. */
-	return dcm_process_alive(seg, ref.index, expected) &&
+	/* The alive word first: the slot may change hands behind it. */
+	return dcm_process_alive(seg, ref.index) &&
 	       dcm_process_generation(seg, ref.index) == ref.generation;
 }
 
 /*
- * dcm_process_guard() - have a sleep end with the death of @ref
- * @guard: its alive part is set; null: only look
- * Return: true, or false: it is not there. Then everybody else who sleeps on its alive word is
- * woken: for a death the kernel wakes one, and that one may be the caller.
+ * dcm_process_guard() - have a sleep of process @self end with the death of @ref
+ * @word: set to what ends it; null: only look
+ * Return: true, or false: it is not there.
  */
-bool dcm_process_guard(const struct dcm_segment *seg, struct dcm_ref ref,
-		       struct dcm_park_guard *guard);
+bool dcm_process_guard(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t self,
+		       struct dcm_park_word *word);
 
 /* dcm_process_of_sid() - the attached process that a SID comes from; generation 0: none */
 struct dcm_ref dcm_process_of_sid(const struct dcm_segment *seg, uint64_t sid);
@@ -127,7 +125,7 @@ void dcm_process_kick(const struct dcm_segment *seg, uint32_t index);
  * dcm_process_next() - the living processes that the one at @self watches
  * Return: how many of @out[DCM_WATCH] were set (fewer when there are fewer others).
  */
-unsigned dcm_process_next(const struct dcm_segment *seg, uint32_t self, uint32_t *out);
+unsigned dcm_process_next(const struct dcm_segment *seg, uint32_t self, struct dcm_ref *out);
 
 /* dcm_process_kick_watchers() - the newly ALIVE process at @self asks those before it to watch it */
 void dcm_process_kick_watchers(const struct dcm_segment *seg, uint32_t self);

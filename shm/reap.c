@@ -7,12 +7,13 @@
 #include "shm/process.h"
 #include "shm/publication.h"
 
-void dcm_reap_notice(const struct dcm_segment *seg, uint32_t index)
+void dcm_reap_notice(const struct dcm_segment *seg, uint32_t index, uint32_t by)
 {
 	struct dcm_endpoint *endpoint;
 
-	/* The kernel woke one of those who sleep on the alive word; that one may be us. */
-	DCM_LINE(baton_is_passed) dcm_park_wake_word(dcm_process_alive_word(seg, index));
+	/* Those of this process who sleep there were woken by the one that the kernel woke, unless
+	   the host cancelled that thread. */
+	dcm_park_wake_word(dcm_alive_at(seg, index, 1 + by));
 	for (uint32_t i = 0; (endpoint = dcm_endpoint_at(seg, i)) != NULL; i++) {
 		uint64_t word = dcm_load(&endpoint->word, seq);
 
@@ -56,7 +57,7 @@ static bool reap_plain(const struct dcm_segment *seg, const struct dcm_table *ta
 
 void dcm_reap_process(const struct dcm_segment *seg, struct dcm_ref dead, uint32_t by)
 {
-	dcm_reap_notice(seg, dead.index);
+	dcm_reap_notice(seg, dead.index, by);
 	for (uint32_t i = 0; i < seg->endpoint.count; i++)
 		dcm_publication_reap(seg, i, dead, by);
 	for (uint32_t i = 0; i < seg->subscription.count; i++)
@@ -86,13 +87,13 @@ uint32_t dcm_reap_scan(const struct dcm_segment *seg, uint32_t by, bool thorough
 
 		if (i == by || dcm_word_state(word) == DCM_FREE)
 			continue;
-		alive = dcm_process_alive(seg, i, NULL);
+		alive = dcm_process_alive(seg, i);
 		if (alive && !thorough)
 			continue;
 		if (dcm_process_dead(seg, ref)) {
 			dcm_reap_process(seg, ref, by);
 		} else if (!alive && dcm_word_state(word) == DCM_PROCESS_ALIVE) {
-			dcm_reap_notice(seg, i);
+			dcm_reap_notice(seg, i, by);
 			dying++;
 		}
 	}

@@ -103,7 +103,7 @@ void dcm_registry_remove(const struct dcm_segment *seg, struct dcm_ref ref)
 static bool live_word(const struct dcm_segment *seg, uint64_t word)
 {
 	return dcm_word_state(word) == DCM_ENDPOINT_LIVE &&
-	       dcm_process_alive(seg, dcm_word_owner(word), NULL);
+	       dcm_process_alive(seg, dcm_word_owner(word));
 }
 
 bool dcm_registry_is_live(const struct dcm_segment *seg, struct dcm_ref ref)

@@ -249,7 +249,7 @@ bool dcm_rendezvous_take(const struct dcm_segment *seg, uint32_t self, struct dc
 			ticket = dcm_load(&c->ticket, acquire);
 			if (dcm_word_state(word) == DCM_CONNECTION_POSTED && ticket < oldest &&
 			    dcm_load(&c->target, seq) == aimed(endpoint) &&
-			    dcm_process_alive(seg, dcm_word_owner(word), NULL)) {
+			    dcm_process_alive(seg, dcm_word_owner(word))) {
 				best = index;
 				oldest = ticket;
 				oldest_word = word;

@@ -50,6 +50,7 @@ bool dcm_segment_view(struct dcm_segment *seg, void *memory, uint64_t bytes,
 		.listener = table(base, at.listener, c.listeners, at.listener_used),
 		.names = at.endpoint_names,
 		.bucket = at.bucket,
+		.alive = at.alive,
 		.lock_fd = -1,
 	};
 	seg->endpoint_index = index_rows(base, at.endpoint_index, &seg->endpoint_row);
@@ -146,7 +147,7 @@ pid_t dcm_segment_byte_holder(const struct dcm_segment *seg)
 {
 	struct flock lock;
 
-	return holder(find_lock(seg, F_OFD_GETLK, 0, DCM_PROCESSES_MAX, &lock), &lock);
+	return holder(find_lock(seg, F_OFD_GETLK, 0, DCM_LOCK_BYTES, &lock), &lock);
 }
 
 void dcm_segment_settled(struct dcm_segment *seg)
@@ -162,7 +163,7 @@ bool dcm_segment_lock(const struct dcm_segment *seg, uint32_t index)
 	if (seg->lock_fd < 0)
 		return true;
 	/* F_SETLK alone would grant a byte that another copy of the library in this process holds. */
-	if (index >= DCM_PROCESSES_MAX || dcm_segment_locked(seg, index) != 0)
+	if (index >= DCM_LOCK_BYTES || dcm_segment_locked(seg, index) != 0)
 		return false;
 	return lock_control(seg, F_SETLK, F_WRLCK, (off_t)index, 1, &lock) == 0;
 }
@@ -171,7 +172,7 @@ void dcm_segment_unlock(const struct dcm_segment *seg, uint32_t index)
 {
 	struct flock lock;
 
-	if (index < DCM_PROCESSES_MAX)
+	if (index < DCM_LOCK_BYTES)
 		lock_control(seg, F_SETLK, F_UNLCK, (off_t)index, 1, &lock);
 }
 
@@ -179,7 +180,7 @@ int dcm_segment_locked(const struct dcm_segment *seg, uint32_t index)
 {
 	struct flock lock;
 
-	if (index >= DCM_PROCESSES_MAX)
+	if (index >= DCM_LOCK_BYTES)
 		return -EINVAL;
 	return find_lock(seg, F_OFD_GETLK, (off_t)index, 1, &lock);
 }
@@ -188,7 +189,7 @@ bool dcm_segment_locked_here(const struct dcm_segment *seg, uint32_t index)
 {
 	struct flock lock;
 
-	return index < DCM_PROCESSES_MAX &&
+	return index < DCM_LOCK_BYTES &&
 	       find_lock(seg, F_OFD_GETLK, (off_t)index, 1, &lock) == 1 && lock.l_pid == getpid();
 }
 
@@ -304,11 +305,11 @@ static bool holds_a_byte(const struct dcm_segment *seg)
 	off_t start = 0;
 	struct flock lock;
 
-	while (start < DCM_PROCESSES_MAX &&
-	       find_lock(seg, F_OFD_GETLK, start, DCM_PROCESSES_MAX - start, &lock) == 1) {
+	while (start < DCM_LOCK_BYTES &&
+	       find_lock(seg, F_OFD_GETLK, start, DCM_LOCK_BYTES - start, &lock) == 1) {
 		if (lock.l_pid == self)
 			return true;
-		start = lock.l_len == 0 ? DCM_PROCESSES_MAX : lock.l_start + lock.l_len;
+		start = lock.l_len == 0 ? DCM_LOCK_BYTES : lock.l_start + lock.l_len;
 	}
 	return false;
 }

@@ -23,7 +23,7 @@ struct dcm_segment {
 	uint64_t bytes;
 	struct dcm_capacity capacity; /* private copy */
 	struct dcm_table process, endpoint, subscription, connection, listener;
-	struct dcm_place names, bucket;
+	struct dcm_place names, bucket, alive;
 	dcm_atomic64 *endpoint_index, *subscription_index, *connection_index;
 	uint64_t endpoint_row, subscription_row, connection_row; /* words from row to row */
 	int lock_fd;						  /* -1: a view without a file */
@@ -53,6 +53,15 @@ static inline struct dcm_header *dcm_segment_header(const struct dcm_segment *se
 static inline struct dcm_process *dcm_process_at(const struct dcm_segment *seg, uint32_t index)
 {
 	return dcm_slot(&seg->process, index);
+}
+
+/* Of the alive words of process @index the one at @place: 0, or 1 + the slot of who sleeps there. */
+static inline dcm_atomic32 *dcm_alive_at(const struct dcm_segment *seg, uint32_t index,
+					 uint32_t place)
+{
+	struct dcm_alive *row = (void *)(seg->base + seg->alive.start + seg->alive.stride * index);
+
+	return index < seg->process.count && place <= seg->process.count ? &row[place].word : NULL;
 }
 
 static inline struct dcm_endpoint *dcm_endpoint_at(const struct dcm_segment *seg, uint32_t index)

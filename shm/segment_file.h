@@ -5,7 +5,7 @@
  * The lock file, PATH.lock, is older than any segment and outlives it. Its offsets mean the same to
  * every version of the library, whatever the layout of the segment:
  *
- *	0 .. DCM_PROCESSES_MAX - 1	byte i is held by the process in slot i
+ *	0 .. DCM_LOCK_BYTES - 1	byte i is held by the process in slot i
  *	1 << 30				the gate: shared while attaching, exclusive while making
  */
 #ifndef DCM_SHM_SEGMENT_FILE_H

@@ -108,7 +108,7 @@ static uint64_t step_rmw(volatile void *word, unsigned bytes, enum dcm_rmw op, u
 static bool known_dead(uint32_t index, uint64_t generation)
 {
 	return dcm_process_generation(&seg, index) == generation &&
-	       !dcm_process_alive(&seg, index, NULL);
+	       !dcm_process_alive(&seg, index);
 }
 
 static const struct dcm_hooks stepping = { .load = step_load,
@@ -127,14 +127,16 @@ static void join(uint32_t index)
 		bail("no process slot %u", index);
 	dcm_name_store(&p->name, "somebody");
 	dcm_store(&p->tid, 1000 + index, seq);
-	dcm_store(&p->alive, (1000 + index) | FUTEX_WAITERS, seq);
+	for (uint32_t place = 0; place <= seg.process.count; place++)
+		dcm_store(dcm_alive_at(&seg, index, place), 1000 + index, seq);
 	dcm_store(&p->word, dcm_word(ref.generation, index, DCM_PROCESS_ALIVE), seq);
 }
 
 static void mark_dead(uint32_t index)
 {
-	/* As the kernel leaves it: the number gone, the bits set. */
-	dcm_store(&dcm_process_at(&seg, index)->alive, FUTEX_OWNER_DIED | FUTEX_WAITERS, seq);
+	/* As the kernel leaves them: the number gone, the bit set. */
+	for (uint32_t place = 0; place <= seg.process.count; place++)
+		dcm_store(dcm_alive_at(&seg, index, place), FUTEX_OWNER_DIED, seq);
 }
 
 static struct dcm_endpoint_key endpoint_key(const char *name, uint64_t sid)

@@ -64,10 +64,10 @@ static const struct mutant mutants[] = {
 	{ .name = "seizing_raises_generation",
 	  .why = "no scenario stops a reaper for two others' lives: tests/crash/stopped_reaper.c",
 	  .place = LATER },
-	{ .name = "sleeper_passes_baton",
-	  .why = "no scenario has the library's own sleepers yet",
-	  .place = LATER },
-	{ .name = "baton_is_passed", .first = &sim_park },
+	/* process: who sleeps on the death of another */
+	{ .name = "sleeper_passes_baton", .first = &sim_park },
+	{ .name = "sleeper_is_counted", .first = &sim_park },
+	{ .name = "word_of_its_own", .first = &sim_park },
 	{ .name = "end_before_successor", .first = &sim_registry },
 	{ .name = "gone_before_new", .first = &sim_registry },
 	/* rendezvous, publication */

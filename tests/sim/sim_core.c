@@ -352,16 +352,16 @@ void sim_plain(const volatile void *start, size_t bytes)
 	sim.plain[sim.plain_count++].bytes = bytes;
 }
 
-unsigned sim_process(const char *name, unsigned flags, dcm_atomic32 *alive)
+unsigned sim_process(const char *name, unsigned flags)
 {
 	if (sim.process_count == SIM_PROCESSES)
 		bail("too many processes in scenario %s", sim.scenario->name);
 	sim.processes[sim.process_count] =
-		(struct sim_process){ .name = name, .flags = flags, .alive = alive };
+		(struct sim_process){ .name = name, .flags = flags };
 	return sim.process_count++;
 }
 
-void sim_process_alive(unsigned process, dcm_atomic32 *alive)
+void sim_process_alive(unsigned process, struct sim_alive alive)
 {
 	sim.processes[process].alive = alive;
 }

@@ -67,9 +67,16 @@ void sim_trace(bool on);	/* print each step to standard error */
 uint64_t sim_steps(void);	/* of this run so far */
 uint64_t sim_steps_total(void); /* of all runs */
 
-/* In setup, or later by a participant. @alive: its robust futex, or null. Return: its number. */
-unsigned sim_process(const char *name, unsigned flags, dcm_atomic32 *alive);
-void sim_process_alive(unsigned process, dcm_atomic32 *alive); /* when it is known later */
+/* The robust futexes of a process, in the order of its list. */
+struct sim_alive {
+	unsigned char *first;
+	size_t stride;
+	unsigned count;
+};
+
+/* In setup, or later by a participant. Return: its number. */
+unsigned sim_process(const char *name, unsigned flags);
+void sim_process_alive(unsigned process, struct sim_alive alive);
 void sim_thread(unsigned process, const char *name, void (*body)(void *), void *arg);
 void sim_thread_serves(void); /* the last one may sleep for ever */
 

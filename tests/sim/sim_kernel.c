@@ -21,7 +21,10 @@ static void wake_thread(unsigned i, int result)
 
 static bool sleeps_on(const struct sim_thread *t, const volatile void *word)
 {
-	return t->state == SIM_ASLEEP && (t->on[0] == word || t->on[1] == word || t->on[2] == word);
+	for (unsigned i = 0; i < SIM_WORDS && t->state == SIM_ASLEEP; i++)
+		if (t->on[i] == word)
+			return true;
+	return false;
 }
 
 /* Whoever waits longest; -1: nobody. */
@@ -47,33 +50,32 @@ static int wake_on(const volatile void *word, int count)
 	return woken;
 }
 
-static bool differs(dcm_atomic32 *word, uint32_t expected)
+static bool all_as_expected(const struct dcm_park_word *words, unsigned count)
 {
-	return word != NULL && sim_peek(word, 4) != expected;
+	for (unsigned i = 0; i < count; i++)
+		if (sim_peek(words[i].word, 4) != words[i].expected)
+			return false;
+	return true;
 }
 
-int sim_hook_futex_wait(dcm_atomic32 *word, uint32_t expected, dcm_atomic32 *alive,
-			uint32_t alive_expected, dcm_atomic32 *poke, uint32_t poke_expected,
-			int64_t deadline_ns)
+int sim_hook_futex_wait(const struct dcm_park_word *words, unsigned count, int64_t deadline_ns)
 {
 	struct sim_thread *t = &sim.threads[sim.current];
 
 	sim_step();
 	sim_drain((unsigned)sim.current);
 	t->floor = sim.steps;
-	if (differs(word, expected) || differs(alive, alive_expected) ||
-	    differs(poke, poke_expected)) {
+	if (!all_as_expected(words, count)) {
 		if (sim.tracing)
-			sim_note("wait   %-28s not as expected", sim_name_of(word));
+			sim_note("wait   %-28s not as expected", sim_name_of(words[0].word));
 		return 0;
 	}
 	if (deadline_ns <= sim.now_ns)
 		return -ETIMEDOUT;
 	if (sim.tracing)
-		sim_note("sleep  %-28s", sim_name_of(word));
-	t->on[0] = word;
-	t->on[1] = alive;
-	t->on[2] = poke;
+		sim_note("sleep  %-28s", sim_name_of(words[0].word));
+	for (unsigned i = 0; i < SIM_WORDS; i++)
+		t->on[i] = i < count ? words[i].word : NULL;
 	t->deadline_ns = deadline_ns;
 	t->queued = sim.queue_counter++;
 	t->state = SIM_ASLEEP;
@@ -201,23 +203,27 @@ static void kill_process(unsigned p)
 }
 
 /* As handle_futex_death(): mark, and wake one. */
+static void mark_word(unsigned char *at)
+{
+	uint64_t word = sim_peek(at, 4);
+
+	if ((word & FUTEX_TID_MASK) == 0)
+		return;
+	sim_poke(at, 4, (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
+	if (word & FUTEX_WAITERS)
+		wake_on(at, 1);
+}
+
 static void mark(unsigned p)
 {
 	struct sim_process *process = &sim.processes[p];
-	uint64_t word;
 
 	process->marked = true;
 	sim.changed = true;
-	if (process->alive == NULL)
-		return;
-	word = sim_peek(process->alive, 4);
-	if ((word & FUTEX_TID_MASK) == 0)
-		return;
-	sim_poke(process->alive, 4, (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
 	if (sim.tracing)
 		sim_note("       (%s is marked dead)", process->name);
-	if (word & FUTEX_WAITERS)
-		wake_on(process->alive, 1);
+	for (unsigned i = 0; i < process->alive.count; i++)
+		mark_word(process->alive.first + i * process->alive.stride);
 }
 
 static void prove(unsigned p)

@@ -6,8 +6,9 @@
  *           is none. When all is quiet, nobody sleeps while an item lies there.
  *   state   writers change a word each and wake all; watchers in several processes sleep until
  *           something is new. When all is quiet, every watcher has seen the last of everything.
- *   call    callers wait for a reply that never comes, guarded by the server's alive word; when the
- *           server is killed, the kernel wakes one of them.
+ *   call    callers, threads of two processes, wait for a reply that never comes, guarded by the
+ *           server's alive words; when the server is killed, the kernel wakes one in each process,
+ *           and nobody else helps.
  *
  * In each, a sleeper may be interrupted through its poke word, which must end its sleep. Producers
  * and writers are killed anywhere; then, once that can be proved, somebody wakes in their place, as
@@ -19,7 +20,6 @@
 
 #include "shm/park.h"
 #include "shm/process.h"
-#include "shm/reap.h"
 #include "tests/sim/sim_main.h"
 #include "tests/sim/sim_world.h"
 
@@ -46,7 +46,7 @@ static enum mode mode;
 static struct sleeper sleepers[SLEEPERS];
 static dcm_atomic32 ec, items, states[ACTORS];
 static unsigned actors[ACTORS], actor_count, server;
-static bool finished_for[SIM_PROCESSES], by_store, passes_baton, draining;
+static bool finished_for[SIM_PROCESSES], by_store, draining;
 
 static bool interrupted(struct sleeper *s)
 {
@@ -72,10 +72,10 @@ static void worker(void *arg)
 	struct sleeper *s = arg;
 
 	for (;;) {
-		struct dcm_park_guard guard = { .poke = &s->poke };
+		struct dcm_park_guard guard = { .poke.word = &s->poke };
 		uint32_t key;
 
-		guard.poke_expected = dcm_load(&s->poke, acquire);
+		guard.poke.expected = dcm_load(&s->poke, acquire);
 		key = dcm_park_prepare(&ec);
 		if (take_item())
 			continue;
@@ -125,10 +125,10 @@ static void watcher(void *arg)
 	struct sleeper *s = arg;
 
 	for (;;) {
-		struct dcm_park_guard guard = { .poke = &s->poke };
+		struct dcm_park_guard guard = { .poke.word = &s->poke };
 		uint32_t key;
 
-		guard.poke_expected = dcm_load(&s->poke, acquire);
+		guard.poke.expected = dcm_load(&s->poke, acquire);
 		if (interrupted(s))
 			return;
 		key = dcm_park_prepare(&ec);
@@ -140,25 +140,20 @@ static void watcher(void *arg)
 static void caller(void *arg)
 {
 	struct sleeper *s = arg;
-	uint32_t index = sim_world_ref(server).index;
+	uint32_t self = sim_world_ref(s->process).index;
 
 	for (;;) {
-		struct dcm_park_guard guard = { .poke = &s->poke };
+		struct dcm_park_guard guard = { .poke.word = &s->poke };
 		uint32_t key;
 
-		guard.poke_expected = dcm_load(&s->poke, acquire);
+		guard.poke.expected = dcm_load(&s->poke, acquire);
 		key = dcm_park_prepare(&ec);
-		if (interrupted(s))
-			break;
-		guard.alive = dcm_process_alive_word(&sim_world, index);
-		if (!dcm_process_alive(&sim_world, index, &guard.alive_expected))
+		if (interrupted(s) || !dcm_process_guard(&sim_world, sim_world_ref(server), self,
+							 &guard.alive[0]))
 			break;
 		dcm_park_sleep(&ec, key, &guard, DCM_FOREVER);
 	}
 	s->left = true;
-	/* Also one that leaves for another reason: it may be the one that the kernel woke. */
-	if (passes_baton && !dcm_process_alive(&sim_world, index, NULL))
-		dcm_park_wake_word(dcm_process_alive_word(&sim_world, index));
 }
 
 static void idle(void *arg)
@@ -172,7 +167,7 @@ static bool somebody_is_dead(void *arg)
 {
 	(void)arg;
 	for (unsigned p = 0; p < sim_process_count(); p++)
-		if (!finished_for[p] && (mode == CALL ? sim_marked(p) : sim_proved(p)))
+		if (!finished_for[p] && sim_proved(p))
 			return true;
 	return false;
 }
@@ -183,13 +178,10 @@ static void keeper(void *arg)
 	for (;;) {
 		sim_wait(somebody_is_dead, arg);
 		for (unsigned p = 0; p < sim_process_count(); p++) {
-			if (finished_for[p] || !(mode == CALL ? sim_marked(p) : sim_proved(p)))
+			if (finished_for[p] || !sim_proved(p))
 				continue;
 			finished_for[p] = true;
-			if (mode == CALL && p == server)
-				dcm_reap_notice(&sim_world, sim_world_ref(p).index);
-			else if (mode != CALL)
-				dcm_park_wake_all(&ec);
+			dcm_park_wake_all(&ec);
 		}
 	}
 }
@@ -219,14 +211,14 @@ static void start_sleepers(void)
 {
 	static void (*const bodies[MODES])(void *) = { worker, watcher, caller };
 	static const char *const names[SLEEPERS] = { "sleeper 0", "sleeper 1", "sleeper 2" };
-	/* Without a second one to pass it on, a baton is lost with the caller that is killed. */
-	unsigned flags = SIM_STOPPABLE | (mode == STATE || !passes_baton ? SIM_KILLABLE : 0);
+	/* How many sleepers are threads of one process. */
+	static const unsigned threads[MODES] = { SLEEPERS, 1, 2 };
+	unsigned flags = SIM_STOPPABLE | (mode == WORK ? 0 : SIM_KILLABLE);
 	unsigned p = 0;
 
 	for (unsigned i = 0; i < SLEEPERS; i++) {
-		/* Workers are threads of one process. */
-		if (i == 0 || mode != WORK)
-			p = sim_world_process("sleeper", mode == WORK ? SIM_STOPPABLE : flags);
+		if (i % threads[mode] == 0)
+			p = sim_world_process("sleeper", flags);
 		sleepers[i].process = p;
 		sim_thread(p, names[i], bodies[mode], &sleepers[i]);
 	}
@@ -244,7 +236,6 @@ static void setup(void)
 	sim_world_make(&capacity);
 	mode = sim_random(MODES);
 	by_store = sim_random(2);
-	passes_baton = mode == CALL && sim_random(2);
 	draining = false;
 	actor_count = 0;
 	if (mode == CALL) {
@@ -255,7 +246,7 @@ static void setup(void)
 		start_actors();
 	}
 	start_sleepers();
-	if (!passes_baton)
+	if (mode != CALL)
 		sim_thread(sim_world_process("keeper", SIM_SERVANT | SIM_STOPPABLE), "keeper",
 			   keeper, NULL);
 }

@@ -148,12 +148,12 @@ static void check_notice(struct subscriber *s, const struct dcm_notice *n)
 static bool read_and_sleep(struct subscriber *s)
 {
 	dcm_atomic32 *ec = dcm_bucket_ec(&sim_world, dcm_bucket_of(HASH));
-	struct dcm_park_guard guard = { .poke = &s->poke };
+	struct dcm_park_guard guard = { .poke.word = &s->poke };
 	struct dcm_notice *notice;
 	uint32_t key;
 	int result;
 
-	guard.poke_expected = dcm_load(&s->poke, acquire);
+	guard.poke.expected = dcm_load(&s->poke, acquire);
 	if (dcm_load(&stopping, acquire) != 0)
 		return false;
 	key = dcm_park_prepare(ec);

@@ -147,13 +147,13 @@ static void listen(struct server *s)
 	uint32_t self = sim_world_ref(s->process).index;
 
 	for (unsigned patience = 3 + sim_random(20); patience > 0; patience--) {
-		struct dcm_park_guard guard = { .poke = &s->poke };
+		struct dcm_park_guard guard = { .poke.word = &s->poke };
 		struct dcm_request_view view;
 		struct dcm_ref ref;
 		uint64_t began = sim_steps();
 		uint32_t key;
 
-		guard.poke_expected = dcm_load(&s->poke, acquire);
+		guard.poke.expected = dcm_load(&s->poke, acquire);
 		key = dcm_park_prepare(ec);
 		if (dcm_rendezvous_take(&sim_world, self, s->endpoint, &ref, &view)) {
 			serve_one(s, ref, began);
@@ -242,11 +242,12 @@ static bool judge(struct client *c, struct dcm_park_guard *guard)
 		return false;
 	if (look.state == DCM_CONNECTION_OPEN)
 		look.server = dcm_load(&at->server, acquire);
-	guard->alive = NULL;
 	if (look.server != UINT32_MAX) {
-		if (!dcm_process_alive(&sim_world, look.server, &guard->alive_expected))
+		struct dcm_ref server = { look.server,
+					  dcm_process_generation(&sim_world, look.server) };
+
+		if (!dcm_process_guard(&sim_world, server, self, &guard->alive[0]))
 			return false;
-		guard->alive = dcm_process_alive_word(&sim_world, look.server);
 	}
 	if (look.state == DCM_CONNECTION_ACCEPTED) {
 		if (dcm_rendezvous_offer(&sim_world, c->ref, &offer)) {
@@ -269,10 +270,10 @@ static void client(void *arg)
 		dcm_atomic32 *ec = &dcm_connection_at(&sim_world, c->ref.index)->ec;
 
 		while (dcm_load(&stopping, acquire) == 0 && sim_random(8) != 0) {
-			struct dcm_park_guard guard = { .poke = &c->poke };
+			struct dcm_park_guard guard = { .poke.word = &c->poke };
 			uint32_t key;
 
-			guard.poke_expected = dcm_load(&c->poke, acquire);
+			guard.poke.expected = dcm_load(&c->poke, acquire);
 			if (dcm_load(&stopping, acquire) != 0)
 				break;
 			key = dcm_park_prepare(ec);

@@ -3,10 +3,12 @@
 #ifndef DCM_TESTS_SIM_STATE_H
 #define DCM_TESTS_SIM_STATE_H
 
+#include "shm/park.h"
 #include "tests/sim/sim_core.h"
 #include "tests/sim/sim_fiber.h"
 
-enum { SIM_BUFFER = 8, SIM_EVENTS = 128, SIM_WORDS = 3, SIM_LOG = 1024, SIM_PLAINS = 8 };
+enum { SIM_BUFFER = 8, SIM_EVENTS = 128, SIM_LOG = 1024, SIM_PLAINS = 8 };
+enum { SIM_WORDS = 2 + DCM_PARK_DEATHS }; /* that one sleep is on */
 
 enum sim_thread_state { SIM_READY, SIM_ASLEEP, SIM_WAITING, SIM_ENDED };
 
@@ -48,7 +50,7 @@ struct sim_thread {
 struct sim_process {
 	const char *name;
 	unsigned flags;
-	dcm_atomic32 *alive;
+	struct sim_alive alive;
 	bool killed, marked, proved;
 	uint32_t stopped; /* how many stops are not over */
 	unsigned threads;
@@ -137,9 +139,7 @@ uint64_t sim_peek(const volatile void *word, unsigned bytes);
 void sim_poke(volatile void *word, unsigned bytes, uint64_t value);
 
 /* sim_kernel.c: futexes, clock, death */
-int sim_hook_futex_wait(dcm_atomic32 *word, uint32_t expected, dcm_atomic32 *alive,
-			uint32_t alive_expected, dcm_atomic32 *poke, uint32_t poke_expected,
-			int64_t deadline_ns);
+int sim_hook_futex_wait(const struct dcm_park_word *words, unsigned count, int64_t deadline_ns);
 int sim_hook_futex_wake(dcm_atomic32 *word, int count);
 int sim_hook_futex_add_wake(dcm_atomic32 *word, uint32_t add);
 int64_t sim_hook_now(void);

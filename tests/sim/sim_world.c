@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/sim/sim_world.h"
 
-#include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,7 +39,7 @@ void sim_world_make(const struct dcm_capacity *capacity)
 
 unsigned sim_world_process(const char *name, unsigned flags)
 {
-	unsigned number = sim_process(name, flags, NULL);
+	unsigned number = sim_process(name, flags);
 	struct dcm_process *p;
 	struct dcm_ref *ref = &refs[number];
 
@@ -50,9 +49,12 @@ unsigned sim_world_process(const char *name, unsigned flags)
 	p = dcm_process_at(&sim_world, ref->index);
 	dcm_name_store(&p->name, name);
 	dcm_store(&p->tid, 1000 + number, relaxed);
-	dcm_store(&p->alive, (1000 + number) | FUTEX_WAITERS, relaxed);
+	for (uint32_t place = 0; place <= sim_world.process.count; place++)
+		dcm_store(dcm_alive_at(&sim_world, ref->index, place), 1000 + number, relaxed);
 	dcm_store(&p->word, dcm_word(ref->generation, ref->index, DCM_PROCESS_ALIVE), seq);
-	sim_process_alive(number, &p->alive);
+	sim_process_alive(number, (struct sim_alive){
+					  (void *)dcm_alive_at(&sim_world, ref->index, 0),
+					  sizeof(struct dcm_alive), 1 + sim_world.process.count });
 	sim_direct(false);
 	return number;
 }
@@ -101,6 +103,7 @@ bool sim_world_describe(const volatile void *word, char *text, size_t size)
 	const unsigned char *at = (const unsigned char *)(uintptr_t)word;
 	const struct dcm_segment *s = &sim_world;
 	const unsigned char *buckets = s->base + s->bucket.start;
+	const unsigned char *alive = s->base + s->alive.start;
 
 	if (describe_slot(at, &s->process, "process", text, size) ||
 	    describe_slot(at, &s->endpoint, "endpoint", text, size) ||
@@ -112,6 +115,13 @@ bool sim_world_describe(const volatile void *word, char *text, size_t size)
 			   size) ||
 	    describe_index(at, s->connection_index, s->connection_row, "connection", text, size))
 		return true;
+	if (at >= alive && at < alive + s->alive.stride * s->process.count) {
+		size_t offset = (size_t)(at - alive);
+
+		snprintf(text, size, "alive[%zu][%zu]", offset / s->alive.stride,
+			 offset % s->alive.stride / sizeof(struct dcm_alive));
+		return true;
+	}
 	if (at >= buckets && at < buckets + s->bucket.stride * DCM_BUCKETS) {
 		snprintf(text, size, "bucket[%zu].ec", (size_t)(at - buckets) / s->bucket.stride);
 		return true;

@@ -161,7 +161,7 @@ static void see_survivors(const bool *dead, struct dcm_segment *seg, unsigned ro
 		if (slots[told->index / 64] >> told->index % 64 & 1)
 			ok(0, "round %u: each has a slot of its own", round);
 		slots[told->index / 64] |= UINT64_C(1) << told->index % 64;
-		if (!dcm_process_alive(seg, told->index, NULL) ||
+		if (!dcm_process_alive(seg, told->index) ||
 		    dcm_process_dead(seg, (struct dcm_ref){ told->index, told->generation }))
 			ok(0, "round %u: and is alive", round);
 	}

@@ -228,7 +228,7 @@ void say_slots(const struct dcm_segment *seg)
 		if (dcm_word_state(dcm_load(&dcm_process_at(seg, i)->word, acquire)) != DCM_FREE)
 			diag("  process %u: pid %u, alive word %#x", i,
 			     dcm_load(&dcm_process_at(seg, i)->pid, acquire),
-			     dcm_load(&dcm_process_at(seg, i)->alive, acquire));
+			     dcm_load(dcm_alive_at(seg, i, 0), acquire));
 	say_table(&seg->process, "process");
 	say_table(&seg->endpoint, "endpoint");
 	say_table(&seg->subscription, "subscription");

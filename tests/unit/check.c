@@ -295,7 +295,6 @@ static void test_fields(struct stage *s)
 	struct dcm_connection *posted = dcm_connection_at(seg, s->posted.index);
 	struct dcm_connection *parked = dcm_connection_at(seg, s->parked.index);
 	struct dcm_subscription *sub = dcm_subscription_at(seg, s->subscription[0].index);
-	struct dcm_process *server = dcm_process_at(seg, s->server);
 	uint64_t target = dcm_load(&posted->target, seq);
 
 	DAMAGE(s, &open->client, s->third, OWNER, CONNECTION, s->open.index, "another client");
@@ -323,11 +322,12 @@ static void test_fields(struct stage *s)
 	       "parked in another use");
 	DAMAGE(s, &sub->resync, 2u, FIELD, SUBSCRIPTION, s->subscription[0].index, "resync 2");
 	DAMAGE(s, &sub->type_hash, 0ull, FIELD, SUBSCRIPTION, s->subscription[0].index, "no hash");
-	DAMAGE(s, &server->alive, 9999u | FUTEX_WAITERS, ALIVE, PROCESS, s->server,
+	DAMAGE(s, dcm_alive_at(&s->w.seg, s->server, 0), 9999u, ALIVE, PROCESS, s->server,
 	       "another thread's number");
-	DAMAGE(s, &server->alive, dcm_load(&server->tid, seq), ALIVE, PROCESS, s->server,
-	       "nobody would be woken");
-	DAMAGE(s, &server->alive, 0u, LEAVING, PROCESS, s->server, "a process that leaves");
+	DAMAGE(s, dcm_alive_at(&s->w.seg, s->server, 2), 9999u | FUTEX_WAITERS, ALIVE, PROCESS,
+	       s->server, "another thread's number for one that waits");
+	DAMAGE(s, dcm_alive_at(&s->w.seg, s->server, 0), 0u, LEAVING, PROCESS, s->server,
+	       "a process that leaves");
 }
 
 static void test_ring(struct stage *s)

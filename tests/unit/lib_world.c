@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "shm/check.h"
 #include "shm/hash.h"
@@ -51,14 +53,21 @@ uint32_t world_process(struct world *w, const char *name)
 	dcm_name_store(&p->name, name);
 	dcm_store(&p->pid, 0u, relaxed);
 	dcm_store(&p->tid, tid, relaxed);
-	dcm_store(&p->alive, tid | FUTEX_WAITERS, release);
+	for (uint32_t place = 0; place <= w->seg.process.count; place++)
+		dcm_store(dcm_alive_at(&w->seg, i, place), tid, release);
 	dcm_store(&p->word, dcm_word(ref.generation, i, DCM_PROCESS_ALIVE), seq);
 	return i;
 }
 
 void world_kill(struct world *w, uint32_t process)
 {
-	dcm_store(&dcm_process_at(&w->seg, process)->alive, FUTEX_WAITERS | FUTEX_OWNER_DIED, seq);
+	/* As the kernel: mark each word, and wake one that sleeps there. */
+	for (uint32_t place = 0; place <= w->seg.process.count; place++) {
+		dcm_atomic32 *alive = dcm_alive_at(&w->seg, process, place);
+
+		dcm_store(alive, FUTEX_OWNER_DIED, seq);
+		syscall(SYS_futex, alive, FUTEX_WAKE, 1, NULL, NULL, 0);
+	}
 }
 
 struct dcm_ref world_ref(struct world *w, uint32_t process)

@@ -72,7 +72,7 @@ struct nap {
 static void *nap(void *argument)
 {
 	struct nap *n = argument;
-	struct dcm_park_guard guard = { &n->alive, 1, &n->poke, 1 };
+	struct dcm_park_guard guard = { .alive[1] = { &n->alive, 1 }, .poke = { &n->poke, 1 } };
 	uint32_t key = dcm_park_prepare(&n->ec);
 
 	dcm_store(&n->asleep, 1u, seq);
@@ -140,7 +140,7 @@ static void test_without_waitv(int error)
 	};
 	struct sock_fprog program = { sizeof code / sizeof code[0], code };
 	dcm_atomic32 ec = 1, poke = 1;
-	struct dcm_park_guard guard = { .poke = &poke, .poke_expected = 1 };
+	struct dcm_park_guard guard = { .poke = { &poke, 1 } };
 	int64_t deadline = dcm_park_now() + 100 * MS;
 	int status;
 	pid_t pid = fork();

@@ -199,10 +199,11 @@ static void wait_dead(struct dcm_ref ref)
 
 static void wait_marked(uint32_t index)
 {
-	dcm_atomic32 *alive = dcm_process_alive_word(&seg, index);
+	/* The last to be marked; the test sleeps there, so it counts. */
+	dcm_atomic32 *alive = dcm_alive_at(&seg, index, seg.process.count);
 	uint32_t seen;
 
-	while (((seen = dcm_load(alive, acquire)) & FUTEX_OWNER_DIED) == 0)
+	while (((seen = dcm_or(alive, FUTEX_WAITERS) | FUTEX_WAITERS) & FUTEX_OWNER_DIED) == 0)
 		dcm_park_sleep(alive, seen, NULL, dcm_park_deadline(SECOND));
 }
 
@@ -261,7 +262,7 @@ static void yourself(void)
 	is_uint(77, dcm_load(&p->sid_base, seq), "and the base of the SIDs");
 	dcm_name_load(name, &p->name);
 	is_string("me", name, "and the name");
-	ok(!dcm_process_alive(&seg, ref.index, NULL), "it is not alive yet");
+	ok(!dcm_process_alive(&seg, ref.index), "it is not alive yet");
 	ok(!dcm_process_dead(&seg, ref), "but not dead");
 	is_int(0, attach(&again), "a second copy of the library attaches");
 	is_int(-EEXIST, dcm_process_claim(&again, &self, &other), "and is found out");
@@ -270,12 +271,12 @@ static void yourself(void)
 	dcm_segment_close(&again);
 	is_uint(99, other.index, "and got nothing");
 	is_int(1, dcm_segment_locked(&seg, ref.index), "its leaving did not drop the byte");
-	ok(dcm_process_alive(&seg, ref.index, NULL), "the first is alive");
+	ok(dcm_process_alive(&seg, ref.index), "the first is alive");
 	ok(!dcm_process_dead(&seg, ref), "and not dead");
 	is_int(-EBADMSG, dcm_process_beacon_arm(&seg, (struct dcm_ref){ ref.index, 99 }, &beacon),
 	       "another generation cannot be made alive");
 	dcm_process_beacon_disarm(&seg, ref, &beacon);
-	ok(!dcm_process_alive(&seg, ref.index, NULL), "the beacon is put out");
+	ok(!dcm_process_alive(&seg, ref.index), "the beacon is put out");
 	ok(!dcm_process_dead(&seg, ref), "which is not death");
 	dcm_process_yield(&seg, ref);
 	is_uint(dcm_word(ref.generation, 0, DCM_FREE), dcm_load(&p->word, seq), "given back");
@@ -287,7 +288,7 @@ static void yourself(void)
 	is_uint(ref.generation + 1, other.generation, "in a new generation");
 	dcm_process_yield(&again, other);
 	dcm_segment_close(&again);
-	ok(!dcm_process_alive(&seg, 8, NULL) && !dcm_process_alive_word(&seg, 8) &&
+	ok(!dcm_process_alive(&seg, 8) && !dcm_alive_at(&seg, 8, 0) &&
 		   !dcm_process_dead(&seg, (struct dcm_ref){ 8, 1 }),
 	   "there is no ninth");
 	dcm_process_kick(&seg, 8);
@@ -297,21 +298,23 @@ static void yourself(void)
 static void killed(void)
 {
 	struct child child;
-	uint32_t expected = 0;
 
 	begin("killed");
 	child = start(child_lives);
-	ok(dcm_process_alive(&seg, child.ref.index, &expected), "a process is alive");
-	is_hex((uint32_t)child.pid | FUTEX_WAITERS, expected, "as its thread says");
+	ok(dcm_process_alive(&seg, child.ref.index), "a process is alive");
+	is_hex((uint32_t)child.pid, dcm_load(dcm_alive_at(&seg, child.ref.index, 0), seq),
+	       "as its thread says");
+	is_hex((uint32_t)child.pid, dcm_load(dcm_alive_at(&seg, child.ref.index, 8), seq),
+	       "to everybody");
 	is_uint(child.ref.generation, dcm_process_generation(&seg, child.ref.index), "it is there");
 	ok(!dcm_process_dead(&seg, child.ref), "not dead");
 	kill(child.pid, SIGSTOP);
 	waitpid(child.pid, NULL, WUNTRACED);
-	ok(dcm_process_alive(&seg, child.ref.index, NULL), "stopped, it is alive");
+	ok(dcm_process_alive(&seg, child.ref.index), "stopped, it is alive");
 	ok(!dcm_process_dead(&seg, child.ref), "and not dead");
 	kill(child.pid, SIGKILL);
 	wait_marked(child.ref.index);
-	ok(!dcm_process_alive(&seg, child.ref.index, NULL), "killed, it is not alive");
+	ok(!dcm_process_alive(&seg, child.ref.index), "killed, it is not alive");
 	wait_dead(child.ref);
 	ok(kill(child.pid, 0) == 0, "and dead while it is a zombie");
 	waitpid(child.pid, NULL, 0);
@@ -345,7 +348,7 @@ static void keeper_ended(void)
 	begin("keeper");
 	child = start(child_loses_keeper);
 	wait_marked(child.ref.index);
-	ok(!dcm_process_alive(&seg, child.ref.index, NULL), "without its keeper it is not alive");
+	ok(!dcm_process_alive(&seg, child.ref.index), "without its keeper it is not alive");
 	ok(!dcm_process_dead(&seg, child.ref), "but not proved dead");
 	end_child(child);
 	ok(dcm_process_dead(&seg, child.ref), "killed, it is");
@@ -440,7 +443,7 @@ static void by_number(void)
 			pause();
 	p = dcm_process_at(&view, 0);
 	dcm_store(&p->word, dcm_word(1, 0, DCM_PROCESS_ALIVE), seq);
-	dcm_store(&p->alive, (uint32_t)getpid() | FUTEX_WAITERS, seq);
+	dcm_store(dcm_alive_at(&view, 0, 0), (uint32_t)getpid(), seq);
 	dcm_store(&p->pid, (uint32_t)getpid(), seq);
 	dcm_store(&p->pid_namespace, self.pid_namespace, seq);
 	dcm_store(&p->start_time, self.start_time, seq);
@@ -543,7 +546,7 @@ static void other_namespace(void)
 	close(fds[0]);
 	ref = (struct dcm_ref){ report.index, report.generation };
 	is_uint(1, dcm_load(&dcm_process_at(&seg, ref.index)->pid, seq), "it is number 1 there");
-	ok(dcm_process_alive(&seg, ref.index, NULL), "it is alive");
+	ok(dcm_process_alive(&seg, ref.index), "it is alive");
 	ok(!dcm_process_dead(&seg, ref), "and not dead");
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
@@ -558,7 +561,6 @@ static void left(void)
 	struct dcm_process_self self = describe("leaver");
 	struct dcm_ref ref;
 	struct timespec pause = { .tv_nsec = 20000000 };
-	uint32_t expected;
 	int status = 0;
 	pid_t pid;
 
@@ -567,19 +569,21 @@ static void left(void)
 	is_int(0, dcm_process_beacon_arm(&seg, ref, &beacon), "and is alive");
 	pid = fork();
 	if (pid == 0) {
-		if (attach(&seg) < 0 || !dcm_process_alive(&seg, ref.index, &expected))
+		struct dcm_park_guard guard = { .poke.word = NULL };
+		dcm_atomic32 ec = 0;
+
+		if (attach(&seg) < 0)
 			_exit(1);
 		dcm_segment_settled(&seg);
-		while (dcm_load(dcm_process_alive_word(&seg, ref.index), seq) == expected)
-			dcm_park_sleep(dcm_process_alive_word(&seg, ref.index), expected, NULL,
-				       DCM_FOREVER);
+		while (dcm_process_guard(&seg, ref, 5, &guard.alive[0]))
+			dcm_park_sleep(&ec, 0, &guard, DCM_FOREVER);
 		_exit(0);
 	}
 	nanosleep(&pause, NULL);
 	dcm_process_beacon_disarm(&seg, ref, &beacon);
 	dcm_process_yield(&seg, ref);
 	waitpid(pid, &status, 0);
-	is_int(0, status, "who sleeps on the alive word wakes when its owner leaves");
+	is_int(0, status, "who sleeps on an alive word wakes when its owner leaves");
 	end();
 }
 
@@ -591,7 +595,8 @@ static uint32_t control_of(struct child child)
 static void ring(void)
 {
 	struct child children[CHILDREN];
-	uint32_t out[DCM_WATCH + 1], before[CHILDREN];
+	struct dcm_ref out[DCM_WATCH + 1];
+	uint32_t before[CHILDREN];
 	bool followed = true;
 
 	begin("ring");
@@ -601,16 +606,18 @@ static void ring(void)
 	for (unsigned i = 0; i < CHILDREN; i++) {
 		is_uint(DCM_WATCH, dcm_process_next(&seg, children[i].ref.index, out),
 			"each has its neighbours to watch");
-		followed = followed && out[0] == children[(i + 1) % CHILDREN].ref.index;
+		followed = followed && out[0].index == children[(i + 1) % CHILDREN].ref.index &&
+			   out[1].index == children[(i + 2) % CHILDREN].ref.index;
 	}
 	ok(followed, "the next in the table first, around its end");
 	end_child(children[1]);
 	dcm_process_next(&seg, children[0].ref.index, out);
-	is_uint(children[2].ref.index, out[0], "a dead one is passed over");
+	is_uint(children[2].ref.index, out[0].index, "a dead one is passed over");
 	for (unsigned i = 0; i < CHILDREN; i++)
 		before[i] = control_of(children[i]);
 	dcm_process_kick_watchers(&seg, children[2].ref.index);
 	ok(control_of(children[0]) != before[0], "the one before it is kicked");
+	ok(control_of(children[4]) != before[4], "and the one before that");
 	is_uint(before[1], control_of(children[1]), "the dead one is not");
 	is_uint(before[2], control_of(children[2]), "nor itself");
 	is_uint(before[3], control_of(children[3]), "nor the one behind it");

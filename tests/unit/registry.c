@@ -160,7 +160,7 @@ static void test_death(struct world *w, uint32_t client)
 	world_kill(w, victim);
 	ok(!dcm_registry_is_live(&w->seg, live), "what is of the dead is not live");
 	ok(!dcm_registry_look(&w->seg, live.index, 0, &view), "nor seen");
-	dcm_reap_notice(&w->seg, victim);
+	dcm_reap_notice(&w->seg, victim, victim + 1);
 	is_int(DCM_HINT_ONE, dcm_registry_hint(&w->seg, sub, &index), "the notice gives a hint");
 	is_uint(live.index, index, "where it was");
 	world_reap(w, victim, client);
@@ -188,10 +188,10 @@ static void test_half_gone(struct world *w, uint32_t client)
 	world_clean(w, "the half gone is gone");
 }
 
-/* The kernel wakes one of those who sleep on the alive word; that one wakes the others. */
+/* The kernel wakes one of those who sleep on an alive word; that one wakes the others. */
 struct wake {
 	struct world w;
-	uint32_t victim;
+	uint32_t self, victim;
 	dcm_atomic32 asleep, awake;
 };
 
@@ -199,12 +199,13 @@ enum { SLEEPERS = 3 };
 
 static void sleep_on_alive(struct wake *s)
 {
-	dcm_atomic32 *alive = dcm_process_alive_word(&s->w.seg, s->victim);
-	uint32_t expected = 0;
+	struct dcm_ref victim = world_ref(&s->w, s->victim);
+	struct dcm_park_guard guard = { .poke.word = NULL };
+	dcm_atomic32 ec = 0;
 
 	dcm_add(&s->asleep, 1u);
-	while (dcm_process_alive(&s->w.seg, s->victim, &expected))
-		dcm_park_sleep(alive, expected, NULL, DCM_FOREVER);
+	while (dcm_process_guard(&s->w.seg, victim, s->self, &guard.alive[0]))
+		dcm_park_sleep(&ec, 0, &guard, DCM_FOREVER);
 	dcm_add(&s->awake, 1u);
 }
 
@@ -220,7 +221,6 @@ static void wake_run(void *context, unsigned number)
 		dcm_park_pause();
 	usleep(5000);
 	world_kill(&s->w, s->victim);
-	dcm_reap_notice(&s->w.seg, s->victim);
 }
 
 static void test_baton(void)
@@ -228,9 +228,10 @@ static void test_baton(void)
 	struct wake s = { .victim = 0 };
 
 	world_make(&s.w, &small);
+	s.self = world_process(&s.w, "caller");
 	s.victim = world_process(&s.w, "victim");
 	world_threads(SLEEPERS + 1, wake_run, &s);
-	is_uint(SLEEPERS, dcm_load(&s.awake, seq), "a notice wakes all who sleep on the dead one");
+	is_uint(SLEEPERS, dcm_load(&s.awake, seq), "a death wakes all who sleep on it, with nobody's help");
 	world_free(&s.w);
 }
 

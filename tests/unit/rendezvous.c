@@ -330,7 +330,8 @@ struct crowd {
 };
 
 /* Sleeps until the server's decision, or gives up. Return: the state. */
-static uint32_t await(struct crowd *c, struct dcm_ref ref, struct world_random *random)
+static uint32_t await(struct crowd *c, uint32_t self, struct dcm_ref ref,
+		      struct world_random *random)
 {
 	struct dcm_connection *slot = dcm_connection_at(c->s.seg, ref.index);
 	bool patient = world_below(random, 4) != 0;
@@ -338,17 +339,15 @@ static uint32_t await(struct crowd *c, struct dcm_ref ref, struct world_random *
 	for (;;) {
 		uint32_t key = dcm_park_prepare(&slot->ec);
 		struct dcm_connection_look look = dcm_rendezvous_look(c->s.seg, ref);
-		struct dcm_park_guard guard = { .alive = NULL };
-		uint32_t expected;
+		struct dcm_ref server = { look.server,
+					  dcm_process_generation(c->s.seg, look.server) };
+		struct dcm_park_guard guard = { .poke.word = NULL };
 
 		if (look.state != DCM_CONNECTION_POSTED && look.state != DCM_CONNECTION_TAKEN)
 			return look.state;
-		if (look.server != UINT32_MAX) {
-			if (!dcm_process_alive(c->s.seg, look.server, &expected))
-				return look.state; /* as the library does: an error at once */
-			guard.alive = dcm_process_alive_word(c->s.seg, look.server);
-			guard.alive_expected = expected;
-		}
+		if (look.server != UINT32_MAX &&
+		    !dcm_process_guard(c->s.seg, server, self, &guard.alive[0]))
+			return look.state; /* as the library does: an error at once */
 		if (!patient && world_below(random, 3) == 0)
 			return look.state;
 		dcm_park_sleep(&slot->ec, key, &guard,
@@ -393,7 +392,7 @@ static void client(struct crowd *c, unsigned thread)
 			dcm_add(&c->wrong, 1ull);
 			continue;
 		}
-		decide(c, self, ref, key.client_sid, await(c, ref, &random));
+		decide(c, self, ref, key.client_sid, await(c, self, ref, &random));
 	}
 	dcm_add(&c->clients_left, UINT32_MAX); /* less one */
 	dcm_slot_yield(&c->s.seg->process, world_ref(&c->s.w, self));

@@ -481,7 +481,7 @@ static void bytes(void)
 	is_int(0, dcm_segment_locked(&seg, 3), "what the other took went with it");
 	in_child(exit_at_once, path);
 	is_int(1, dcm_segment_locked(&seg, 2), "a forked child's end does not drop ours");
-	ok(!dcm_segment_lock(&seg, DCM_PROCESSES_MAX), "there is no byte past the last");
+	ok(!dcm_segment_lock(&seg, DCM_LOCK_BYTES), "there is no byte past the last");
 	is_int(0, open_at(&copy, path), "a second copy of the library attaches");
 	is_int(1, dcm_segment_locked(&copy, 2), "it sees the byte");
 	fds = tap_count_fds();
