@@ -30,6 +30,7 @@ struct dcm_segment {
 	char path[512];
 	uint64_t device, inode; /* of the file at @path, as mapped */
 	uint64_t lock_device, lock_inode;
+	bool shared; /* when it was mapped, the file's mode let group or others in */
 };
 
 /* One line for people on what went wrong: what was found, what to do. */

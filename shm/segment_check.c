@@ -230,6 +230,7 @@ static int map(struct dcm_segment *seg, int fd, const struct stat *st, const str
 	view.lock_inode = seg->lock_inode;
 	view.device = st->st_dev;
 	view.inode = st->st_ino;
+	view.shared = (st->st_mode & (S_IRWXG | S_IRWXO)) != 0;
 	*seg = view;
 	return 0;
 }
