@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/full.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/server.h"
@@ -112,10 +113,8 @@ static Retcode bind_listener(struct dcm_listener_object *listener, struct dcm_fa
 		if (!dcm_listener_open(seg, fabric->self.index, &listener->ref)) {
 			free(listener->ends);
 			listener->ends = NULL;
-			return dcm_fail(rcQuotaExceeded,
-					"all %u listeners of the fabric are in use; the limit is set "
-					"by DCM_MAX_LISTENERS when the fabric is made",
-					seg->listener.count);
+			return dcm_fail_full(seg, &seg->listener, "listeners",
+					     "DCM_MAX_LISTENERS");
 		}
 	}
 	dcm_fabric_hold(fabric);

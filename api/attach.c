@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "api/fork.h"
+#include "api/full.h"
 #include "api/handle.h"
 #include "api/identity.h"
 #include "api/keeper.h"
@@ -83,8 +84,10 @@ static Retcode open_and_claim(struct dcm_fabric *f, const struct dcm_process_sel
 {
 	struct dcm_segment_options options = { .fabric = f->settings.fabric,
 					       .capacity = f->settings.capacity,
+					       .access = &f->settings.access,
 					       .library_version = DcmVersion() };
 	struct dcm_detail why;
+	Retcode rc = rcOk;
 	bool full;
 
 	for (int tries = 0; tries < FULL_TRIES; tries++) {
@@ -97,20 +100,20 @@ static Retcode open_and_claim(struct dcm_fabric *f, const struct dcm_process_sel
 			r = dcm_process_claim(&f->seg, self, &f->self);
 			if (r == 0)
 				return rcOk;
-			full = r == -ENOSPC;
+			full = r == -ENOSPC || r == -EDQUOT;
+			if (full)
+				rc = dcm_fail_full(&f->seg, &f->seg.process, "process slots",
+						   "DCM_MAX_PROCESSES");
 			kick_everybody(&f->seg);
 			dcm_segment_close(&f->seg);
 		}
 		if (!full)
 			return dcm_fail(rcInvalidOperation, "another copy of libdcm in this process "
 							    "is attached: link one only");
-		options.anew = tries % 2 == 0;
+		options.anew = r != -EPROTO;
 		nanosleep(&(struct timespec){ .tv_nsec = FULL_SLEEP_NS }, NULL);
 	}
-	return dcm_fail(rcQuotaExceeded,
-			"no free process slot in fabric %s; the limit is set by DCM_MAX_PROCESSES "
-			"when the fabric is made",
-			f->settings.fabric);
+	return rc;
 }
 
 static Retcode join(struct dcm_fabric *f)

@@ -12,6 +12,7 @@
 
 #include "api/attach.h"
 #include "api/fork.h"
+#include "api/full.h"
 #include "api/retcode.h"
 #include "api/session.h"
 #include "api/transfer.h"
@@ -201,10 +202,7 @@ static Retcode ask(struct dcm_connection_object *c)
 	if (c->asked)
 		return rcOk;
 	close_socket(c);
-	return dcm_fail(rcQuotaExceeded,
-			"all %u connections of the fabric are in use; the limit is set by "
-			"DCM_MAX_CONNECTIONS when the fabric is made",
-			seg->connection.count);
+	return dcm_fail_full(seg, &seg->connection, "connections", "DCM_MAX_CONNECTIONS");
 }
 
 /* The kernel denies pidfd_getfd: have the server send it instead. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #define _GNU_SOURCE
+#include "api/full.h"
 #include "api/publish.h"
 
 #include <coresrv/handle/handle_api.h>
@@ -135,10 +136,7 @@ static Retcode make_live(struct dcm_publication *p)
 	dcm_reap_scan(seg, self, true);
 	if (dcm_publication_begin(seg, self, &key, &p->endpoint))
 		return rcOk;
-	return dcm_fail(rcQuotaExceeded,
-			"all %u endpoints of the fabric are in use; the limit is set by "
-			"DCM_MAX_ENDPOINTS when the fabric is made",
-			seg->endpoint.count);
+	return dcm_fail_full(seg, &seg->endpoint, "endpoints", "DCM_MAX_ENDPOINTS");
 }
 
 static Retcode publish(struct dcm_fabric *fabric, uint64_t sid, const char *type, const char *name,

@@ -3,7 +3,9 @@
 #include "api/settings.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,6 +89,94 @@ static Retcode read_transfer(uint32_t *transfer)
 			"DCM_TRANSFER is \"%.64s\": it must be auto, getfd or socket", text);
 }
 
+/* "0660": the owner's own 6, and for group and others nothing, a look (4) or all (6). */
+static bool is_mode(const char *text, unsigned long mode)
+{
+	return strspn(text, "01234567") == strlen(text) && mode <= 0666 && (mode & 0700) == 0600 &&
+	       memchr("\0\4\6", (int)(mode >> 3 & 7), 3) != NULL &&
+	       memchr("\0\4\6", (int)(mode & 7), 3) != NULL;
+}
+
+static Retcode read_mode(uint32_t *mode)
+{
+	const char *text = secure_getenv("DCM_MODE");
+	unsigned long value;
+
+	*mode = 0600;
+	if (text == NULL || *text == '\0')
+		return rcOk;
+	value = strtoul(text, NULL, 8);
+	if (!is_mode(text, value))
+		return dcm_fail(rcInvalidArgument,
+				"DCM_MODE is \"%.64s\": it must be 6 for the owner, and 0, 4 (may "
+				"inspect) or 6 (may attach) for group and others: 0600, 0660, 0664",
+				text);
+	*mode = (uint32_t)value;
+	return rcOk;
+}
+
+static bool find_user(const char *name, uint32_t *id)
+{
+	struct passwd entry, *found = NULL;
+	char room[4096];
+
+	if (getpwnam_r(name, &entry, room, sizeof room, &found) != 0 || found == NULL)
+		return false;
+	*id = found->pw_uid;
+	return true;
+}
+
+static bool find_group(const char *name, uint32_t *id)
+{
+	struct group entry, *found = NULL;
+	char room[4096];
+
+	if (getgrnam_r(name, &entry, room, sizeof room, &found) != 0 || found == NULL)
+		return false;
+	*id = found->gr_gid;
+	return true;
+}
+
+/* A number, or a name of the system's. */
+static Retcode read_id(const char *variable, bool (*find)(const char *name, uint32_t *id),
+		       uint32_t *id)
+{
+	const char *text = secure_getenv(variable);
+	uint64_t number = DCM_ANYONE;
+	int saved = errno;
+	bool found;
+
+	*id = DCM_ANYONE;
+	if (text == NULL || *text == '\0')
+		return rcOk;
+	if (*text >= '0' && *text <= '9') {
+		Retcode rc = read_number(variable, 0, DCM_ANYONE - 1, &number);
+
+		*id = (uint32_t)number;
+		return rc;
+	}
+	found = find(text, id);
+	errno = saved;
+	return found ? rcOk
+		     : dcm_fail(rcInvalidArgument, "%s is \"%.64s\", which this system does not know",
+				variable, text);
+}
+
+static Retcode read_access(struct dcm_access *access)
+{
+	uint64_t share = 0;
+	Retcode rc = read_mode(&access->mode);
+
+	if (rc == rcOk)
+		rc = read_id("DCM_OWNER", find_user, &access->owner);
+	if (rc == rcOk)
+		rc = read_id("DCM_GROUP", find_group, &access->group);
+	if (rc == rcOk)
+		rc = read_number("DCM_USER_SHARE", 1, 100, &share);
+	access->user_share = (uint32_t)share;
+	return rc;
+}
+
 static Retcode read_name(char *name, const char *set_name)
 {
 	const char *text = secure_getenv("DCM_PROCESS_NAME");
@@ -123,6 +213,8 @@ Retcode dcm_settings_read(struct dcm_settings *s, const char *set_name)
 	rc = read_name(s->name, set_name);
 	if (rc == rcOk)
 		rc = read_transfer(&s->transfer);
+	if (rc == rcOk)
+		rc = read_access(&s->access);
 	if (rc == rcOk)
 		rc = read_capacity(&s->capacity);
 	if (rc == rcOk)

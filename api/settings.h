@@ -5,6 +5,10 @@
  *   DCM_FABRIC               a name, or a path with a '/'; default "default"
  *   DCM_PROCESS_NAME         what others see; default DcmSetProcessName(), then the program's name
  *   DCM_TRANSFER             auto, getfd or socket: how channels are handed over
+ *   DCM_MODE, DCM_OWNER, DCM_GROUP
+ *                            who may attach: given to a segment that this process makes, and what
+ *                            one that is there must have
+ *   DCM_USER_SHARE           percent of each table of a segment that this process makes for one user
  *   DCM_MAX_PROCESSES, DCM_MAX_ENDPOINTS, DCM_MAX_SUBSCRIPTIONS, DCM_MAX_CONNECTIONS,
  *   DCM_MAX_LISTENERS, DCM_MAX_HINTS
  *                            table sizes of a segment that this process makes
@@ -15,12 +19,13 @@
 
 #include <dcm/types.h>
 
-#include "shm/layout.h"
+#include "shm/segment.h"
 
 struct dcm_settings {
 	char fabric[512];
 	char name[256];
 	uint32_t transfer; /* DCM_TRANSFER_... */
+	struct dcm_access access;
 	struct dcm_capacity capacity;
 	uint64_t channel_bytes;
 };

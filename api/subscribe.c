@@ -7,6 +7,7 @@
 
 #include "api/attach.h"
 #include "api/fork.h"
+#include "api/full.h"
 #include "api/handle.h"
 #include "api/identity.h"
 #include "api/known.h"
@@ -77,10 +78,7 @@ static Retcode make_active(struct dcm_subscription_object *s, uint64_t type_hash
 	dcm_reap_scan(seg, self, true);
 	if (dcm_registry_subscribe(seg, self, type_hash, &s->ref))
 		return rcOk;
-	return dcm_fail(rcQuotaExceeded,
-			"all %u subscriptions of the fabric are in use; the limit is set by "
-			"DCM_MAX_SUBSCRIPTIONS when the fabric is made",
-			seg->subscription.count);
+	return dcm_fail_full(seg, &seg->subscription, "subscriptions", "DCM_MAX_SUBSCRIPTIONS");
 }
 
 static Retcode subscribe(struct dcm_fabric *fabric, const char *type, const char *name,

@@ -16,7 +16,7 @@
 #include "shm/atomics.h"
 
 #define DCM_MAGIC 0x31304d43444d4853ull /* "SHMDCM01" in memory */
-#define DCM_LAYOUT 1u			/* rises with any change of meaning */
+#define DCM_LAYOUT 2u			/* rises with any change of meaning */
 #define DCM_HASH_XXH3 1u
 #define DCM_CACHELINE 64u
 #define DCM_PAGE 4096u
@@ -70,6 +70,8 @@ struct dcm_header {
 	struct dcm_capacity capacity;
 	uint64_t lock_inode; /* of the lock file that belongs to this segment */
 	uint64_t uuid[2];
+	uint32_t user_share; /* percent of each table that one user may hold */
+	uint32_t reserved;
 	/* Counters, each on a line of its own. */
 	alignas(DCM_CACHELINE) dcm_atomic64 ticket; /* of connection requests: first come, first served */
 	alignas(DCM_CACHELINE) dcm_atomic64 overflows; /* hints that became a resync */
@@ -178,23 +180,23 @@ struct dcm_bucket {
 	alignas(DCM_CACHELINE) dcm_atomic32 ec;
 };
 
-static_assert(sizeof(struct dcm_capacity) == 24, "layout 1");
+static_assert(sizeof(struct dcm_capacity) == 24, "layout 2");
 static_assert(offsetof(struct dcm_header, layout) == 8, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, fingerprint) == 12, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, bytes) == 16, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, compat) == 24, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, boot_id) == 32, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, library_version) == 56, "frozen in every layout");
-static_assert(offsetof(struct dcm_header, capacity) == 64, "layout 1");
+static_assert(offsetof(struct dcm_header, capacity) == 64, "layout 2");
 static_assert(offsetof(struct dcm_header, lock_inode) == 88,
 	      "frozen in every layout: read before one of another layout is replaced");
 static_assert(sizeof(struct dcm_header) <= DCM_PAGE, "one page");
-static_assert(sizeof(struct dcm_process) == 384, "layout 1");
-static_assert(sizeof(struct dcm_endpoint) == 128, "layout 1");
-static_assert(sizeof(struct dcm_endpoint_names) == 512, "layout 1");
-static_assert(sizeof(struct dcm_subscription) == 192, "layout 1");
-static_assert(sizeof(struct dcm_connection) == 704, "layout 1");
-static_assert(sizeof(struct dcm_listener) == 128, "layout 1");
+static_assert(sizeof(struct dcm_process) == 384, "layout 2");
+static_assert(sizeof(struct dcm_endpoint) == 128, "layout 2");
+static_assert(sizeof(struct dcm_endpoint_names) == 512, "layout 2");
+static_assert(sizeof(struct dcm_subscription) == 192, "layout 2");
+static_assert(sizeof(struct dcm_connection) == 704, "layout 2");
+static_assert(sizeof(struct dcm_listener) == 128, "layout 2");
 
 /* Where each table begins, in bytes from the start of the file, and how far its slots are apart. */
 struct dcm_place {

@@ -2,12 +2,13 @@
 #include "shm/listener.h"
 
 #include "shm/park.h"
+#include "shm/quota.h"
 
 bool dcm_listener_open(const struct dcm_segment *seg, uint32_t self, struct dcm_ref *out)
 {
 	struct dcm_listener *listener;
 
-	if (!dcm_slot_claim(&seg->listener, self, out))
+	if (!dcm_quota_claim(seg, &seg->listener, self, out))
 		return false;
 	listener = dcm_listener_at(seg, out->index);
 	/* Bits of an earlier use are looked at once and found to mean nothing. */

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "shm/kernel.h"
+#include "shm/quota.h"
 
 /* More than a process ever makes. */
 #define SIDS_MAX (1ull << 40)
@@ -239,10 +240,12 @@ int dcm_process_claim(const struct dcm_segment *seg, const struct dcm_process_se
 		if (r == 0)
 			continue;
 		/* Two copies that claim at once: each has claimed before it looks again. */
-		if (!another_copy(seg, index, self))
-			return 0;
-		dcm_process_yield(seg, *out);
-		return -EEXIST;
+		r = another_copy(seg, index, self)		   ? -EEXIST
+		    : dcm_quota_exceeded(seg, &seg->process, index) ? -EDQUOT
+								    : 0;
+		if (r < 0)
+			dcm_process_yield(seg, *out);
+		return r;
 	}
 	return -ENOSPC;
 }

@@ -42,7 +42,8 @@ void dcm_process_describe(struct dcm_process_self *self);
  * dcm_process_claim() - a slot for this process, with its lock byte held and all fields written
  * Slots left by dead claimers are taken over. Another copy of the library in this very process
  * (same pid, start time and namespace, alive) is found and refused.
- * Return: 0; -ENOSPC the table is full; -EEXIST another copy of the library is attached.
+ * Return: 0; -ENOSPC the table is full; -EDQUOT the user's share of it is; -EEXIST another copy of
+ * the library is attached.
  */
 int dcm_process_claim(const struct dcm_segment *seg, const struct dcm_process_self *self,
 		      struct dcm_ref *out);

@@ -4,6 +4,7 @@
 #include "shm/index.h"
 #include "shm/park.h"
 #include "shm/process.h"
+#include "shm/quota.h"
 #include "shm/ring.h"
 
 enum { SNAPSHOT_TRIES = 8 };
@@ -30,7 +31,7 @@ bool dcm_registry_publish(const struct dcm_segment *seg, uint32_t self,
 	struct dcm_endpoint_names *names;
 	struct dcm_endpoint *endpoint;
 
-	if (!dcm_slot_claim(&seg->endpoint, self, out))
+	if (!dcm_quota_claim(seg, &seg->endpoint, self, out))
 		return false;
 	endpoint = dcm_endpoint_at(seg, out->index);
 	names = dcm_endpoint_names_at(seg, out->index);
@@ -179,7 +180,7 @@ bool dcm_registry_subscribe(const struct dcm_segment *seg, uint32_t self, uint64
 {
 	struct dcm_subscription *sub;
 
-	if (!dcm_slot_claim(&seg->subscription, self, out))
+	if (!dcm_quota_claim(seg, &seg->subscription, self, out))
 		return false;
 	sub = dcm_subscription_at(seg, out->index);
 	dcm_store(&sub->type_hash, type_hash, relaxed); /* read by reapers and people only */

@@ -4,6 +4,7 @@
 #include "shm/index.h"
 #include "shm/park.h"
 #include "shm/process.h"
+#include "shm/quota.h"
 
 /* target = PARKED | generation of the request, or endpoint index:19 | endpoint generation:44. */
 #define PARKED (1ull << 63)
@@ -157,7 +158,7 @@ bool dcm_rendezvous_ask(const struct dcm_segment *seg, uint32_t self,
 	for (uint32_t tries = 0; tries < seg->endpoint.count + 8; tries++) {
 		struct dcm_connection *c;
 
-		if (!dcm_slot_claim(&seg->connection, self, out))
+		if (!dcm_quota_claim(seg, &seg->connection, self, out))
 			return false;
 		c = dcm_connection_at(seg, out->index);
 		fill(c, *out, self, key, ticket);

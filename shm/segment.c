@@ -51,6 +51,7 @@ bool dcm_segment_view(struct dcm_segment *seg, void *memory, uint64_t bytes,
 		.names = at.endpoint_names,
 		.bucket = at.bucket,
 		.alive = at.alive,
+		.user_share = 100,
 		.lock_fd = -1,
 	};
 	seg->endpoint_index = index_rows(base, at.endpoint_index, &seg->endpoint_row);
@@ -218,20 +219,52 @@ bool dcm_segment_lock_file_linked(const struct dcm_segment *seg)
 	return is_at(path, seg->lock_device, seg->lock_inode);
 }
 
+/* A new lock file that nobody sees before it lets in whom it should, where that can be had. */
+static int make_lock_file(const char *path, const struct dcm_access *access, struct dcm_detail *why)
+{
+	int flags = O_CLOEXEC | O_NOFOLLOW | O_RDWR;
+	char directory[sizeof((struct dcm_segment *)0)->path + 8], unnamed[40];
+	int fd, r;
+
+	snprintf(directory, sizeof directory, "%s", path);
+	strrchr(directory, '/')[1] = '\0';
+	fd = open(directory, flags | O_TMPFILE, 0600);
+	if (fd >= 0) {
+		snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", fd);
+		r = dcm_access_give(fd, path, access, why);
+		if (r == 0 && linkat(AT_FDCWD, unnamed, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
+			return fd;
+		if (r == 0)
+			r = -errno;
+		close(fd);
+		if (r != -ENOENT) /* without /proc it cannot be given its name */
+			return r;
+	}
+	fd = open(path, flags | O_CREAT | O_EXCL, 0600);
+	if (fd < 0)
+		return -errno;
+	r = dcm_access_give(fd, path, access, why);
+	if (r == 0)
+		return fd;
+	unlink(path);
+	close(fd);
+	return r;
+}
+
 /* Not with O_CREAT at once: fs.protected_regular would deny root the file of another user. */
-static int open_or_make(const char *path, bool read_only)
+static int open_or_make(const char *path, const struct dcm_segment_options *options,
+			struct dcm_detail *why)
 {
 	int flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 	int fd;
 
-	if (read_only)
-		return open(path, flags | O_RDONLY);
 	do {
-		fd = open(path, flags | O_RDWR);
-		if (fd >= 0 || errno != ENOENT)
-			return fd;
-		fd = open(path, flags | O_RDWR | O_CREAT | O_EXCL, 0600);
-	} while (fd < 0 && errno == EEXIST);
+		fd = open(path, flags | (options->read_only ? O_RDONLY : O_RDWR));
+		if (fd < 0)
+			fd = -errno;
+		if (fd == -ENOENT && !options->read_only)
+			fd = make_lock_file(path, dcm_access_of(options), why);
+	} while (fd == -EEXIST);
 	return fd;
 }
 
@@ -239,6 +272,8 @@ static int refuse_lock_file(const char *path, int error, struct dcm_detail *why)
 {
 	const char *advice = "";
 
+	if (why->text[0] != '\0')
+		return -error;
 	if (error == EACCES || error == EPERM || error == EROFS)
 		advice = "; give this user the directory, or choose another with DCM_FABRIC";
 	if (error == ELOOP)
@@ -262,18 +297,20 @@ static int take_left_open(const char *path)
 	return fd;
 }
 
-int dcm_segment_lock_file_open(struct dcm_segment *seg, bool read_only, struct dcm_detail *why)
+int dcm_segment_lock_file_open(struct dcm_segment *seg, const struct dcm_segment_options *options,
+			       struct dcm_detail *why)
 {
 	char path[sizeof seg->path + 8];
 	struct stat st;
-	int fd;
+	int fd, r;
 
 	lock_file_path(seg, path);
+	why->text[0] = '\0';
 	fd = take_left_open(path);
 	if (fd < 0)
-		fd = open_or_make(path, read_only);
+		fd = open_or_make(path, options, why);
 	if (fd < 0)
-		return refuse_lock_file(path, errno, why);
+		return refuse_lock_file(path, -fd, why);
 	if (fstat(fd, &st) < 0) {
 		int error = errno;
 
@@ -285,12 +322,10 @@ int dcm_segment_lock_file_open(struct dcm_segment *seg, bool read_only, struct d
 		return dcm_segment_refuse(why, -EBADMSG, "%s is not a regular file; remove it",
 					  dcm_segment_shown(path));
 	}
-	if (!read_only && st.st_uid != geteuid() && geteuid() != 0) {
+	r = options->read_only ? 0 : dcm_access_check(path, &st, dcm_access_of(options), why);
+	if (r < 0) {
 		close(fd);
-		return dcm_segment_refuse(why, -EACCES,
-					  "%s belongs to user %u, this process is user %u; choose "
-					  "another DCM_FABRIC",
-					  dcm_segment_shown(path), st.st_uid, geteuid());
+		return r;
 	}
 	seg->lock_fd = fd;
 	seg->lock_device = st.st_dev;

@@ -30,7 +30,8 @@ struct dcm_segment {
 	char path[512];
 	uint64_t device, inode; /* of the file at @path, as mapped */
 	uint64_t lock_device, lock_inode;
-	bool shared; /* when it was mapped, the file's mode let group or others in */
+	bool shared;	     /* the file's mode lets other users attach */
+	uint32_t user_share; /* percent, private copy */
 };
 
 /* One line for people on what went wrong: what was found, what to do. */
@@ -113,10 +114,23 @@ static inline dcm_atomic32 *dcm_bucket_ec(const struct dcm_segment *seg, uint32_
 	return &b->ec;
 }
 
+/*
+ * Who may attach. What is made gets this mode, owner and group; what is there must have this owner
+ * (or root), no wider mode, and if others than the owner may attach, this group.
+ */
+struct dcm_access {
+	uint32_t mode; /* 0600, and 4 (inspect) or 6 (attach) for group and others */
+	uint32_t owner, group; /* DCM_ANYONE: this process's, where one is made */
+	uint32_t user_share;   /* percent of each table for one user; 0: 100, or 50 if shared */
+};
+
+#define DCM_ANYONE UINT32_MAX
+
 /* What dcm_segment_open() needs to know; all from the settings of the process. */
 struct dcm_segment_options {
 	const char *fabric; /* name, or path when it holds a '/'; null or empty: "default" */
 	struct dcm_capacity capacity; /* when it must be made */
+	const struct dcm_access *access; /* null: this user alone */
 	uint32_t library_version;
 	bool anew; /* replace one of this layout too, if no process holds a lock byte in it */
 	bool read_only; /* never makes, replaces or writes; takes no lock (dcm-shmdump) */

@@ -98,25 +98,19 @@ static int refuse_open(const char *path, int error, struct dcm_detail *why)
 	if (error == EACCES && lstat(path, &st) == 0)
 		return dcm_segment_refuse(
 			why, -EACCES,
-			"may not open %s: it belongs to user %u with mode %04o, this process is "
-			"user %u, and the owner and mode 0600 are needed; or choose another "
-			"DCM_FABRIC",
-			shown, st.st_uid, st.st_mode & 07777, geteuid());
+			"may not open %s: it belongs to user %u and group %u with mode %04o, this "
+			"process is user %u and group %u; whoever makes a fabric lets others in "
+			"with DCM_MODE and DCM_GROUP; or choose another DCM_FABRIC",
+			shown, st.st_uid, st.st_gid, st.st_mode & 07777, geteuid(), getegid());
 	return dcm_segment_refuse(why, -error, "cannot open %s: %s", shown,
 				  dcm_segment_error(error));
 }
 
-/* The file itself: kind, owner, place, size. */
-static int check_file(const char *path, int fd, const struct stat *st, struct dcm_detail *why)
+static int check_place(const char *path, int fd, struct dcm_detail *why)
 {
 	const char *shown = dcm_segment_shown(path);
 	struct statfs fs;
 
-	if (st->st_uid != geteuid() && geteuid() != 0)
-		return dcm_segment_refuse(why, -EACCES,
-					  "%s belongs to user %u, this process is user %u; run as "
-					  "its owner or choose another DCM_FABRIC",
-					  shown, st->st_uid, geteuid());
 	if (fstatfs(fd, &fs) < 0)
 		return dcm_segment_refuse(why, -errno, "cannot stat the file system of %s: %s",
 					  shown, dcm_segment_error(errno));
@@ -174,6 +168,10 @@ static int check_shape(const char *path, const struct stat *st, const struct dcm
 			why, -EBADMSG,
 			"%s is damaged (says %llu bytes, its tables need %llu); " REMOVE, shown,
 			(unsigned long long)h->bytes, (unsigned long long)places.bytes);
+	if (h->user_share < 1 || h->user_share > 100)
+		return dcm_segment_refuse(why, -EBADMSG,
+					  "%s is damaged (a user's share of %u percent); " REMOVE,
+					  shown, h->user_share);
 	if ((uint64_t)st->st_size != h->bytes)
 		return dcm_segment_refuse(
 			why, -EBADMSG, "%s was %s (%lld bytes, should be %llu); " REMOVE, shown,
@@ -230,7 +228,8 @@ static int map(struct dcm_segment *seg, int fd, const struct stat *st, const str
 	view.lock_inode = seg->lock_inode;
 	view.device = st->st_dev;
 	view.inode = st->st_ino;
-	view.shared = (st->st_mode & (S_IRWXG | S_IRWXO)) != 0;
+	view.shared = dcm_access_shared(st->st_mode);
+	view.user_share = h->user_share;
 	*seg = view;
 	return 0;
 }
@@ -247,9 +246,11 @@ static int check_and_map(struct dcm_segment *seg, int fd, const struct dcm_segme
 
 	if (fstat(fd, &st) < 0)
 		return refuse_open(seg->path, errno, why);
-	r = S_ISREG(st.st_mode) && !read_only ? check_file(seg->path, fd, &st, why) : 0;
+	r = S_ISREG(st.st_mode) && !read_only ? check_place(seg->path, fd, why) : 0;
 	if (r == 0)
 		r = read_header(seg->path, fd, &st, &header, why);
+	if (r == 0 && !read_only)
+		r = dcm_access_check(seg->path, &st, dcm_access_of(options), why);
 	if (r < 0)
 		return r;
 	replaceable = foreign(&header, read_only, what);

@@ -248,6 +248,7 @@ static int write_header(const struct dcm_segment *seg, int fd,
 		.hash = DCM_HASH_XXH3,
 		.capacity = options->capacity,
 		.lock_inode = seg->lock_inode,
+		.user_share = dcm_access_user_share(dcm_access_of(options)),
 	};
 	struct timespec now;
 
@@ -281,8 +282,6 @@ static int open_unnamed(const struct dcm_segment *seg, const char *temporary, bo
 		unlink(temporary);
 		fd = open(temporary, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
 	}
-	if (fd >= 0)
-		fchmod(fd, 0600);
 	return fd;
 }
 
@@ -297,10 +296,23 @@ static int give_name(const struct dcm_segment *seg, int fd, const char *temporar
 	return linkat(AT_FDCWD, unnamed, AT_FDCWD, seg->path, AT_SYMLINK_FOLLOW) == 0 ? 0 : -errno;
 }
 
+/* To the new segment; and to the lock file, which may be older and let in fewer. */
+static int give_access(const struct dcm_segment *seg, int fd, const struct dcm_access *access,
+		       struct dcm_detail *why)
+{
+	int r = dcm_access_give(fd, seg->path, access, why);
+	struct stat st;
+
+	if (r < 0 || fstat(seg->lock_fd, &st) < 0 || (st.st_mode & 07777) == access->mode)
+		return r;
+	return dcm_access_give(seg->lock_fd, "its lock file", access, why);
+}
+
 /* Under the gate, exclusive; what is at the path was judged vacant. */
 static int make(const struct dcm_segment *seg, const struct dcm_segment_options *options,
 		struct dcm_detail *why)
 {
+	const struct dcm_access *access = dcm_access_of(options);
 	char temporary[sizeof seg->path + 8];
 	struct dcm_places places;
 	bool named;
@@ -314,7 +326,9 @@ static int make(const struct dcm_segment *seg, const struct dcm_segment_options 
 	if (fd < 0)
 		return dcm_segment_refuse(why, -errno, "cannot make %s: %s",
 					  dcm_segment_shown(seg->path), dcm_segment_error(errno));
-	r = preallocate(seg, fd, places.bytes, why);
+	r = give_access(seg, fd, access, why);
+	if (r == 0)
+		r = preallocate(seg, fd, places.bytes, why);
 	if (r == 0) {
 		r = write_header(seg, fd, options, places.bytes);
 		/* Dying here leaves no segment: the next who comes makes it. */
@@ -398,7 +412,7 @@ static int attach(struct dcm_segment *seg, const struct dcm_segment_options *opt
 	for (;;) {
 		if (seg->lock_fd >= 0 && !dcm_segment_lock_file_linked(seg))
 			dcm_segment_lock_file_close(seg);
-		r = seg->lock_fd >= 0 ? 0 : dcm_segment_lock_file_open(seg, false, why);
+		r = seg->lock_fd >= 0 ? 0 : dcm_segment_lock_file_open(seg, options, why);
 		if (r == 0)
 			r = attach_once(seg, options, why);
 		if (r != -EAGAIN)
@@ -417,7 +431,7 @@ static int look(struct dcm_segment *seg, const struct dcm_segment_options *optio
 	int r;
 
 	/* Who is alive can be told better with it, but it can be done without. */
-	dcm_segment_lock_file_open(seg, true, &ignored);
+	dcm_segment_lock_file_open(seg, options, &ignored);
 	r = dcm_segment_adopt(seg, options, why);
 	return r == DCM_VACANT ? -ENOENT : r;
 }
@@ -431,6 +445,12 @@ int dcm_segment_open(struct dcm_segment *seg, const struct dcm_segment_options *
 	*seg = (struct dcm_segment){ .lock_fd = -1 };
 	why->text[0] = '\0';
 	r = dcm_segment_path(options->fabric, seg->path, sizeof seg->path, why);
+	if (r == 0 && by_name && dcm_access_shared(dcm_access_of(options)->mode))
+		r = dcm_segment_refuse(why, -EINVAL,
+				       "DCM_MODE=%04o lets other users in, and a name is a place of "
+				       "this user's own: DCM_FABRIC must be a path that they can "
+				       "reach, such as /dev/shm/NAME",
+				       dcm_access_of(options)->mode);
 	if (r == 0 && options->read_only) {
 		r = look(seg, options, why);
 	} else if (r == 0) {

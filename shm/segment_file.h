@@ -39,7 +39,8 @@ pid_t dcm_segment_gate_holder(const struct dcm_segment *seg);
 pid_t dcm_segment_byte_holder(const struct dcm_segment *seg); /* this process counts */
 
 /* dcm_segment_lock_file_open() - open PATH.lock for seg->path, making it if it is not there */
-int dcm_segment_lock_file_open(struct dcm_segment *seg, bool read_only, struct dcm_detail *why);
+int dcm_segment_lock_file_open(struct dcm_segment *seg, const struct dcm_segment_options *options,
+			       struct dcm_detail *why);
 void dcm_segment_lock_file_close(struct dcm_segment *seg);
 /* true while the open lock file is the one at its path */
 bool dcm_segment_lock_file_linked(const struct dcm_segment *seg);
@@ -50,6 +51,18 @@ bool dcm_segment_lock_file_linked(const struct dcm_segment *seg);
  */
 int dcm_segment_adopt(struct dcm_segment *seg, const struct dcm_segment_options *options,
 		      struct dcm_detail *why);
+
+/* segment_access.c: who may attach */
+const struct dcm_access *dcm_access_of(const struct dcm_segment_options *options);
+bool dcm_access_shared(uint32_t mode); /* does it let other users attach */
+uint32_t dcm_access_user_share(const struct dcm_access *access);
+/* dcm_access_give() - to a file that was made. Return: 0 or negative errno */
+int dcm_access_give(int fd, const char *path, const struct dcm_access *access,
+		    struct dcm_detail *why);
+/* dcm_access_check() - has a file that is there what it has to have. Return: 0 or -EACCES */
+struct stat;
+int dcm_access_check(const char *path, const struct stat *st, const struct dcm_access *access,
+		     struct dcm_detail *why);
 
 /* All zero where the kernel does not tell. */
 void dcm_segment_boot_id(uint8_t id[16]);

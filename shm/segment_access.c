@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Who may attach: what the files of a fabric are given when they are made, and have to have. */
+#define _GNU_SOURCE
+#include "shm/segment_file.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OTHERS_ATTACH 0022u
+#define AGREE	      "agree with DCM_MODE, DCM_OWNER and DCM_GROUP, or choose another DCM_FABRIC"
+
+static const struct dcm_access own = { .mode = 0600, .owner = DCM_ANYONE, .group = DCM_ANYONE };
+
+const struct dcm_access *dcm_access_of(const struct dcm_segment_options *options)
+{
+	return options->access != NULL ? options->access : &own;
+}
+
+bool dcm_access_shared(uint32_t mode)
+{
+	return (mode & OTHERS_ATTACH) != 0;
+}
+
+uint32_t dcm_access_user_share(const struct dcm_access *access)
+{
+	if (access->user_share != 0)
+		return access->user_share;
+	return dcm_access_shared(access->mode) ? 50 : 100;
+}
+
+int dcm_access_give(int fd, const char *path, const struct dcm_access *access,
+		    struct dcm_detail *why)
+{
+	uid_t owner = access->owner == DCM_ANYONE ? (uid_t)-1 : access->owner;
+	gid_t group = access->group == DCM_ANYONE ? (gid_t)-1 : access->group;
+
+	/* Another's lock file in a directory of both: what it is, it stays. */
+	if ((owner != (uid_t)-1 || group != (gid_t)-1) && fchown(fd, owner, group) < 0)
+		return dcm_segment_refuse(
+			why, -errno,
+			"cannot give %s to user %d and group %d (-1: as it is): %s; "
+			"DCM_OWNER needs root, DCM_GROUP a group of this user's",
+			dcm_segment_shown(path), (int)owner, (int)group, dcm_segment_error(errno));
+	if (fchmod(fd, access->mode) < 0)
+		return dcm_segment_refuse(why, -errno, "cannot give %s mode %04o: %s",
+					  dcm_segment_shown(path), access->mode,
+					  dcm_segment_error(errno));
+	return 0;
+}
+
+/* Root's is as good as one's own; and root, unless told whose it is to be, uses everybody's. */
+static bool owner_is_right(const struct stat *st, const struct dcm_access *access)
+{
+	if (access->owner != DCM_ANYONE)
+		return st->st_uid == access->owner;
+	return st->st_uid == geteuid() || st->st_uid == 0 || geteuid() == 0;
+}
+
+int dcm_access_check(const char *path, const struct stat *st, const struct dcm_access *access,
+		     struct dcm_detail *why)
+{
+	const char *shown = dcm_segment_shown(path);
+	uint32_t mode = st->st_mode & 07777;
+
+	if (!owner_is_right(st, access))
+		return dcm_segment_refuse(
+			why, -EACCES,
+			"%s belongs to user %u, and user %u is expected; run as its "
+			"owner, set DCM_OWNER, or choose another DCM_FABRIC",
+			shown, st->st_uid, access->owner != DCM_ANYONE ? access->owner : geteuid());
+	if ((mode & ~access->mode) != 0)
+		return dcm_segment_refuse(why, -EACCES,
+					  "%s has mode %04o, which lets more users in than "
+					  "DCM_MODE=%04o; " AGREE,
+					  shown, mode, access->mode);
+	if (access->group != DCM_ANYONE && (mode & 0070) != 0 && st->st_gid != access->group)
+		return dcm_segment_refuse(why, -EACCES,
+					  "%s belongs to group %u, and DCM_GROUP says %u; " AGREE,
+					  shown, st->st_gid, access->group);
+	return 0;
+}
