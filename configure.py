@@ -208,6 +208,8 @@ class Build:
         n.rule('test', command=where + ' prove -j$${DCM_TEST_JOBS:-4} - < $builddir/tests.list',
                rspfile='$builddir/tests.list', rspfile_content='$in_newline', pool='console',
                description='TEST')
+        n.rule('prove-it', command='python3 tests/prove_it.py --build-dir $builddir',
+               pool='console', description='PROVE-IT')
         n.rule('demo', command='python3 tools/demo.py --build-dir $builddir', pool='console',
                description='DEMO')
         n.rule('install', command='$steps', pool='console', description='INSTALL')
@@ -305,6 +307,7 @@ class Build:
         compiled = [t for t in self.tests if t.startswith('$builddir')]
         n.build('all', 'phony', default + hooked + compiled + self.helpers)
         n.build('test', 'test', self.tests, default + hooked + self.helpers)
+        n.build('prove-it', 'prove-it', implicit=self.tests + default + hooked + self.helpers)
         n.build('demo', 'demo', implicit=default)
         self.install(default)
         n.line()
