@@ -17,13 +17,16 @@ struct dcm_publication {
 	char *type, *name;
 };
 
+/* What became of a request; accepted also while a thread is about to, back again if it cannot. */
+enum { DCM_REQUEST_UNDECIDED, DCM_REQUEST_ACCEPTED, DCM_REQUEST_REFUSED };
+
 /* Behind DCM_KIND_REQUEST. */
 struct dcm_request {
 	struct dcm_object object;
 	struct dcm_fabric *fabric; /* counted */
 	struct dcm_ref connection;
 	struct dcm_ref client; /* process */
-	dcm_atomic32 decided;  /* 1: accepted or refused, or a thread is about to */
+	dcm_atomic32 decided;  /* DCM_REQUEST_... */
 	dcm_atomic32 closed;
 };
 

@@ -15,9 +15,10 @@
 
 static void refuse(struct dcm_request *r)
 {
-	if (dcm_swap(&r->decided, 1u) == 0)
-		dcm_rendezvous_server_leaves(&r->fabric->seg, r->fabric->self.index,
-					     r->connection);
+	uint32_t undecided = DCM_REQUEST_UNDECIDED;
+
+	if (dcm_cas(&r->decided, &undecided, DCM_REQUEST_REFUSED))
+		dcm_rendezvous_server_leaves(&r->fabric->seg, r->fabric->self.index, r->connection);
 }
 
 /* Unless it was accepted, to close a request is to refuse it. */
@@ -153,7 +154,7 @@ Retcode DcmListen(DcmHandle pubHandle, DcmTimeout timeout, Handle *outClientHand
 
 static Retcode accept_with(struct dcm_request *r, struct dcm_identity *callable)
 {
-	uint32_t needed = OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, undecided = 0;
+	uint32_t needed = OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, decided = DCM_REQUEST_UNDECIDED;
 	Retcode rc;
 
 	if ((callable->kernel.rights & needed) != needed)
@@ -163,13 +164,15 @@ static Retcode accept_with(struct dcm_request *r, struct dcm_identity *callable)
 				callable->kernel.rights);
 	if (!dcm_process_there(&r->fabric->seg, r->client))
 		return dcm_fail(rcNotConnected, "the client is gone");
-	if (!dcm_cas(&r->decided, &undecided, 1u))
-		return dcm_fail(rcInvalidOperation, "the request was accepted before");
+	if (!dcm_cas(&r->decided, &decided, DCM_REQUEST_ACCEPTED))
+		return decided == DCM_REQUEST_REFUSED
+			       ? dcm_fail(rcNotConnected, "the request was closed meanwhile")
+			       : dcm_fail(rcInvalidOperation, "the request was accepted before");
 	rc = dcm_server_accept(r->fabric, callable, r->connection, r->client);
 	if (rc == rcOk)
 		return rc;
 	/* It can be tried again, with more memory say; or closed, perhaps meanwhile. */
-	dcm_store(&r->decided, 0u, seq);
+	dcm_store(&r->decided, DCM_REQUEST_UNDECIDED, seq);
 	if (dcm_load(&r->closed, seq) != 0)
 		refuse(r);
 	return rc;
