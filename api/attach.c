@@ -30,7 +30,7 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct dcm_fabric *current; /* under lock; null: not attached */
 static uint64_t attachments;	   /* under lock: tells one fabric from the next at its address */
 static unsigned inits;		   /* under lock: DcmInit less DcmFini */
-static unsigned entered;	   /* under lock: calls that are about to make a DCM handle */
+static unsigned entered;	   /* under lock: calls that are about to make a handle in it */
 static bool closing;		   /* under lock: a last DcmFini is at work */
 static dcm_atomic32 attached;	   /* inits > 0, for those who need no lock to hear "no" */
 static char set_name[DCM_NAME_SIZE];

@@ -22,7 +22,7 @@ struct dcm_fabric {
 };
 
 /*
- * dcm_fabric_enter() - the fabric that DcmInit attached to, for a call that makes a DCM handle
+ * dcm_fabric_enter() - the fabric that DcmInit attached to, for a call that makes a handle in it
  * The last DcmFini waits for dcm_fabric_leave() before it closes all there are: never block between.
  * Return: it, or null with the detail set: DcmInit was not called (rcNotConnected).
  */

@@ -178,24 +178,15 @@ static Retcode accept_with(struct dcm_request *r, struct dcm_identity *callable)
 	return rc;
 }
 
-Retcode DcmAccept(DcmHandle connectionId, Handle sessionHandle, Handle badgeHandle)
+static Retcode accept_request(DcmHandle connection, Handle session)
 {
-	struct dcm_object *request, *callable;
+	struct dcm_object *callable, *request = dcm_handle_find(connection, 1u << DCM_KIND_REQUEST);
 	Retcode rc;
-	int saved = errno;
 
-	dcm_fork_check();
-	if (!dcm_fabric_ready())
-		return rcNotConnected;
-	if (badgeHandle != INVALID_HANDLE)
-		return dcm_fail(rcInvalidArgument,
-				"badgeHandle is not a badge: this version has none, pass "
-				"INVALID_HANDLE");
-	request = dcm_handle_find(connectionId, 1u << DCM_KIND_REQUEST);
 	if (request == NULL)
 		return dcm_fail(rcInvalidArgument, "connectionId is not an open request that "
 						   "DcmListen gave to this process");
-	callable = dcm_handle_find(sessionHandle, 1u << DCM_KIND_CALLABLE);
+	callable = dcm_handle_find(session, 1u << DCM_KIND_CALLABLE);
 	if (callable == NULL)
 		rc = dcm_fail(rcInvalidArgument,
 			      "sessionHandle is not a callable handle that this process made with "
@@ -205,6 +196,25 @@ Retcode DcmAccept(DcmHandle connectionId, Handle sessionHandle, Handle badgeHand
 	if (callable != NULL)
 		dcm_object_drop(callable);
 	dcm_object_drop(request);
+	return rc;
+}
+
+Retcode DcmAccept(DcmHandle connectionId, Handle sessionHandle, Handle badgeHandle)
+{
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	/* It may bind a listener, which keeps the fabric: DcmInit, after the last DcmFini, sees that
+	   before or not at all. */
+	if (dcm_fabric_enter() == NULL)
+		return rcNotConnected;
+	rc = badgeHandle == INVALID_HANDLE
+		     ? accept_request(connectionId, sessionHandle)
+		     : dcm_fail(rcInvalidArgument,
+				"badgeHandle is not a badge: this version has none, pass "
+				"INVALID_HANDLE");
+	dcm_fabric_leave();
 	errno = saved;
 	return rc;
 }

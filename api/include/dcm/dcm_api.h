@@ -127,7 +127,7 @@ DCM_API Retcode DcmListen(DcmHandle pubHandle, DcmTimeout timeout, Handle *outCl
  * Progress: no client can hold it up.
  * Memory:   creates the channel: 64 KiB of shared memory at first.
  * Return:   rcOk; rcNotConnected (before DcmInit(); the client is gone; the listener is closed;
- *           another thread closes the request or calls the last DcmFini() meanwhile);
+ *           another thread closes the request meanwhile);
  *           rcInvalidArgument (not such a callable handle; a badge); rcNoCapability;
  *           rcInvalidOperation (accepted already); rcQuotaExceeded (descriptors, handles).
  * Origin:   KCE 1.3; the codes, and that badges come later: ours.
