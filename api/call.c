@@ -87,8 +87,11 @@ static Retcode look_for_loan(void *arg, struct dcm_wait_on *on)
 	if (!server_there(c->client, on))
 		return rcNotConnected;
 	r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, c->message);
-	if (r == -ENOSPC && dcm_session_collect(c->client))
+	if (r == -ENOSPC) {
+		/* What another collected since wakes nobody: look again, whoever it was. */
+		dcm_session_collect(c->client);
 		r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, c->message);
+	}
 	if (r == 0)
 		return rcOk;
 	if (r == -ENOSPC)
@@ -196,10 +199,15 @@ static void consume(struct calling *c)
 /* Let go of a posted call: whoever finishes or collects it may have it from here on. */
 static void publish_use(struct calling *c)
 {
+	struct dcm_channel *ch = &c->client->end.channel;
+
 	set_use(c, c->use);
-	/* Who waits for any call may have looked before this one was to be seen. */
+	/* Who waits for any call may have looked before this one was to be seen; */
 	if (c->use == DCM_USE_STARTED)
-		dcm_park_wake_all(&c->client->end.channel.shared->done);
+		dcm_park_wake_all(&ch->shared->done);
+	/* who waits for room, too, if the server has had it already and woken them too early. */
+	else if (dcm_channel_state(ch, c->call, c->generation, NULL) != DCM_CALL_POSTED)
+		dcm_park_wake_all(&ch->shared->room);
 }
 
 /* Claim a slot and hand the request over. The message is consumed as the contract says. */
