@@ -216,6 +216,17 @@ static void close_handed_over(struct dcm_server_end *server)
 /* What a client sent before it closed is still handed out, as much as a ring can hold. */
 enum { DRAIN_LOOKS = DCM_CHANNEL_CALLS };
 
+/* Is something in the ring? What is not, was handed out: receivers take under the lock. */
+static bool has_more(struct dcm_server_end *server)
+{
+	bool more;
+
+	pthread_mutex_lock(&server->end.lock);
+	more = dcm_channel_more(&server->end.channel);
+	pthread_mutex_unlock(&server->end.lock);
+	return more;
+}
+
 /* The client has left. Return: true when nothing that it sent waits to be received. */
 static bool drain(struct dcm_server_end *server)
 {
@@ -223,10 +234,12 @@ static bool drain(struct dcm_server_end *server)
 	uint32_t looks = dcm_load(&server->draining, acquire);
 
 	/* Of one that died, nothing: there may be nobody to receive it, and its memory goes. */
-	if (looks == 1 || dcm_load(&end->channel.shared->client_gone, acquire) == 0 ||
-	    !dcm_channel_more(&end->channel))
+	if (looks == 1 || dcm_load(&end->channel.shared->client_gone, acquire) == 0)
 		return true;
-	dcm_store(&server->draining, looks == 0 ? DRAIN_LOOKS : looks - 1, release);
+	/* Before the look: who takes the last one behind it kicks the keeper (drained()). */
+	dcm_store(&server->draining, looks == 0 ? DRAIN_LOOKS : looks - 1, seq);
+	if (!has_more(server))
+		return true;
 	dcm_listener_signal(&end->fabric->seg, server->listener->ref.index, end->connection.index);
 	return false;
 }

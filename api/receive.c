@@ -29,24 +29,23 @@ static void take_back_reply(struct dcm_server_end *server, uint32_t call)
 	dcm_arena_give(server->end.arena, book->reply_offset);
 }
 
-/* Note in the books that the call is out. False: it is out already, so the client misbehaves. */
+/*
+ * Under the lock: note in the books that the call is out. False: it is out already, so the client
+ * misbehaves.
+ */
 static bool hand_out(struct dcm_server_end *server, uint32_t call, uint32_t generation,
 		     uint32_t flags)
 {
 	struct dcm_call_book *book = &server->call[call];
-	bool free_before;
 
-	pthread_mutex_lock(&server->end.lock);
-	free_before = !book->handed && !server->end.ended;
-	if (free_before) {
-		take_back_reply(server, call);
-		book->handed = true;
-		book->generation = generation;
-		book->flags = flags;
-		server->end.out++;
-	}
-	pthread_mutex_unlock(&server->end.lock);
-	return free_before;
+	if (book->handed)
+		return false;
+	take_back_reply(server, call);
+	book->handed = true;
+	book->generation = generation;
+	book->flags = flags;
+	server->end.out++;
+	return true;
 }
 
 struct receiving {
@@ -60,9 +59,17 @@ static int receive_from(struct receiving *r, struct dcm_server_end *server, bool
 	struct dcm_channel *ch = &server->end.channel;
 	struct dcm_parcel parcel;
 	uint32_t call, generation;
-	int result = dcm_channel_take(ch, &call, &generation, &parcel);
+	int result = DCM_RING_EMPTY;
 
-	*received = result == DCM_RING_OK && hand_out(server, call, generation, parcel.flags);
+	*received = false;
+	/* In one step for the keeper: when it finds the ring empty, what was in it is out. */
+	pthread_mutex_lock(&server->end.lock);
+	if (!server->end.ended) {
+		result = dcm_channel_take(ch, &call, &generation, &parcel);
+		*received = result == DCM_RING_OK &&
+			    hand_out(server, call, generation, parcel.flags);
+	}
+	pthread_mutex_unlock(&server->end.lock);
 	if (!*received)
 		return result;
 	*r->request = (DcmRequest){ .message = { .data = ch->requests + parcel.offset,

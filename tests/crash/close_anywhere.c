@@ -23,30 +23,25 @@ struct parties {
 	struct beside beside;
 };
 
-static void must(Retcode rc, const char *what)
-{
-	if (rc != rcOk)
-		die("%s: %s (%s)", what, RetcodeName(rc), DcmLastDetail());
-}
-
 /* A request of this process to itself, taken. */
 static void begin(struct parties *p)
 {
 	Handle session;
 
-	must(DcmInit(), "DcmInit");
-	must(KnHandleCreateListener(&p->listener), "KnHandleCreateListener");
-	must(KnHandleCreateUserObjectEx(HANDLE_TYPE_USER_FIRST,
-					OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, NULL, p->listener, 1,
-					&p->callable),
-	     "KnHandleCreateUserObjectEx");
-	must(DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, "e", &p->publication),
-	     "DcmPublishEndpoint");
-	must(DcmCreateConnection(TYPE, "e", INVALID_HANDLE, INVALID_HANDLE, &p->connection),
-	     "DcmCreateConnection");
+	steps_must(DcmInit(), "DcmInit");
+	steps_must(KnHandleCreateListener(&p->listener), "KnHandleCreateListener");
+	steps_must(KnHandleCreateUserObjectEx(HANDLE_TYPE_USER_FIRST,
+					      OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, NULL,
+					      p->listener, 1, &p->callable),
+		   "KnHandleCreateUserObjectEx");
+	steps_must(
+		DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, "e", &p->publication),
+		"DcmPublishEndpoint");
+	steps_must(DcmCreateConnection(TYPE, "e", INVALID_HANDLE, INVALID_HANDLE, &p->connection),
+		   "DcmCreateConnection");
 	if (DcmConnect(p->connection, 0, &session) != rcTimeout)
 		die("DcmConnect did not wait");
-	must(DcmListen(p->publication, WAIT_MS, NULL, NULL, &p->request), "DcmListen");
+	steps_must(DcmListen(p->publication, WAIT_MS, NULL, NULL, &p->request), "DcmListen");
 }
 
 static void end(struct parties *p)
@@ -58,14 +53,14 @@ static void end(struct parties *p)
 
 static void close_request(void *arg)
 {
-	must(DcmCloseHandle(((struct parties *)arg)->request), "DcmCloseHandle");
+	steps_must(DcmCloseHandle(((struct parties *)arg)->request), "DcmCloseHandle");
 }
 
 static void attach_anew(void *arg)
 {
 	(void)arg;
 	DcmFini();
-	must(DcmInit(), "DcmInit");
+	steps_must(DcmInit(), "DcmInit");
 }
 
 /* As far as it comes while DcmAccept() stands still. */

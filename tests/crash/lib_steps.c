@@ -2,6 +2,10 @@
 #define _GNU_SOURCE
 #include "tests/crash/lib_steps.h"
 
+#include <coresrv/handle/handle_api.h>
+#include <coresrv/task/task_api.h>
+#include <dcm/dcm_api.h>
+#include <dcm/fabric.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -102,6 +106,40 @@ bool steps_end(void)
 
 	steps.act = NULL;
 	return came;
+}
+
+void steps_must(Retcode rc, const char *what)
+{
+	if (rc != rcOk)
+		die("%s: %s (%s)", what, RetcodeName(rc), DcmLastDetail());
+}
+
+Handle steps_connect(const char *name, Handle *listener)
+{
+	DcmHandle publication, connection, request;
+	Handle callable, session;
+
+	steps_must(KnHandleCreateListener(listener), "KnHandleCreateListener");
+	steps_must(KnHandleCreateUserObjectEx(HANDLE_TYPE_USER_FIRST,
+					      OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, NULL, *listener,
+					      1, &callable),
+		   "KnHandleCreateUserObjectEx");
+	steps_must(DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), "test.Steps", name,
+				      &publication),
+		   "DcmPublishEndpoint");
+	steps_must(DcmCreateConnection("test.Steps", name, INVALID_HANDLE, INVALID_HANDLE,
+				       &connection),
+		   "DcmCreateConnection");
+	if (DcmConnect(connection, 0, &session) != rcTimeout)
+		die("DcmConnect did not wait");
+	steps_must(DcmListen(publication, INFINITE_TIMEOUT, NULL, NULL, &request), "DcmListen");
+	steps_must(DcmAccept(request, callable, INVALID_HANDLE), "DcmAccept");
+	steps_must(DcmConnect(connection, INFINITE_TIMEOUT, &session), "DcmConnect");
+	DcmCloseHandle(request);
+	DcmCloseHandle(connection);
+	DcmCloseHandle(publication);
+	KnHandleClose(callable);
+	return session;
 }
 
 static void *beside_main(void *arg)

@@ -11,6 +11,7 @@
 #ifndef DCM_TESTS_CRASH_STEPS_H
 #define DCM_TESTS_CRASH_STEPS_H
 
+#include <dcm/types.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -23,6 +24,13 @@ void steps_install(void);
 void steps_begin(uint32_t at, void (*act)(void *arg), void *arg);
 /* No more. Return: whether it came to that access. */
 bool steps_end(void);
+
+#define STEPS_LONG_NS INT64_C(20000000000)
+
+/* A call that cannot go wrong, or the test dies. */
+void steps_must(Retcode rc, const char *what);
+/* A session of this process with itself; DcmInit must be in effect. */
+Handle steps_connect(const char *name, Handle *listener);
 
 /* Another thread that is at work meanwhile. */
 struct beside {

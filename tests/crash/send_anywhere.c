@@ -5,7 +5,6 @@
  */
 #define _GNU_SOURCE
 #include <coresrv/handle/handle_api.h>
-#include <coresrv/task/task_api.h>
 #include <dcm/channel.h>
 #include <dcm/dcm_api.h>
 #include <dcm/fabric.h>
@@ -13,8 +12,6 @@
 
 #include "tests/crash/lib_steps.h"
 #include "tests/tap.h"
-
-#define TYPE "test.SendAnywhere"
 
 struct parties {
 	Handle listener, session;
@@ -27,37 +24,6 @@ struct parties {
 	unsigned received;
 };
 
-static void must(Retcode rc, const char *what)
-{
-	if (rc != rcOk)
-		die("%s: %s (%s)", what, RetcodeName(rc), DcmLastDetail());
-}
-
-static void connect_parties(struct parties *p)
-{
-	DcmHandle publication, connection, request;
-	Handle callable;
-
-	must(KnHandleCreateListener(&p->listener), "KnHandleCreateListener");
-	must(KnHandleCreateUserObjectEx(HANDLE_TYPE_USER_FIRST,
-					OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, NULL, p->listener, 1,
-					&callable),
-	     "KnHandleCreateUserObjectEx");
-	must(DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, "e", &publication),
-	     "DcmPublishEndpoint");
-	must(DcmCreateConnection(TYPE, "e", INVALID_HANDLE, INVALID_HANDLE, &connection),
-	     "DcmCreateConnection");
-	if (DcmConnect(connection, 0, &p->session) != rcTimeout)
-		die("DcmConnect did not wait");
-	must(DcmListen(publication, INFINITE_TIMEOUT, NULL, NULL, &request), "DcmListen");
-	must(DcmAccept(request, callable, INVALID_HANDLE), "DcmAccept");
-	must(DcmConnect(connection, INFINITE_TIMEOUT, &p->session), "DcmConnect");
-	DcmCloseHandle(request);
-	DcmCloseHandle(connection);
-	DcmCloseHandle(publication);
-	KnHandleClose(callable);
-}
-
 static void wait_for_room(void *arg)
 {
 	struct parties *p = arg;
@@ -69,7 +35,7 @@ static void send_small(void *arg)
 {
 	struct parties *p = arg;
 
-	must(DcmSend(p->session, &p->small, -1), "DcmSend");
+	steps_must(DcmSend(p->session, &p->small, -1), "DcmSend");
 }
 
 /* All that can be received is, and the waiter has looked at what that left. */
@@ -78,7 +44,7 @@ static void receive(struct parties *p)
 	DcmRequest request;
 
 	while (DcmReceive(p->listener, 0, &request) == rcOk) {
-		must(DcmRelease(&request.message), "DcmRelease");
+		steps_must(DcmRelease(&request.message), "DcmRelease");
 		p->received++;
 	}
 	beside_settle(&p->waiter);
@@ -98,7 +64,7 @@ static unsigned fill(struct parties *p, DcmMessage *filling, unsigned most)
 {
 	unsigned count = 0;
 
-	must(DcmLoan(p->session, 1, 0, &p->small), "DcmLoan");
+	steps_must(DcmLoan(p->session, 1, 0, &p->small), "DcmLoan");
 	while (DcmLoan(p->session, p->size, 0, &p->sent) == rcInvalidArgument)
 		p->size /= 2;
 	while (count < most && DcmLoan(p->session, p->size, 0, &filling[count]) == rcOk)
@@ -115,12 +81,12 @@ static bool send_at(uint32_t at)
 	unsigned count;
 	bool came;
 
-	connect_parties(&p);
+	p.session = steps_connect("send", &p.listener);
 	count = fill(&p, filling, 64);
 	beside_start(&p.waiter, wait_for_room, &p);
 	beside_settle(&p.waiter);
 	steps_begin(at, send_and_receive, &p);
-	must(DcmSend(p.session, &p.sent, 0), "DcmSend");
+	steps_must(DcmSend(p.session, &p.sent, 0), "DcmSend");
 	came = steps_end();
 	if (came)
 		beside_join(&p.sender);
@@ -151,7 +117,7 @@ int main(void)
 	tap_fabric_dir();
 	setenv("DCM_MAX_CHANNEL_BYTES", "2097152", 1);
 	steps_install();
-	must(DcmInit(), "DcmInit");
+	steps_must(DcmInit(), "DcmInit");
 	while (send_at(at) && tap_failed() == 0)
 		at++;
 	ok(at > 10 && tap_failed() == 0, "received at each of %u steps of DcmSend", at);
