@@ -34,6 +34,8 @@ struct dcm_connection_object {
 	pthread_mutex_t lock;
 	bool asked;	    /* @ref is a request of ours */
 	bool done;	    /* the session was handed out */
+	uint64_t requests;  /* that were ever made */
+	Retcode became;	    /* what became of the last one, if it is over */
 	struct dcm_ref ref; /* of the connection slot */
 	int socket;	    /* listening for the memory; -1: not */
 	uint64_t socket_name;
@@ -154,6 +156,7 @@ Retcode DcmCreateConnection(const char *endpointType, const char *endpointName, 
 
 struct connecting {
 	struct dcm_connection_object *connection;
+	uint64_t request; /* the one that this call waits for, counted from 1; 0: none yet */
 	Handle session;
 };
 
@@ -199,6 +202,7 @@ static Retcode ask(struct dcm_connection_object *c)
 		dcm_reap_scan(seg, self, true);
 		c->asked = dcm_rendezvous_ask(seg, self, &key, &c->ref);
 	}
+	c->requests += c->asked;
 	if (c->asked)
 		return rcOk;
 	close_socket(c);
@@ -322,6 +326,20 @@ static Retcode judge(struct connecting *w, struct dcm_wait_on *on)
 	return look.state == DCM_CONNECTION_ACCEPTED ? take_over(w, look.server) : DCM_LOOK_AGAIN;
 }
 
+/* Under the lock: have a request to wait for. Another thread's call may have heard the end of ours. */
+static Retcode join(struct connecting *w)
+{
+	struct dcm_connection_object *c = w->connection;
+	Retcode rc = rcOk;
+
+	if (w->request != 0 && (!c->asked || w->request != c->requests))
+		return dcm_fail(c->became, "the request ended in another thread's DcmConnect");
+	if (!c->asked)
+		rc = ask(c);
+	w->request = c->requests;
+	return rc;
+}
+
 static Retcode look_for_decision(void *arg, struct dcm_wait_on *on)
 {
 	struct connecting *w = arg;
@@ -334,13 +352,17 @@ static Retcode look_for_decision(void *arg, struct dcm_wait_on *on)
 			      "the connection gave its session already: close it");
 	else if (dcm_load(&c->blocker.closed, seq) != 0)
 		rc = dcm_fail(rcNotConnected, "the connection was closed");
-	else if (!c->asked)
-		rc = ask(c);
+	else
+		rc = join(w);
 	if (rc == rcOk) {
 		dcm_wait_on_count(on, &dcm_connection_at(&c->fabric->seg, c->ref.index)->ec);
 		rc = judge(w, on);
-		if (rc != rcOk && rc != DCM_LOOK_AGAIN)
+		if (rc != rcOk && rc != DCM_LOOK_AGAIN) {
 			leave(c);
+			c->became = rc;
+			/* Who else sleeps on the request's slot, which is another's from here on. */
+			dcm_park_poke(&c->blocker.poke);
+		}
 	}
 	pthread_mutex_unlock(&c->lock);
 	return rc;

@@ -113,6 +113,22 @@ static void test_refuse(void)
 	must(DcmCloseHandle(publication));
 }
 
+/* Two calls that wait for one request hear the same of it: neither asks anew for the other. */
+static void test_refuse_two(void)
+{
+	DcmHandle publication = publish("two"), connection = ask("two", INVALID_HANDLE), request;
+	struct blocked first, second;
+
+	blocked_start(&first, BLOCK_CONNECT, connection);
+	blocked_start(&second, BLOCK_CONNECT, connection);
+	must(DcmCloseHandle(take(publication)));
+	blocked_ends(&first, rcNotConnected, "the request of two calls is refused: the first");
+	blocked_ends(&second, rcNotConnected, "the second");
+	is_rc(rcTimeout, DcmListen(publication, 0, NULL, NULL, &request), "neither asks anew");
+	must(DcmCloseHandle(connection));
+	must(DcmCloseHandle(publication));
+}
+
 /* Asked before anything is published; goes to the first publication that matches, and to no other. */
 static void test_parked(void)
 {
@@ -388,6 +404,7 @@ int main(void)
 					NULL, listener, 1, &callable));
 	test_accept();
 	test_refuse();
+	test_refuse_two();
 	test_parked();
 	test_server_handle();
 	test_order();
