@@ -40,7 +40,7 @@ enum {
 	DCM_CHANNEL_RING_SHIFT = 8,
 	DCM_CHANNEL_CALLS = 1 << DCM_CHANNEL_RING_SHIFT,
 	DCM_CHANNEL_ARENA = 65536,	    /* offset of the client's half */
-	DCM_CHANNEL_COMMITTED = 65536 * 2, /* at the start: the front, and a chunk to begin with */
+	DCM_CHANNEL_COMMITTED = 65536,	    /* at the start: the front; loans commit their own room */
 };
 
 #define DCM_CHANNEL_BYTES_DEFAULT (64ull << 20)
