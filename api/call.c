@@ -303,7 +303,7 @@ static Retcode look_for_end(void *arg, struct dcm_wait_on *on)
 	}
 	if (!server_there(c->client, on))
 		/* Its last word may have come just before. */
-		return is_over(dcm_channel_state(ch, c->call, c->generation, NULL)) ? rcOk : rcNotConnected;
+		return is_over(state_of(c)) ? rcOk : rcNotConnected;
 	if (on != NULL) {
 		on->word = &ch->shared->call[c->call].word;
 		on->key = word;
@@ -424,11 +424,14 @@ static Retcode look_for_any(void *arg, struct dcm_wait_on *on)
 	there = server_there(client, on);
 	pthread_mutex_lock(&client->end.lock);
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS && !claimed; i++) {
+		uint32_t generation = client->call[i].generation;
+
 		if (client->call[i].use != DCM_USE_STARTED)
 			continue;
 		started = true;
-		if (!there || is_over(dcm_channel_state(&client->end.channel, i, client->call[i].generation, NULL)))
-			claimed = claim_started(c, i, client->call[i].generation);
+		if (!there ||
+		    is_over(dcm_channel_state(&client->end.channel, i, generation, NULL)))
+			claimed = claim_started(c, i, generation);
 	}
 	pthread_mutex_unlock(&client->end.lock);
 	if (claimed)
@@ -446,8 +449,7 @@ static Retcode finish_any(struct calling *c, int64_t timeout_ns, DcmMessage *out
 		return rc;
 	if (rc != rcOk)
 		return say_why(rc);
-	rc = is_over(state_of(c)) ? rcOk
-									      : rcNotConnected;
+	rc = is_over(state_of(c)) ? rcOk : rcNotConnected;
 	return finish_or_give_up(c, rc, out);
 }
 

@@ -47,7 +47,6 @@ static const struct dcm_object_type user_type = {
 	.survives_fork = true,
 };
 
-/* Goes with its listener, whose channels a child has not. */
 /* As its listener does. */
 static bool pins_callable(struct dcm_object *object)
 {
@@ -56,6 +55,7 @@ static bool pins_callable(struct dcm_object *object)
 	return listener != NULL && listener->type->pins != NULL && listener->type->pins(listener);
 }
 
+/* Goes with its listener, whose channels a child has not. */
 static const struct dcm_object_type callable_type = {
 	.kind = DCM_KIND_CALLABLE,
 	.space = DCM_SPACE_HANDLE,

@@ -140,7 +140,9 @@ static void round_once(struct life *life)
 	key = dcm_park_prepare(control);
 	if (dcm_load(&keeper.stop, seq) != 0)
 		return;
-	soon = dcm_reap_scan(seg, self, false) + do_chores();
+	/* In this order: what the dead leave is a chore. */
+	soon = dcm_reap_scan(seg, self, false);
+	soon += do_chores();
 	dcm_handle_reclaim();
 	for (unsigned i = dcm_process_next(seg, self, watched); i-- > 0;)
 		/* Dead since the scan: around again. */
