@@ -25,6 +25,9 @@
 /* A full process table: how often to look again, while those who live reap the dead. */
 enum { FULL_TRIES = 40, FULL_SLEEP_NS = 5 * 1000 * 1000 };
 
+/* How often a waiting DcmInit looks whether what nobody tells has changed. */
+enum { SLICE_NS = 20 * 1000 * 1000 };
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct dcm_fabric *current; /* under lock; null: not attached */
@@ -211,6 +214,23 @@ static bool can_attach(void)
 	return !closing && (current == NULL || (is_pinned() && hold_if_there(current)));
 }
 
+/*
+ * Each wait may end with another thread having attached. In slices: a call that began before the
+ * last DcmFini can still come to hold a message, which pins the fabric and tells nobody.
+ */
+static void wait_for_change(void)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += SLICE_NS;
+	if (until.tv_nsec >= 1000 * 1000 * 1000) {
+		until.tv_nsec -= 1000 * 1000 * 1000;
+		until.tv_sec++;
+	}
+	pthread_cond_clockwait(&changed, &lock, CLOCK_MONOTONIC, &until);
+}
+
 Retcode DcmInit(void)
 {
 	Retcode rc = rcOk;
@@ -220,9 +240,8 @@ Retcode DcmInit(void)
 	if (!dcm_fork_register(reset_in_child))
 		return dcm_fail(rcFail, "no place for the fork handler");
 	pthread_mutex_lock(&lock);
-	/* Each wait may end with another thread having attached. */
 	while (inits == 0 && !can_attach())
-		pthread_cond_wait(&changed, &lock);
+		wait_for_change();
 	if (inits == 0)
 		rc = current != NULL ? reattach() : attach();
 	if (rc == rcOk) {
