@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "api/full.h"
+#include "api/guard.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/server.h"
@@ -266,13 +267,17 @@ static void tend(struct dcm_object *object, void *arg)
 {
 	struct dcm_server_end *server = (struct dcm_server_end *)object;
 	struct dcm_end *end = &server->end;
-	uint32_t *again = arg;
+	uint32_t *again = arg, state;
 	uint64_t own;
 
 	/* A client's end, or one whose accept is not through. */
 	if (object->type != &server_end_type || dcm_load(&server->offered, seq) == 0)
 		return;
-	switch (dcm_rendezvous_look(&end->fabric->seg, end->connection).state) {
+	state = dcm_rendezvous_look(&end->fabric->seg, end->connection).state;
+	/* Of a lost segment it says nothing: the channel goes on until its listener is closed. */
+	if (dcm_guard_lost())
+		return;
+	switch (state) {
 	case DCM_CONNECTION_ACCEPTED:
 		/* Its socket is there, but full with a stranger's call: try again soon. */
 		*again += send_late(server) == -EAGAIN;

@@ -12,6 +12,7 @@
 
 #include "api/fork.h"
 #include "api/full.h"
+#include "api/guard.h"
 #include "api/handle.h"
 #include "api/identity.h"
 #include "api/keeper.h"
@@ -50,6 +51,7 @@ static void reset_in_child(void)
 	closing = false;
 	dcm_store(&attached, 0u, relaxed);
 	dcm_keeper_forked();
+	dcm_guard_unwatch();
 	if (fabric == NULL)
 		return;
 	dcm_segment_forked(&fabric->seg);
@@ -62,6 +64,7 @@ static void detach(void *arg)
 	struct dcm_fabric *f = arg;
 
 	dcm_process_yield(&f->seg, f->self);
+	dcm_guard_unwatch();
 	dcm_segment_close(&f->seg);
 	pthread_mutex_lock(&lock);
 	current = NULL;
@@ -100,6 +103,7 @@ static Retcode open_and_claim(struct dcm_fabric *f, const struct dcm_process_sel
 		if (r < 0 && !full)
 			return dcm_fail_errno(r, "%s", why.text);
 		if (r == 0) {
+			dcm_guard_watch(&f->seg);
 			r = dcm_process_claim(&f->seg, self, &f->self);
 			if (r == 0)
 				return rcOk;
@@ -108,6 +112,7 @@ static Retcode open_and_claim(struct dcm_fabric *f, const struct dcm_process_sel
 				rc = dcm_fail_full(&f->seg, &f->seg.process, "process slots",
 						   "DCM_MAX_PROCESSES");
 			kick_everybody(&f->seg);
+			dcm_guard_unwatch();
 			dcm_segment_close(&f->seg);
 		}
 		if (!full)
@@ -135,6 +140,7 @@ static Retcode join(struct dcm_fabric *f)
 	dcm_segment_settled(&f->seg);
 	if (r == 0)
 		return rcOk;
+	dcm_guard_unwatch();
 	dcm_segment_close(&f->seg);
 	return dcm_fail_errno(r, "cannot start the library's thread");
 }
@@ -171,6 +177,8 @@ static Retcode reattach(void)
 			      "sessions or listeners of fabric \"%s\" are still open: close them "
 			      "before DcmInit with DCM_FABRIC=\"%s\"",
 			      current->settings.fabric, settings.fabric);
+	if (rc == rcOk && dcm_guard_lost())
+		rc = dcm_guard_fail();
 	if (rc != rcOk)
 		dcm_fabric_drop(current);
 	return rc;
@@ -244,6 +252,8 @@ Retcode DcmInit(void)
 		wait_for_change();
 	if (inits == 0)
 		rc = current != NULL ? reattach() : attach();
+	else if (dcm_guard_lost())
+		rc = dcm_guard_fail();
 	if (rc == rcOk) {
 		inits++;
 		dcm_store(&attached, 1u, release);
@@ -294,21 +304,27 @@ bool dcm_fabric_ready(void)
 	return false;
 }
 
-struct dcm_fabric *dcm_fabric_enter(void)
+Retcode dcm_fabric_check(void)
 {
-	struct dcm_fabric *f = NULL;
-
 	if (!dcm_fabric_ready())
-		return NULL;
+		return rcNotConnected;
+	return dcm_guard_lost() ? dcm_guard_fail() : rcOk;
+}
+
+Retcode dcm_fabric_enter(struct dcm_fabric **out)
+{
+	Retcode rc = dcm_fabric_check();
+
+	*out = NULL;
+	if (rc != rcOk)
+		return rc;
 	pthread_mutex_lock(&lock);
 	if (inits > 0) {
-		f = current;
+		*out = current;
 		entered++;
 	}
 	pthread_mutex_unlock(&lock);
-	if (f == NULL)
-		dcm_fail(rcNotConnected, "DcmFini ended it");
-	return f;
+	return *out != NULL ? rcOk : dcm_fail(rcNotConnected, "DcmFini ended it");
 }
 
 void dcm_fabric_leave(void)

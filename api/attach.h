@@ -24,13 +24,19 @@ struct dcm_fabric {
 /*
  * dcm_fabric_enter() - the fabric that DcmInit attached to, for a call that makes a handle in it
  * The last DcmFini waits for dcm_fabric_leave() before it closes all there are: never block between.
- * Return: it, or null with the detail set: DcmInit was not called (rcNotConnected).
+ * Return: rcOk; else *@out is null: as dcm_fabric_check().
  */
-struct dcm_fabric *dcm_fabric_enter(void);
+Retcode dcm_fabric_enter(struct dcm_fabric **out);
 void dcm_fabric_leave(void);
 
 /* dcm_fabric_ready() - is DcmInit in effect; if not, the detail says so */
 bool dcm_fabric_ready(void);
+
+/*
+ * dcm_fabric_check() - the same, for calls that need the segment behind it
+ * Return: rcOk; rcNotConnected DcmInit was not called; rcFail the segment is lost (api/guard.h).
+ */
+Retcode dcm_fabric_check(void);
 
 void dcm_fabric_hold(struct dcm_fabric *fabric);
 /* dcm_fabric_drop() - true when that was the last count: the keeper detaches */

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "api/fork.h"
+#include "api/guard.h"
 #include "api/retcode.h"
 #include "api/server.h"
 #include "api/session.h"
@@ -313,6 +314,8 @@ static Retcode look_for_end(void *arg, struct dcm_wait_on *on)
 
 static Retcode say_why(Retcode rc)
 {
+	if (dcm_guard_lost())
+		return dcm_guard_fail();
 	if (rc == rcTimeout)
 		return dcm_fail(rc, "no reply came in time");
 	if (rc == rcIpcInterrupt)

@@ -131,9 +131,9 @@ Retcode DcmCreateConnection(const char *endpointType, const char *endpointName, 
 	int saved = errno;
 
 	dcm_fork_check();
-	fabric = dcm_fabric_enter();
-	if (fabric == NULL)
-		return rcNotConnected;
+	rc = dcm_fabric_enter(&fabric);
+	if (rc != rcOk)
+		return rc;
 	if (clientHandle == INVALID_HANDLE)
 		clientHandle = KosTaskGetHandle(KosTaskGetSelf());
 	rc = outConnectionId != NULL ? rcOk : dcm_fail(rcInvalidArgument, "outConnectionId is null");
@@ -375,8 +375,9 @@ Retcode DcmConnect(DcmHandle connectionId, DcmTimeout timeout, Handle *outSessio
 	int saved = errno;
 
 	dcm_fork_check();
-	if (!dcm_fabric_ready())
-		return rcNotConnected;
+	rc = dcm_fabric_check();
+	if (rc != rcOk)
+		return rc;
 	if (outSessionHandle == NULL)
 		return dcm_fail(rcInvalidArgument, "outSessionHandle is null");
 	*outSessionHandle = INVALID_HANDLE;

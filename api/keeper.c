@@ -27,6 +27,15 @@ static struct {
 	dcm_atomic32 idle;    /* 1: sleeping without a tick */
 } keeper;
 
+/* Keepers, and those of them that do not block SIGBUS. More than one: the last of a fabric is still
+   on its way out when the first of the next begins. */
+static struct {
+	dcm_atomic32 wanted;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	unsigned running, taking; /* under lock */
+} sigbus = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
 enum { CHORES = 4 };
 static uint32_t (*_Atomic chores[CHORES])(void); /* never taken out */
 
@@ -45,6 +54,7 @@ struct life {
 	const struct dcm_segment *seg;
 	uint32_t self;
 	struct dcm_beacon beacon;
+	bool takes_sigbus;
 	uint32_t sleeps_seen;
 	int64_t soon_ns; /* how soon to look after the dying again */
 };
@@ -84,6 +94,54 @@ void dcm_keeper_forked(void)
 	dcm_store(&keeper.stop, 0u, relaxed);
 	dcm_store(&keeper.blocked, 0u, relaxed);
 	dcm_store(&keeper.idle, 0u, relaxed);
+	pthread_mutex_init(&sigbus.lock, NULL);
+	pthread_cond_init(&sigbus.changed, NULL);
+	sigbus.running = 0;
+	sigbus.taking = 0;
+}
+
+void dcm_keeper_take_sigbus(void)
+{
+	dcm_store(&sigbus.wanted, 1u, seq);
+	dcm_keeper_kick();
+	pthread_mutex_lock(&sigbus.lock);
+	while (sigbus.taking < sigbus.running)
+		pthread_cond_wait(&sigbus.changed, &sigbus.lock);
+	pthread_mutex_unlock(&sigbus.lock);
+}
+
+/* Of this keeper. */
+static void take_sigbus(struct life *life)
+{
+	sigset_t set;
+
+	if (life->takes_sigbus || dcm_load(&sigbus.wanted, seq) == 0)
+		return;
+	life->takes_sigbus = true;
+	sigemptyset(&set);
+	sigaddset(&set, SIGBUS);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	pthread_mutex_lock(&sigbus.lock);
+	sigbus.taking++;
+	pthread_cond_broadcast(&sigbus.changed);
+	pthread_mutex_unlock(&sigbus.lock);
+}
+
+static void begin(struct life *life)
+{
+	pthread_mutex_lock(&sigbus.lock);
+	sigbus.running++;
+	pthread_mutex_unlock(&sigbus.lock);
+	take_sigbus(life);
+}
+
+static void end(const struct life *life)
+{
+	pthread_mutex_lock(&sigbus.lock);
+	sigbus.running--;
+	sigbus.taking -= life->takes_sigbus;
+	pthread_cond_broadcast(&sigbus.changed);
+	pthread_mutex_unlock(&sigbus.lock);
 }
 
 void dcm_keeper_blocked(int change)
@@ -165,20 +223,27 @@ static void *keeper_main(void *arg)
 {
 	struct start start = *(struct start *)arg;
 	struct life life = { .seg = start.seg, .self = start.self.index };
-	int result = dcm_process_beacon_arm(start.seg, start.self, &life.beacon);
+	int result;
 
+	begin(&life);
+	result = dcm_process_beacon_arm(start.seg, start.self, &life.beacon);
 	pthread_setname_np(pthread_self(), "dcm-keeper");
 	/* Behind this line what @arg points at is gone. */
 	started(arg, result);
-	if (result < 0)
+	if (result < 0) {
+		end(&life);
 		return NULL;
+	}
 	dcm_process_kick_watchers(start.seg, start.self.index);
 	dcm_handle_on_retire(dcm_keeper_kick);
-	while (dcm_load(&keeper.stop, seq) == 0)
+	while (dcm_load(&keeper.stop, seq) == 0) {
+		take_sigbus(&life);
 		round_once(&life);
+	}
 	dcm_handle_on_retire(NULL);
 	dcm_process_beacon_disarm(start.seg, start.self, &life.beacon);
 	start.detach(start.arg);
+	end(&life);
 	return NULL;
 }
 

@@ -7,6 +7,7 @@
  * what was handed over, unmapping. It blocks all signals. While nothing is to be done it does not
  * wake up; while calls of this process are blocked it looks around once a second, for the case
  * that whoever should have told them died or was stopped in the middle of telling.
+ * (SIGBUS alone it takes when the program asked for a guard: api/guard.h.)
  */
 #ifndef DCM_API_KEEPER_H
 #define DCM_API_KEEPER_H
@@ -33,6 +34,13 @@ void dcm_keeper_kick(void);
 
 /* dcm_keeper_stop() - nobody needs the fabric any more: have it detach and end */
 void dcm_keeper_stop(void);
+
+/*
+ * dcm_keeper_take_sigbus() - from now on a fault of the keeper goes to the process's handler
+ * The kernel ends a process that faults with SIGBUS blocked. Comes back when it is so; holds for
+ * every keeper that is started later, in forked children too.
+ */
+void dcm_keeper_take_sigbus(void);
 
 /* dcm_keeper_blocked() - @change calls more (1) or fewer (-1) are blocked in this process */
 void dcm_keeper_blocked(int change);

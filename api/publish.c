@@ -176,9 +176,9 @@ Retcode DcmPublishEndpoint(Handle serverHandle, const char *endpointType, const 
 
 	dcm_fork_check();
 	dcm_fork_register(reset_in_child);
-	fabric = dcm_fabric_enter();
-	if (fabric == NULL)
-		return rcNotConnected;
+	rc = dcm_fabric_enter(&fabric);
+	if (rc != rcOk)
+		return rc;
 	rc = outPubHandle != NULL ? rcOk : dcm_fail(rcInvalidArgument, "outPubHandle is null");
 	if (rc == rcOk)
 		rc = dcm_who_name(endpointType, false, "endpointType");

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "api/fork.h"
+#include "api/guard.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/server.h"
@@ -241,8 +242,10 @@ void dcm_server_reclaim(struct dcm_server_end *server)
 /* Known before this process's keeper has come to end the channel. */
 static bool client_left(const struct dcm_end *end)
 {
-	return dcm_load(&end->channel.shared->client_gone, acquire) != 0 ||
-	       !dcm_process_there(&end->fabric->seg, end->peer);
+	if (dcm_load(&end->channel.shared->client_gone, acquire) != 0)
+		return true;
+	/* Of a lost segment nobody can say so; the channel may still have its client. */
+	return !dcm_process_there(&end->fabric->seg, end->peer) && !dcm_guard_lost();
 }
 
 static bool is_out(struct dcm_server_end *server, const DcmMessage *request)

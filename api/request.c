@@ -100,8 +100,8 @@ static Retcode hand_out(struct listening *l, Handle *outClient, DcmHandle *outCo
 static Retcode hand_out_if_attached(struct listening *l, Handle *outClient,
 				    DcmHandle *outConnectionId)
 {
-	struct dcm_fabric *fabric = l->publication->fabric, *entered = dcm_fabric_enter();
-	Retcode rc = rcNotConnected;
+	struct dcm_fabric *fabric = l->publication->fabric, *entered;
+	Retcode rc = dcm_fabric_enter(&entered);
 
 	if (entered == fabric)
 		rc = hand_out(l, outClient, outConnectionId);
@@ -109,6 +109,8 @@ static Retcode hand_out_if_attached(struct listening *l, Handle *outClient,
 		dcm_rendezvous_server_leaves(&fabric->seg, fabric->self.index, l->connection);
 	if (entered != NULL)
 		dcm_fabric_leave();
+	if (rc == rcOk && entered != fabric)
+		rc = dcm_fail(rcNotConnected, "the publication was closed");
 	return rc;
 }
 
@@ -122,8 +124,10 @@ static Retcode listen_on(struct dcm_publication *p, DcmTimeout timeout, Handle *
 		return dcm_fail(rc, "no request came in time");
 	if (rc == rcIpcInterrupt)
 		return dcm_fail(rc, "interrupted by DcmInterruptBlockingCall");
-	if (rc != rcOk)
+	if (rc == rcNotConnected)
 		return dcm_fail(rc, "the publication was closed");
+	if (rc != rcOk)
+		return rc;
 	rc = hand_out_if_attached(&l, outClientHandle, outConnectionId);
 	if (rc == rcOk && outClientName != NULL)
 		memcpy(outClientName, l.view.client_name, DCM_NAME_SIZE);
@@ -138,8 +142,9 @@ Retcode DcmListen(DcmHandle pubHandle, DcmTimeout timeout, Handle *outClientHand
 	int saved = errno;
 
 	dcm_fork_check();
-	if (!dcm_fabric_ready())
-		return rcNotConnected;
+	rc = dcm_fabric_check();
+	if (rc != rcOk)
+		return rc;
 	if (outConnectionId == NULL)
 		return dcm_fail(rcInvalidArgument, "outConnectionId is null");
 	object = dcm_handle_find(pubHandle, 1u << DCM_KIND_PUBLICATION);
@@ -201,14 +206,16 @@ static Retcode accept_request(DcmHandle connection, Handle session)
 
 Retcode DcmAccept(DcmHandle connectionId, Handle sessionHandle, Handle badgeHandle)
 {
+	struct dcm_fabric *fabric;
 	Retcode rc;
 	int saved = errno;
 
 	dcm_fork_check();
 	/* It may bind a listener, which keeps the fabric: DcmInit, after the last DcmFini, sees that
 	   before or not at all. */
-	if (dcm_fabric_enter() == NULL)
-		return rcNotConnected;
+	rc = dcm_fabric_enter(&fabric);
+	if (rc != rcOk)
+		return rc;
 	rc = badgeHandle == INVALID_HANDLE
 		     ? accept_request(connectionId, sessionHandle)
 		     : dcm_fail(rcInvalidArgument,

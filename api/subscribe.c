@@ -8,6 +8,7 @@
 #include "api/attach.h"
 #include "api/fork.h"
 #include "api/full.h"
+#include "api/guard.h"
 #include "api/handle.h"
 #include "api/identity.h"
 #include "api/known.h"
@@ -119,9 +120,9 @@ Retcode DcmSetSubscription(const char *endpointType, const char *endpointName,
 	int saved = errno;
 
 	dcm_fork_check();
-	fabric = dcm_fabric_enter();
-	if (fabric == NULL)
-		return rcNotConnected;
+	rc = dcm_fabric_enter(&fabric);
+	if (rc != rcOk)
+		return rc;
 	rc = outSubscrHandle != NULL ? rcOk : dcm_fail(rcInvalidArgument, "outSubscrHandle is null");
 	if (rc == rcOk)
 		rc = dcm_who_name(endpointType, false, "endpointType");
@@ -157,6 +158,12 @@ static Retcode look_for_notice(void *arg, struct dcm_wait_on *on)
 			 ? -ECANCELED
 			 : dcm_known_read(s->known, seg, s->ref, &r->notice);
 	pthread_mutex_unlock(&s->lock);
+	/* Zero pages look as if all endpoints were withdrawn: that is no news. */
+	if (result == 0 && dcm_guard_lost()) {
+		dcm_notice_free(r->notice);
+		r->notice = NULL;
+		return rcFail;
+	}
 	if (result == 0)
 		return rcOk;
 	if (result == -EAGAIN)
@@ -179,7 +186,9 @@ static Retcode read_notice(struct dcm_subscription_object *s, DcmTimeout timeout
 		return dcm_fail(rc, "interrupted by DcmInterruptBlockingCall");
 	if (rc == rcOutOfMemory)
 		return dcm_fail(rc, "no memory for a notice: it is read by a later call");
-	return dcm_fail(rc, "the subscription was closed");
+	if (rc == rcNotConnected)
+		return dcm_fail(rc, "the subscription was closed");
+	return rc;
 }
 
 /* A notice whose server has no handle yet for want of memory is not lost: it is read again. */
@@ -205,8 +214,9 @@ Retcode DcmReadPubQueue(DcmHandle subscrHandle, DcmTimeout timeout, DcmPubStatus
 	int saved = errno;
 
 	dcm_fork_check();
-	if (!dcm_fabric_ready())
-		return rcNotConnected;
+	rc = dcm_fabric_check();
+	if (rc != rcOk)
+		return rc;
 	s = (struct dcm_subscription_object *)dcm_handle_find(subscrHandle,
 							      1u << DCM_KIND_SUBSCRIPTION);
 	if (s == NULL)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "api/wait.h"
 
+#include "api/guard.h"
 #include "api/keeper.h"
 
 #define STICKY 1ull
@@ -115,6 +116,8 @@ static Retcode sleep_for(struct dcm_blocker *b, uint64_t generation, int64_t dea
 			return leave_closed(&on);
 		if (interrupted(b, generation))
 			return rcIpcInterrupt;
+		if (dcm_guard_lost())
+			return rcFail;
 		/* The clock, too: a word that others keep changing ends every sleep early. */
 		if (dcm_park_sleep(on.word, on.key, &on.guard, deadline_ns) < 0 ||
 		    (deadline_ns != DCM_FOREVER && dcm_park_now() >= deadline_ns)) {
@@ -126,8 +129,8 @@ static Retcode sleep_for(struct dcm_blocker *b, uint64_t generation, int64_t dea
 	}
 }
 
-Retcode dcm_wait_for(struct dcm_blocker *b, int64_t timeout_ns, int64_t spin_ns, dcm_look_fn *look,
-		     void *arg)
+static Retcode wait_for(struct dcm_blocker *b, int64_t timeout_ns, int64_t spin_ns,
+			dcm_look_fn *look, void *arg)
 {
 	int64_t deadline_ns;
 	uint64_t generation;
@@ -152,6 +155,15 @@ Retcode dcm_wait_for(struct dcm_blocker *b, int64_t timeout_ns, int64_t spin_ns,
 	}
 	leave(b, generation, rc == rcIpcInterrupt);
 	return rc;
+}
+
+Retcode dcm_wait_for(struct dcm_blocker *b, int64_t timeout_ns, int64_t spin_ns, dcm_look_fn *look,
+		     void *arg)
+{
+	Retcode rc = wait_for(b, timeout_ns, spin_ns, look, arg);
+
+	/* Zero pages look like a peer that is gone, or like nothing for ever. */
+	return rc != rcOk && dcm_guard_lost() ? dcm_guard_fail() : rc;
 }
 
 int64_t dcm_wait_ns(DcmTimeout timeout)

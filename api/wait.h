@@ -56,7 +56,8 @@ static inline void dcm_wait_on_count(struct dcm_wait_on *on, dcm_atomic32 *ec)
  * dcm_wait_for() - look, and sleep, until the look is final
  * @timeout_ns: 0 looks once; negative waits for ever
  * @spin_ns:    look again and again for so long before the first sleep
- * Return: what the look found; rcTimeout; rcIpcInterrupt; rcNotConnected when closed meanwhile.
+ * Return: what the look found; rcTimeout; rcIpcInterrupt; rcNotConnected when closed meanwhile;
+ * rcFail, with its detail set, when the segment is lost (api/guard.h), unless the look found rcOk.
  */
 Retcode dcm_wait_for(struct dcm_blocker *blocker, int64_t timeout_ns, int64_t spin_ns,
 		     dcm_look_fn *look, void *arg);

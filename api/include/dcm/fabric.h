@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What only Linux needs: names of codes, details of errors, the process's name, the version.
+ * What only Linux needs: names of codes, details of errors, the process's name, the version, and
+ * what to do when the segment is truncated.
  */
 #ifndef DCM_FABRIC_H
 #define DCM_FABRIC_H
@@ -61,6 +62,43 @@ DCM_API uint32_t DcmVersion(void);
  * Origin:   ours; in the original the system's description names processes.
  */
 DCM_API Retcode DcmSetProcessName(const char *name);
+
+/**
+ * DcmGuardSegment() - live on when the fabric's segment is truncated
+ *
+ * Whoever may write the fabric's file may truncate it, and the kernel then sends SIGBUS to every
+ * process that touches what is gone; without a guard that is its end. This installs a handler of
+ * SIGBUS, for the whole process, that acts on one thing: an access to the mapped segment that failed
+ * (BUS_ADRERR, also when a hole in the file cannot be filled, and BUS_MCEERR_AR, broken memory).
+ * It puts zero pages where the segment was. For this process the fabric is lost then: calls that
+ * are blocked, and all later ones that need the fabric, end with rcFail. Calls that were inside the
+ * segment at that moment may still answer as if their peer were gone. Handles can be closed,
+ * messages read and released, requests that were received be answered (channels are files of their
+ * own, which nobody can truncate), and DcmFini() works. When all handles of the fabric are closed,
+ * sessions and listeners too, DcmInit() attaches anew, once the file is removed or whole.
+ *
+ * Every other SIGBUS goes to the action that was there before, as it would have gone: to a handler
+ * with its mask and flags; ignored, where it can be; or the process dies of it. Call this after
+ * the program's own handler of SIGBUS is installed. A handler that is installed later stands in
+ * front and stays there; it should call the one before for what is not its own. Not to be called
+ * while another thread sets the action of SIGBUS.
+ *
+ * Once is enough, before DcmInit() or after; again changes nothing, and puts the guard back where
+ * the program has since set SIG_DFL, SIG_IGN or the handler that was there before. A forked child
+ * has it too; execve ends it, and so nothing ever takes it away again. A thread that blocks SIGBUS
+ * is not guarded: the kernel ends the process when it faults. The library's own thread no longer
+ * blocks it, so one that is sent to the process by kill() may run its handler there.
+ *
+ * Threads:  any; DcmInit() is not needed.
+ * Blocks:   until the library's own thread has taken note; it is not waiting for others then.
+ * Progress: no other process is asked. What is blocked is told at once if any thread touches what is
+ *           gone, else within a second.
+ * Memory:   as much as the segment, as far as it is touched, when it is lost.
+ * Return:   rcOk; rcInvalidOperation: another handler stands in front of the guard, and stays;
+ *           rcOutOfMemory; rcFail.
+ * Origin:   ours.
+ */
+DCM_API Retcode DcmGuardSegment(void);
 
 /**
  * DcmInterruptCall() - end what is blocked on a session or a listener
