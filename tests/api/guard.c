@@ -100,7 +100,9 @@ struct scene {
 };
 static struct scene scene;
 static bool guard_first;
-static off_t left; /* bytes of the segment; -1: half of it */
+static off_t left; /* bytes of the segment; LEFT_... */
+
+enum { LEFT_HALF = -1, LEFT_ALL_BUT_A_PAGE = -2 };
 
 static uint64_t handle_for(enum blocking what)
 {
@@ -235,7 +237,9 @@ static void lose_all(void)
 
 	set_scene();
 	block_all();
-	cut(left < 0 ? fabric_bytes() / 2 : left);
+	cut(left == LEFT_HALF		  ? fabric_bytes() / 2
+	    : left == LEFT_ALL_BUT_A_PAGE ? fabric_bytes() - 4096
+					  : left);
 	/* Nobody touches anything but the keeper. */
 	for (enum blocking what = 0; what < BLOCKING_COUNT; what++) {
 		blocked_ends(&scene.blocked[what], rcFail, "blocked as the segment went");
@@ -265,6 +269,14 @@ static void peers(void)
 	must(KnHandleClose(pair.session));
 	must(KnHandleClose(pair.listener));
 	DcmFini();
+}
+
+/* A page that nobody has a reason to touch: the bitmap of one table's last slots, with the next's. */
+static void lose_little(void)
+{
+	setenv("DCM_MAX_SUBSCRIPTIONS", "65536", 1);
+	setenv("DCM_MAX_HINTS", "2", 1);
+	lose_all();
 }
 
 /* While nothing is blocked and nobody calls, and then DcmFini is all that comes. */
@@ -545,8 +557,10 @@ int main(void)
 	lives(lose_all, "truncated, guarded after DcmInit");
 	guard_first = true;
 	lives(lose_all, "truncated, guarded before DcmInit");
-	left = -1;
+	left = LEFT_HALF;
 	lives(lose_all, "truncated to a half");
+	left = LEFT_ALL_BUT_A_PAGE;
+	lives(lose_little, "truncated by a page");
 	lives(peers, "met by a calling thread");
 	lives(only_fini, "met by DcmFini");
 	lives(to_handler, "a handler before");
