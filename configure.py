@@ -53,6 +53,7 @@ PACKAGES = [
     ('libxxhash-dev', 'hashing of names'),
     ('libsmartcols-dev', 'tables of the tools'),
     ('libssl-dev', 'SHA-256 of dcm-files'),
+    ('scdoc', 'the manual pages'),
 ]
 
 SANITIZERS = ('address', 'undefined', 'address,undefined', 'thread')
@@ -137,6 +138,7 @@ class Build:
         self.rules()
         self.library()
         self.tools()
+        self.manual()
         self.all_tests()
         self.targets()
         self.n.save(self.manifest())
@@ -199,6 +201,7 @@ class Build:
                description='SO $out')
         n.rule('link', command='$cc $cflags $ldflags -o $out $in $extra $libs',
                description='LINK $out')
+        n.rule('man', command='scdoc < $in > $out.new && mv $out.new $out', description='MAN $out')
         n.rule('symlink', command='ln -sf $target $out', description='LN $out')
         n.rule('pc', command="sed -e 's|@PREFIX@|$prefix|' -e 's|@LIBDIR@|$pclibdir|' "
                "-e 's|@VERSION@|$version|' -e 's|@LIBS@|$libs|' $in > $out",
@@ -254,6 +257,12 @@ class Build:
                       TOOL_LIBS.get(name, []))
             self.programs.append('$builddir/' + name)
 
+    def manual(self):
+        self.n.comment('The manual: NAME.SECTION.scd beside what it is about.')
+        self.pages = [self.n.build('$builddir/man/' + os.path.basename(source)[:-len('.scd')],
+                                   'man', [source])
+                      for source in sorted(glob('api/man/*.scd')) + sorted(glob('tools/*.scd'))]
+
     def link(self, out, objects, library, extra=()):
         variables = {'extra': ' '.join(extra)} if extra else {}
         return self.n.build(out, 'link', objects + [library], **variables)
@@ -302,7 +311,7 @@ class Build:
     def targets(self):
         n = self.n
         n.comment('What one asks for by name.')
-        default = self.libs + self.programs
+        default = self.libs + self.programs + self.pages
         hooked = ['$builddir/libdcm-hooked.a']
         compiled = [t for t in self.tests if t.startswith('$builddir')]
         n.build('all', 'phony', default + hooked + compiled + self.helpers)
@@ -330,6 +339,9 @@ class Build:
         steps.append(step(644, ['$builddir/dcm.pc'], '$libdir/pkgconfig'))
         if self.programs:
             steps.append(step(755, self.programs, '$prefix/bin'))
+        for section in sorted({page[-1] for page in self.pages}):
+            steps.append(step(644, [p for p in self.pages if p[-1] == section],
+                              '$prefix/share/man/man' + section))
         self.n.build('install', 'install', implicit=built, steps=' &&\n'.join(steps))
 
 

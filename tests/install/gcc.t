@@ -25,9 +25,11 @@ my @headers = map { s{^api/include/}{}r } sort split(' ', qx(find api/include -n
 my @libraries = map { "lib/multi/$_" } qw(libdcm.a libdcm.so libdcm.so.0 pkgconfig/dcm.pc);
 my @tools = map { /dcm-[^_]*$/ ? "bin/$_" : () }
 	map { s{^tools/(.*)\.c$}{$1}r } glob('tools/dcm-*.c');
-my @wanted = sort((map { "include/$_" } @headers), @libraries, @tools);
+my @pages = map { m{([^/]+)(\d)\.scd$} ? "share/man/man$2/$1$2" : () }
+	glob('api/man/*.scd tools/*.scd');
+my @wanted = sort((map { "include/$_" } @headers), @libraries, @tools, @pages);
 my @seen = sort map { s{^\Q$root$prefix\E/}{}r } split(/\n/, qx(find '$root' ! -type d));
-is_deeply(\@seen, \@wanted, 'exactly headers, libraries, dcm.pc and tools are installed');
+is_deeply(\@seen, \@wanted, 'exactly headers, libraries, dcm.pc, tools and pages are installed');
 is(readlink("$root$prefix/lib/multi/libdcm.so"), 'libdcm.so.0', 'libdcm.so is a link');
 
 # What it exports.
