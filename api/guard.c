@@ -2,7 +2,7 @@
 /*
  * Edges of this file
  *   S  segment:  watch and unwatch -> is_ours(), in a handler on any thread
- *   L  lost:     the handler's mark, then its zero pages -> a call's reads, then its look at the mark
+ *   L  lost:     the handler's mark, then its zero pages -> a call's reads, then its look at it
  */
 #define _GNU_SOURCE
 #include "api/guard.h"
@@ -66,7 +66,7 @@ Retcode dcm_guard_fail(void)
 			"with DcmFini, and have its file removed");
 }
 
-/* From here to on_sigbus(): only what may be done in a handler, on any thread, at any instruction. */
+/* From here to on_sigbus(): only what may be done in a handler, on any thread, at any place. */
 
 /* An access of this process to the segment failed, for good. */
 static bool is_ours(const siginfo_t *info)
@@ -191,7 +191,7 @@ static bool is_handler(const struct sigaction *action)
 	return action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN;
 }
 
-/* With the lock: did this handler stand there before the guard at any time? Then it does not call it. */
+/* With the lock: did this handler stand there before the guard? Then it does not call the guard. */
 static bool was_before(const struct sigaction *action)
 {
 	for (const struct previous *p = all; p != NULL; p = p->next)

@@ -2,82 +2,17 @@
 /* tsan: no (forks, and faults on purpose) */
 /*
  * The guard of the segment: truncated under their feet, programs that asked for it live on, with
- * errors; others die, as the kernel has it; and every other SIGBUS goes where it went before.
+ * errors; others die, as the kernel has it.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/api/lib_blocked.h"
-#include "tests/api/lib_peer.h"
+#include "tests/api/lib_sigbus.h"
 
 #define TYPE "test.Guard"
-
-static const char *dir;
-static char fabric[512];
-
-/* Runs @act in a child that has nothing yet: no library, no handler. Its wait status. */
-static int in_child(void (*act)(void))
-{
-	struct rlimit none = { 0, 0 };
-	int status = -1;
-	pid_t pid;
-
-	unlink(fabric);
-	fflush(NULL);
-	pid = fork();
-	if (pid == 0) {
-		setrlimit(RLIMIT_CORE, &none);
-		signal(SIGBUS, SIG_DFL); /* a sanitizer has its own */
-		act();
-		_exit(0);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		sysbail("fork");
-	return status;
-}
-
-static void lives(void (*act)(void), const char *what)
-{
-	int status = in_child(act);
-
-	if (!ok(status == 0, "%s: the process lives", what))
-		diag("  wait status 0x%x", (unsigned int)status);
-}
-
-static void dies(void (*act)(void), const char *what)
-{
-	int status = in_child(act);
-
-	if (!ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS, "%s: dies of SIGBUS", what))
-		diag("  wait status 0x%x", (unsigned int)status);
-}
-
-static off_t fabric_bytes(void)
-{
-	struct stat st;
-
-	if (stat(fabric, &st) < 0)
-		sysbail("%s", fabric);
-	return st.st_size;
-}
-
-static void cut(off_t bytes)
-{
-	if (truncate(fabric, bytes) < 0)
-		sysbail("%s", fabric);
-}
 
 static void unguarded(void)
 {
@@ -271,12 +206,115 @@ static void peers(void)
 	DcmFini();
 }
 
-/* A page that nobody has a reason to touch: the bitmap of one table's last slots, with the next's. */
+/* A page that nobody has a reason to touch: the bitmaps of the last slots. */
 static void lose_little(void)
 {
 	setenv("DCM_MAX_SUBSCRIPTIONS", "65536", 1);
 	setenv("DCM_MAX_HINTS", "2", 1);
 	lose_all();
+}
+
+/* At any moment of any call. */
+
+static uint64_t random_state;
+
+static Retcode publishes(struct pair *pair)
+{
+	DcmHandle handle;
+	Retcode rc = DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, "n", &handle);
+
+	(void)pair;
+	if (rc == rcOk)
+		DcmCloseHandle(handle);
+	return rc;
+}
+
+static Retcode reads(struct pair *pair)
+{
+	DcmHandle handle;
+	Retcode rc = DcmSetSubscription(TYPE, NULL, NULL, INVALID_HANDLE, &handle);
+
+	(void)pair;
+	if (rc != rcOk)
+		return rc;
+	do
+		rc = DcmReadPubQueue(handle, 1, NULL, NULL, NULL, NULL);
+	while (rc == rcOk);
+	DcmCloseHandle(handle);
+	return rc;
+}
+
+static Retcode connects(struct pair *pair)
+{
+	DcmHandle handle;
+	Handle session;
+	Retcode rc =
+		DcmCreateConnection(TYPE ".none", "n", INVALID_HANDLE, INVALID_HANDLE, &handle);
+
+	(void)pair;
+	if (rc != rcOk)
+		return rc;
+	rc = DcmConnect(handle, 1, &session);
+	DcmCloseHandle(handle);
+	return rc;
+}
+
+static Retcode calls_on(struct pair *pair)
+{
+	DcmMessage message;
+	Retcode rc = DcmLoan(pair->session, 8, 10 * MS_NS, &message);
+
+	if (rc == rcOk) {
+		memset(message.data, 1, 8);
+		rc = DcmCall(pair->session, &message, 10 * MS_NS, &message);
+	}
+	DcmRelease(&message);
+	return rc;
+}
+
+static Retcode serves(struct pair *pair)
+{
+	DcmRequest request;
+	DcmMessage reply;
+	Retcode rc = DcmReceive(pair->listener, 10 * MS_NS, &request);
+
+	if (rc != rcOk)
+		return rc;
+	if (DcmLoanReply(&request, 8, &reply) == rcOk)
+		DcmReply(&request, &reply);
+	DcmRelease(&reply);
+	DcmRelease(&request.message);
+	return rcOk;
+}
+
+static struct pair busy_pair;
+static Retcode (*const busy_with[])(struct pair *) = { publishes, reads, connects, calls_on,
+						       serves };
+enum { BUSY_THREADS = sizeof(busy_with) / sizeof(busy_with[0]) };
+
+static void until_lost(void *arg)
+{
+	Retcode (*const *act)(struct pair *) = arg;
+
+	while ((*act)(&busy_pair) != rcFail)
+		;
+}
+
+static void busy(void)
+{
+	struct task tasks[BUSY_THREADS];
+
+	must(DcmGuardSegment());
+	must(DcmInit());
+	pair_open(&busy_pair);
+	for (int i = 0; i < BUSY_THREADS; i++)
+		task_start(&tasks[i], until_lost, (void *)(uintptr_t)&busy_with[i]);
+	usleep((useconds_t)(random_next(&random_state) % 20000));
+	cut((off_t)(random_next(&random_state) % (uint64_t)fabric_bytes()));
+	for (int i = 0; i < BUSY_THREADS; i++)
+		task_join(&tasks[i]);
+	pair_close(&busy_pair);
+	DcmFini();
 }
 
 /* While nothing is blocked and nobody calls, and then DcmFini is all that comes. */
@@ -288,271 +326,10 @@ static void only_fini(void)
 	DcmFini();
 }
 
-/* Other SIGBUS. */
-
-static unsigned char *hole; /* a page that cannot be touched */
-static volatile sig_atomic_t calls, code, masked, reentered;
-static void *volatile place;
-static sigjmp_buf out;
-
-static void make_hole(void *at)
-{
-	int fd = memfd_create("hole", MFD_CLOEXEC);
-
-	hole = mmap(at, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | (at != NULL ? MAP_FIXED : 0), fd,
-		    0);
-	if (fd < 0 || hole == MAP_FAILED)
-		sysbail("a hole");
-	close(fd);
-}
-
-static void touch(void)
-{
-	*(volatile unsigned char *)hole = 1;
-}
-
-static void set_action(void (*plain)(int), void (*info)(int, siginfo_t *, void *), int flags)
-{
-	struct sigaction action = { .sa_flags = flags };
-
-	if (info != NULL)
-		action.sa_sigaction = info;
-	else
-		action.sa_handler = plain;
-	sigemptyset(&action.sa_mask);
-	sigaddset(&action.sa_mask, SIGUSR1);
-	if (sigaction(SIGBUS, &action, NULL) < 0)
-		sysbail("sigaction");
-}
-
-static void note_mask(void)
-{
-	sigset_t now;
-
-	pthread_sigmask(SIG_BLOCK, NULL, &now);
-	masked = sigismember(&now, SIGUSR1);
-	reentered = !sigismember(&now, SIGBUS);
-}
-
-static void count_info(int number, siginfo_t *info, void *context)
-{
-	(void)number;
-	note_mask();
-	calls = calls + 1;
-	code = info->si_code;
-	place = context == NULL ? NULL : info->si_addr;
-	if (info->si_code > 0)
-		siglongjmp(out, 1);
-}
-
-static void count_plain(int number)
-{
-	(void)number;
-	note_mask();
-	calls = calls + 1;
-}
-
-static void to_handler(void)
-{
-	set_action(NULL, count_info, SA_SIGINFO | SA_NODEFER);
-	must(DcmInit());
-	must(DcmGuardSegment());
-	make_hole(NULL);
-	if (sigsetjmp(out, 1) == 0)
-		touch();
-	ok(calls == 1 && code == BUS_ADRERR && place == hole,
-	   "a fault elsewhere goes to the handler before, with all that it says");
-	ok(masked == 1 && reentered == 1, "with the mask that it asked for");
-	raise(SIGBUS);
-	ok(calls == 2 && code == SI_TKILL, "and one that is sent");
-	cut(0);
-	ok(DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, "n", &(DcmHandle){ 0 }) <=
-			   rcOk &&
-		   calls == 2,
-	   "not one of the segment");
-	DcmFini();
-}
-
-static void to_plain(void)
-{
-	set_action(count_plain, NULL, 0);
-	must(DcmGuardSegment());
-	raise(SIGBUS);
-	ok(calls == 1 && masked == 1 && reentered == 0, "a plain handler");
-}
-
-static void to_one_call(void)
-{
-	set_action(count_plain, NULL, (int)SA_RESETHAND);
-	must(DcmGuardSegment());
-	raise(SIGBUS);
-	ok(calls == 1, "a handler for one signal has that one");
-	raise(SIGBUS);
-}
-
-static void ignored(void)
-{
-	signal(SIGBUS, SIG_IGN);
-	must(DcmGuardSegment());
-	raise(SIGBUS);
-}
-
-static void ignored_fault(void)
-{
-	ignored();
-	make_hole(NULL);
-	touch();
-}
-
-static void default_fault(void)
-{
-	must(DcmInit());
-	must(DcmGuardSegment());
-	make_hole(NULL);
-	touch();
-}
-
-static void default_sent(void)
-{
-	must(DcmInit());
-	must(DcmGuardSegment());
-	kill(getpid(), SIGBUS);
-	for (;;)
-		pause();
-}
-
-/* What the program sets later is its own. */
-
-static struct sigaction before;
-
-static void in_front(int number, siginfo_t *info, void *context)
-{
-	calls = calls + 1;
-	before.sa_sigaction(number, info, context);
-}
-
-static void later_handler(void)
-{
-	struct sigaction action = { .sa_sigaction = in_front, .sa_flags = SA_SIGINFO }, now;
-
-	must(DcmGuardSegment());
-	must(DcmInit());
-	sigaction(SIGBUS, &action, &before);
-	is_rc(rcInvalidOperation, DcmGuardSegment(), "another handler in front of the guard");
-	sigaction(SIGBUS, NULL, &now);
-	ok(now.sa_sigaction == in_front, "it stays there");
-	cut(0);
-	DcmSetSubscription(TYPE, NULL, NULL, INVALID_HANDLE, &(DcmHandle){ 0 });
-	ok(calls == 1, "has the signal first, and the guard has it from there");
-	is_rc(rcFail, DcmInit(), "which works");
-	DcmFini();
-}
-
-static void put_back(void)
-{
-	signal(SIGBUS, count_plain);
-	must(DcmGuardSegment());
-	signal(SIGBUS, SIG_DFL);
-	is_rc(rcOk, DcmGuardSegment(), "the guard again, after SIG_DFL");
-	signal(SIGBUS, count_plain);
-	is_rc(rcOk, DcmGuardSegment(), "and after a handler that was there before");
-	must(DcmInit());
-	cut(0);
-	DcmSetSubscription(TYPE, NULL, NULL, INVALID_HANDLE, &(DcmHandle){ 0 });
-	is_rc(rcFail, DcmInit(), "it guards");
-	raise(SIGBUS);
-	ok(calls == 1, "and passes on");
-	DcmFini();
-}
-
-/* A child has nothing at the segment's address, and may have something else there. */
-
-static void *address_of_segment(void)
-{
-	FILE *file = fopen("/proc/self/maps", "re");
-	unsigned long start = 0;
-	char line[4096];
-
-	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
-		if (strstr(line, fabric) != NULL && sscanf(line, "%lx-", &start) == 1)
-			break;
-	if (file != NULL)
-		fclose(file);
-	return (void *)start;
-}
-
-static void childs_own(void)
-{
-	void *at;
-	int status = -1;
-	pid_t pid;
-
-	must(DcmInit());
-	must(DcmGuardSegment());
-	at = address_of_segment();
-	pid = fork();
-	if (pid == 0) {
-		make_hole(at);
-		touch();
-		_exit(0);
-	}
-	waitpid(pid, &status, 0);
-	ok(at != NULL && WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS,
-	   "a child's own mapping where the parent has the segment is not guarded");
-	pid = fork();
-	if (pid == 0) {
-		must(DcmInit());
-		cut(0);
-		DcmSetSubscription(TYPE, NULL, NULL, INVALID_HANDLE, &(DcmHandle){ 0 });
-		is_rc(rcFail, DcmInit(), "a child that attaches is guarded, too");
-		DcmFini();
-		_exit(0);
-	}
-	ok(waitpid(pid, &status, 0) == pid && status == 0, "and lives");
-	DcmFini();
-}
-
-static void broken_memory(void)
-{
-	siginfo_t info = { .si_signo = SIGBUS, .si_code = BUS_MCEERR_AR };
-
-	must(DcmInit());
-	must(DcmGuardSegment());
-	info.si_addr = address_of_segment();
-	syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), SIGBUS, &info);
-	is_rc(rcFail, DcmInit(), "memory of the segment broke");
-	DcmFini();
-}
-
-static void several(void *arg)
-{
-	*(Retcode *)arg = DcmGuardSegment();
-}
-
-static void at_once(void)
-{
-	struct task tasks[8];
-	Retcode codes[8];
-
-	for (int i = 0; i < 8; i++)
-		task_start(&tasks[i], several, &codes[i]);
-	for (int round = 0; round < 50; round++) {
-		must(DcmInit());
-		must(DcmGuardSegment());
-		DcmFini();
-	}
-	for (int i = 0; i < 8; i++) {
-		task_join(&tasks[i]);
-		is_rc(rcOk, codes[i], "from several threads at once");
-	}
-	cut(0);
-}
-
 int main(void)
 {
 	plan_lazy();
-	dir = tap_fabric_dir();
-	snprintf(fabric, sizeof(fabric), "%s/fabric", dir);
+	fabric_begin();
 	dies(unguarded, "truncated without a guard");
 	lives(lose_all, "truncated, guarded after DcmInit");
 	guard_first = true;
@@ -561,19 +338,10 @@ int main(void)
 	lives(lose_all, "truncated to a half");
 	left = LEFT_ALL_BUT_A_PAGE;
 	lives(lose_little, "truncated by a page");
+	random_state = tap_seed() | 1;
+	for (uint64_t i = tap_scaled(50); i-- > 0; random_next(&random_state))
+		lives(busy, "in the middle of calls");
 	lives(peers, "met by a calling thread");
 	lives(only_fini, "met by DcmFini");
-	lives(to_handler, "a handler before");
-	lives(to_plain, "a plain one");
-	dies(to_one_call, "a handler for one signal, the second");
-	lives(ignored, "sent and ignored");
-	dies(ignored_fault, "a fault of its own, ignored");
-	dies(default_fault, "a fault of its own");
-	dies(default_sent, "sent");
-	lives(later_handler, "a later handler");
-	lives(put_back, "set back");
-	lives(childs_own, "children");
-	lives(broken_memory, "broken memory");
-	lives(at_once, "several threads");
 	return 0;
 }
