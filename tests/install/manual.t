@@ -71,8 +71,8 @@ sub bounds_ok {
 	my ($name, $least, $most, $default) = @_;
 	my $text = $settings->{$name} // '';
 	like($text, qr/\b$least to $most\b/, "dcm(7): $name is $least to $most");
-	like($text, qr/Default: $default\.(?: |$)/, "dcm(7): $name is $default by default");
-	like($readme, qr/^\| `$name` \| $default \|/m, "README.md: likewise");
+	like($text, qr/Default: $default[.,](?: |$)/, "dcm(7): $name is $default by default");
+	like($readme, qr/^\| `$name` \| $default\b/m, "README.md: likewise");
 }
 my ($capacity) = $headers =~ /define DCM_CAPACITY_DEFAULT(.*?)\)\n/s;
 my %default = $capacity =~ /\.(\w+) = (\d+)/g;
@@ -86,6 +86,7 @@ while ($source =~ /\{ "(DCM_MAX_\w+)", &c->(\w+), (\w+) \}/g) {
 is($tables, 5, 'tables');
 while ($source =~ /read_number\("(DCM_\w+)",\s*([^,]+),\s*([^,]+),/g) {
 	my %of = (DCM_MAX_HINTS => 1 << $default{ring_shift},
+		  DCM_USER_SHARE => 100,
 		  DCM_MAX_CHANNEL_BYTES => value('DCM_CHANNEL_BYTES_DEFAULT'));
 	my ($name, $least, $most) = ($1, $2, $3);
 	bounds_ok($name, value($least), value($most), $of{$name});
