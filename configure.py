@@ -35,7 +35,10 @@ TOOL_LIBS = {
 HOOKED_KINDS = ('crash', 'sim')
 
 # Of the kinds of tests these are started first: they take longest.
-FIRST_KINDS = ('install', 'stress')
+FIRST_KINDS = ('install', 'env', 'stress')
+
+# They run other tests, of other builds or in other environments: not with a sanitizer.
+UNSANITIZED_KINDS = ('install', 'env')
 
 # What --setup installs: package and reason.
 PACKAGES = [
@@ -202,6 +205,8 @@ class Build:
         n.rule('link', command='$cc $cflags $ldflags -o $out $in $extra $libs',
                description='LINK $out')
         n.rule('man', command='scdoc < $in > $out.new && mv $out.new $out', description='MAN $out')
+        n.rule('preload', command='$cc -shared $cflags $ldflags -o $out $in',
+               description='SO $out')
         n.rule('symlink', command='ln -sf $target $out', description='LN $out')
         n.rule('pc', command="sed -e 's|@PREFIX@|$prefix|' -e 's|@LIBDIR@|$pclibdir|' "
                "-e 's|@VERSION@|$version|' -e 's|@LIBS@|$libs|' $in > $out",
@@ -270,13 +275,13 @@ class Build:
     def all_tests(self):
         self.n.comment('Tests: tests/<kind>/<name>.c is the program <name>.t, helper_*.c are '
                        'programs for it,\nlib_*.c and <kind>_*.c go into every program of the '
-                       'kind; <name>.t is a script.')
+                       'kind; <name>.t is a script;\npreload_*.c are for LD_PRELOAD.')
         self.helpers = []
         tap = self.obj('tests/tap.c')
         kinds = sorted({os.path.dirname(p)[len('tests/'):] for p in glob('tests/*/*.[ct]')},
                        key=lambda k: (k not in FIRST_KINDS, k))
         for kind in kinds:
-            if not (kind == 'install' and self.o.sanitize):
+            if not (kind in UNSANITIZED_KINDS and self.o.sanitize):
                 self.tests_of(kind, tap)
 
     def tests_of(self, kind, tap):
@@ -286,7 +291,11 @@ class Build:
         shared, mains = [], []
         for source in sorted(glob('tests/{}/*.c'.format(kind))):
             name = os.path.basename(source)[:-2]
-            if name.startswith(('lib_', kind + '_')):
+            if name.startswith('preload_'):
+                self.helpers.append(self.n.build(
+                    '$builddir/tests/{}/{}.so'.format(kind, name), 'preload',
+                    [self.obj(source)]))
+            elif name.startswith(('lib_', kind + '_')):
                 shared.append(self.obj(source, defines=defines))
             elif name.startswith('helper_') or not self.left_out(source):
                 mains.append((source, name))

@@ -148,6 +148,18 @@ int is_answer(Retcode wanted, const struct peer_answer *seen, const char *format
 	return good;
 }
 
+bool getfd_is_denied(void)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, pidfd, 0);
+
+	if (fd >= 0)
+		close(fd);
+	if (pidfd >= 0)
+		close(pidfd);
+	return fd < 0;
+}
+
 int deny_system_call(long number, bool all_threads)
 {
 	struct sock_filter filter[] = {

@@ -99,6 +99,9 @@ int peer_end(struct peer *peer);
 int is_answer(Retcode wanted, const struct peer_answer *seen, const char *format, ...)
 	TAP_PRINTF(3, 4);
 
+/* Whether pidfd_getfd is refused already, between processes of one user. */
+bool getfd_is_denied(void);
+
 /* A filter of system calls for this thread, or with @all_threads for the process: EPERM. */
 int deny_system_call(long number, bool all_threads);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #define _GNU_SOURCE
+#define _GNU_SOURCE
 #include "tests/unit/lib_world.h"
 
 #include <linux/futex.h>
@@ -160,6 +161,16 @@ static void *start(void *argument)
 	pthread_barrier_wait(s->start);
 	s->run(s->context, s->number);
 	return NULL;
+}
+
+bool world_has_pidfds(void)
+{
+	int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
 }
 
 void world_threads(unsigned count, void (*run)(void *context, unsigned number), void *context)

@@ -39,6 +39,9 @@ int world_clean(struct world *w, const char *format, ...) __attribute__((format(
 /* The same without a result, for loops. */
 int world_is_clean(struct world *w);
 
+/* Whether the kernel, or a filter of this environment, lets processes be watched by number. */
+bool world_has_pidfds(void);
+
 /* A small generator, one for each thread, all from tap_seed(). */
 struct world_random {
 	uint64_t state;

@@ -603,12 +603,14 @@ static void users(void)
 	is_int(0, try(at("user/roots")), "root makes a segment");
 	is_int(0, try(at("user/open")), "and another");
 	chmod(at("user/open"), 0666);
-	if (chown(at("user/open.lock"), NOBODY, NOBODY) < 0 ||
-	    chown(at("user"), NOBODY, NOBODY) < 0)
-		sysbail("chown");
-	in_child(be_nobody, at("user/mine"));
-	chmod(at("user/open"), 0600);
-	is_int(0, try(at("user/open")), "root may use a lock file of another");
+	if (chown(at("user/open.lock"), NOBODY, NOBODY) == 0 &&
+	    chown(at("user"), NOBODY, NOBODY) == 0) {
+		in_child(be_nobody, at("user/mine"));
+		chmod(at("user/open"), 0600);
+		is_int(0, try(at("user/open")), "root may use a lock file of another");
+	} else {
+		skip("root of a user namespace with one user");
+	}
 	clean(at("user/roots"));
 	clean(at("user/open"));
 	clean(at("user/mine"));
