@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -192,9 +193,32 @@ static Retcode do_receiving(const struct peer_ask *ask, struct peer_answer *a)
 	}
 }
 
+static Retcode set_limit(int resource, uint64_t value)
+{
+	struct rlimit limit;
+
+	if (getrlimit(resource, &limit) < 0)
+		return rcFail;
+	limit.rlim_cur = value > limit.rlim_max ? limit.rlim_max : value;
+	return setrlimit(resource, &limit) == 0 ? rcOk : rcFail;
+}
+
+static void dump(size_t bytes) __attribute__((noreturn));
+static void dump(size_t bytes)
+{
+	unsigned char *memory = malloc(bytes);
+
+	if (memory != NULL)
+		memset(memory, 1, bytes);
+	abort();
+}
+
+static bool leaving; /* the thread that sets it ends behind its answer */
+
 static Retcode do_other(const struct peer_wire *q, struct peer_answer *a)
 {
 	const struct peer_ask *ask = &q->ask;
+	struct holdings now;
 
 	switch (ask->op) {
 	case PEER_INIT:
@@ -215,10 +239,26 @@ static Retcode do_other(const struct peer_wire *q, struct peer_answer *a)
 	case PEER_SID:
 		return KnHandleGetSidByHandle(or_own(ask->handle), &a->sid);
 	case PEER_DENY:
-		return deny_system_call((long)ask->other, true) == 0 ? rcOk : rcSecurityDisallow;
+		return deny_with_error((long)ask->other, ask->size == 0 ? EPERM : (int)ask->size,
+				       true) == 0
+			       ? rcOk
+			       : rcSecurityDisallow;
 	case PEER_EXEC:
 		execlp("sleep", "sleep", "600", (char *)NULL);
 		return rcFail;
+	case PEER_LIMIT:
+		return set_limit((int)ask->other, ask->size);
+	case PEER_LEAVE:
+		leaving = true;
+		return rcOk;
+	case PEER_DUMP:
+		dump(ask->size);
+	case PEER_HOLDS:
+		now = holdings_now();
+		a->other = now.fds;
+		a->size = now.mappings;
+		a->sid = now.threads;
+		return rcOk;
 	default:
 		return rcFail;
 	}
@@ -252,20 +292,34 @@ static Retcode do_it(const struct peer_wire *q, struct peer_answer *a)
 	}
 }
 
-int main(int argc, char **argv)
+static void *obey(void *arg)
 {
 	struct peer_wire wire;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (argc > 1 && DcmSetProcessName(argv[1]) != rcOk)
-		return 2;
 	while (recv(COMMANDS, &wire, sizeof(wire), 0) == sizeof(wire)) {
 		struct peer_answer answer = { .rc = rcFail };
 
 		answer.rc = do_it(&wire, &answer);
 		snprintf(answer.detail, sizeof(answer.detail), "%s", DcmLastDetail());
 		if (send(COMMANDS, &answer, sizeof(answer), MSG_NOSIGNAL) != sizeof(answer))
-			return 4;
+			exit(4);
+		if (leaving)
+			break;
 	}
-	return 0;
+	if (leaving) {
+		leaving = false;
+		if (pthread_create(&(pthread_t){ 0 }, NULL, obey, NULL) != 0)
+			exit(5);
+		pthread_exit(NULL);
+	}
+	exit(0);
+	return arg;
+}
+
+int main(int argc, char **argv)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (argc > 1 && DcmSetProcessName(argv[1]) != rcOk)
+		return 2;
+	obey(NULL);
 }

@@ -39,8 +39,12 @@ enum peer_op {
 	PEER_USER,	/* -> handle */
 	PEER_SID,	/* handle -> sid */
 	PEER_ECHO,	/* handle: listener; receives and echoes for ever */
-	PEER_DENY,	/* number of a system call that is refused from now on */
+	PEER_DENY,	/* other: system call that is refused from now on, size: errno (0: EPERM) */
 	PEER_EXEC,	/* becomes another program, without DcmFini */
+	PEER_LIMIT,	/* other: RLIMIT_..., size: its soft limit */
+	PEER_LEAVE,	/* the thread that answered until now ends, another goes on */
+	PEER_DUMP,	/* size: so many bytes of memory are touched, then SIGABRT with a core dump */
+	PEER_HOLDS,	/* -> other: descriptors, size: mappings, sid: threads */
 };
 
 /* Times are milliseconds; INFINITE_TIMEOUT waits for ever. */
@@ -104,5 +108,6 @@ bool getfd_is_denied(void);
 
 /* A filter of system calls for this thread, or with @all_threads for the process: EPERM. */
 int deny_system_call(long number, bool all_threads);
+int deny_with_error(long number, int error, bool all_threads);
 
 #endif
