@@ -52,7 +52,7 @@ static struct peer_answer meet(struct peer *server, struct peer *client,
 	uint64_t connection;
 
 	connection = peer_must(client, PEER_CREATE, .type = TYPE, .name = "n").handle;
-	peer_post(client, PEER_CONNECT, .handle = connection, .timeout = INFINITE_TIMEOUT);
+	peer_post(client, PEER_CONNECT, .handle = connection, .timeout = 20000);
 	request =
 		peer_must(server, PEER_LISTEN, .handle = publication, .timeout = INFINITE_TIMEOUT);
 	peer_must(server, PEER_ACCEPT, .handle = request.handle, .other = callable->handle);
