@@ -40,6 +40,11 @@ enum peer_op {
 	PEER_SID,	/* handle -> sid */
 	PEER_ECHO,	/* handle: listener; receives and echoes for ever */
 	PEER_DENY,	/* number of a system call that is refused from now on */
+	PEER_DENY_AT,	/* from now on nothing is opened relative to a directory */
+	PEER_USER_IS,	/* handle: uid and gid, without a way back */
+	PEER_WHO,	/* handle -> status: verified, other: pid, size: uid, sid: gid, name */
+	PEER_INFO,	/* handle -> status: transfer, size: capacity, sid: committed, other: largest */
+	PEER_HOLDS,	/* -> other: descriptors, size: mappings */
 	PEER_EXEC,	/* becomes another program, without DcmFini */
 };
 
@@ -101,5 +106,7 @@ int is_answer(Retcode wanted, const struct peer_answer *seen, const char *format
 
 /* A filter of system calls for this thread, or with @all_threads for the process: EPERM. */
 int deny_system_call(long number, bool all_threads);
+/* The same for openat() with a directory's descriptor: EACCES. */
+int deny_open_at(bool all_threads);
 
 #endif
