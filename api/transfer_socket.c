@@ -15,11 +15,8 @@
 #include <unistd.h>
 
 #include "api/transfer.h"
+#include "shm/kernel.h"
 #include "shm/process.h"
-
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77 /* Linux 6.5 */
-#endif
 
 /* The kernel's own abstract names: a zero and five hex digits. */
 enum { AUTOBIND_DIGITS = 5 };
@@ -47,41 +44,50 @@ int dcm_transfer_listen(uint64_t *name)
 	return fd;
 }
 
-/* Has the process at the other end ended, so that its number may be another's? */
-static bool has_ended(int fd)
+enum verdict { UNKNOWN, IS, IS_NOT };
+
+/* Is @process at the other end, by what the kernel keeps of it since listen() or connect()? */
+static enum verdict judge_pidfd(int fd, const struct dcm_process *process)
 {
+	uint64_t claimed = dcm_load(&process->pidfd_inode, acquire), inode;
 	struct pollfd on = { .fd = -1, .events = POLLIN };
 	socklen_t length = sizeof on.fd;
 	bool ended;
 
-	/* Kernels that do not know the option say ENOPROTOOPT. */
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &on.fd, &length) < 0)
-		return errno == ESRCH || errno == EINVAL;
+	/* Kernels that do not know the option say ENOPROTOOPT; those that do, ESRCH of the dead. */
+	if (!DCM_KERNEL_NEW || getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &on.fd, &length) < 0)
+		return DCM_KERNEL_NEW && (errno == ESRCH || errno == EINVAL) ? IS_NOT : UNKNOWN;
 	ended = poll(&on, 1, 0) == 1 && (on.revents & POLLIN) != 0;
+	inode = dcm_process_pidfd_inode(on.fd);
 	close(on.fd);
-	return ended;
+	if (ended)
+		return IS_NOT;
+	if (inode == 0 || claimed == 0)
+		return UNKNOWN;
+	return inode == claimed ? IS : IS_NOT;
 }
 
 /*
- * Is the other end of @fd the process that holds slot @ref? By its number where that means
- * something: two processes that are there at one time have two numbers. Else by its user.
+ * Is the other end of @fd the process that holds slot @ref? By its pidfd's inode; else by its
+ * number, where that means something: two that are there at one time have two; else by its user.
  */
 static int check_peer(const struct dcm_segment *seg, uint32_t self, int fd, struct dcm_ref ref,
 		      struct dcm_credentials *who)
 {
 	const struct dcm_process *process = dcm_process_at(seg, ref.index);
+	enum verdict verdict;
 	struct ucred peer;
 	socklen_t length = sizeof peer;
-	bool is;
 
 	if (process == NULL || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
 		return DCM_TRANSFER_STRANGER;
-	if (dcm_transfer_comparable(seg, self, ref.index))
-		is = (uint32_t)peer.pid == dcm_load(&process->pid, acquire) && !has_ended(fd);
-	else
-		is = peer.uid == dcm_load(&process->uid, acquire);
+	verdict = judge_pidfd(fd, process);
+	if (verdict == UNKNOWN && dcm_transfer_comparable(seg, self, ref.index))
+		verdict = (uint32_t)peer.pid == dcm_load(&process->pid, acquire) ? IS : IS_NOT;
+	else if (verdict == UNKNOWN)
+		verdict = peer.uid == dcm_load(&process->uid, acquire) ? IS : IS_NOT;
 	/* There behind the look at the other end: at that moment both were. */
-	if (!is || !dcm_process_there(seg, ref))
+	if (verdict != IS || !dcm_process_there(seg, ref))
 		return DCM_TRANSFER_STRANGER;
 	*who = (struct dcm_credentials){
 		.verified = true, .pid = peer.pid, .uid = peer.uid, .gid = peer.gid
