@@ -185,7 +185,7 @@ Retcode dcm_connection_peer(struct dcm_object *object, struct dcm_peer *out)
 						dcm_process_generation(seg, look.server) };
 		else if (c->server.sid != 0)
 			ref = server_now(c);
-		there = dcm_peer_ask(seg, ref, out);
+		there = dcm_process_there(seg, ref) && dcm_peer_ask(seg, ref, out);
 	}
 	pthread_mutex_unlock(&c->lock);
 	return there ? rcOk
