@@ -295,11 +295,11 @@ static void test_false_number(const struct pair *pair, struct inside *inside)
 {
 	struct asking a = ask(pair, NULL);
 	struct dcm_process *process = inside_process(inside, a.client.pid);
-	uint64_t inode = dcm_load(&process->pidfd_inode, seq);
+	uint64_t inode = dcm_load(&process->pidfd_inode, seq), another = inode == 0 ? 0 : 1;
 	DcmPeer seen;
 
 	dcm_store(&process->pid, 1u, seq);
-	dcm_store(&process->pidfd_inode, inode == 0 ? 0ull : 1ull, seq);
+	dcm_store(&process->pidfd_inode, another, seq);
 	seen = who(a.request);
 	is_uint(0, seen.verified, "who says it is process 1 is not vouched for");
 	is_rc(rcSecurityDisallow, DcmAccept(a.request, pair->callable, INVALID_HANDLE),
