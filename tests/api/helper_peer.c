@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <grp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,6 +236,8 @@ static Retcode do_process(const struct peer_ask *ask, struct peer_answer *a)
 		return prctl(PR_SET_DUMPABLE, 1) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0
 			       ? rcOk
 			       : rcFail;
+	case PEER_OTHER_NET:
+		return unshare(CLONE_NEWNET) == 0 ? rcOk : rcSecurityDisallow;
 	case PEER_HOLDS:
 		now = holdings_now();
 		a->other = now.fds;

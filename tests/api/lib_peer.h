@@ -42,6 +42,7 @@ enum peer_op {
 	PEER_DENY,	/* number of a system call that is refused from now on */
 	PEER_DENY_AT,	/* from now on nothing is opened relative to a directory */
 	PEER_USER_IS,	/* handle: uid and gid, without a way back */
+	PEER_OTHER_NET,	/* moves into a network namespace of its own, if it may */
 	PEER_WHO,	/* handle -> status: verified, other: pid, size: uid, sid: gid, name */
 	PEER_INFO,	/* handle -> status: transfer, size: capacity, sid: committed, other: largest */
 	PEER_HOLDS,	/* -> other: descriptors, size: mappings */

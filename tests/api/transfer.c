@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tests/api/lib_blocked.h"
 #include "tests/api/lib_peer.h"
@@ -18,6 +21,8 @@
 #endif
 
 enum { GETFD = 1, PROCFS, SOCKET };
+
+enum { STRANGER = 65531 }; /* a user other than root */
 
 /* What the kernel denies the client, in a set. */
 enum {
@@ -32,7 +37,7 @@ static const struct {
 	const char *name;
 	long number;
 } denials[] = {
-	{ "pidfd_getfd", SYS_pidfd_getfd }, { "pidfd_open", SYS_pidfd_open }, { "/proc", 0 },
+	{ "pidfd_getfd", SYS_pidfd_getfd }, { "pidfd_open", SYS_pidfd_open },	  { "/proc", 0 },
 	{ "socket", SYS_socket },	    { "memfd_create", SYS_memfd_create },
 };
 
@@ -54,7 +59,8 @@ static struct peer client_with(const char *transfer, unsigned int denied)
 }
 
 /* "DCM_TRANSFER=auto, without pidfd_getfd" */
-static void describe(char *text, size_t size, const char *transfer, unsigned int denied, bool polling)
+static void describe(char *text, size_t size, const char *transfer, unsigned int denied,
+		     bool polling)
 {
 	const char *word = ", without ";
 	int used = snprintf(text, size, "DCM_TRANSFER=%s", transfer);
@@ -181,7 +187,8 @@ static void test_info(struct pair *pair)
 	is_uint(64 << 20, info.capacityBytes, "  its file's size");
 	is_uint(64 << 10, info.committedBytes, "  what is committed of it at the start");
 	message = must_loan(pair->session, info.largestLoan);
-	is_rc(rcInvalidArgument, DcmLoan(pair->session, info.largestLoan + 1, 0, &(DcmMessage){ 0 }),
+	is_rc(rcInvalidArgument,
+	      DcmLoan(pair->session, info.largestLoan + 1, 0, &(DcmMessage){ 0 }),
 	      "  more than its largest loan can never be");
 	must(DcmGetSessionInfo(pair->session, &info));
 	ok(info.committedBytes >= before.committedBytes + info.largestLoan - (64 << 10) &&
@@ -198,7 +205,8 @@ static void test_info(struct pair *pair)
 	must(DcmGetSessionInfo(pair->session, &larger.info));
 	is_uint(0xff, larger.more[0], "nothing is written behind structSize");
 	info.structSize = sizeof(info) - 1;
-	is_rc(rcInvalidArgument, DcmGetSessionInfo(pair->session, &info), "structSize is too small");
+	is_rc(rcInvalidArgument, DcmGetSessionInfo(pair->session, &info),
+	      "structSize is too small");
 	info.structSize = UINT32_MAX;
 	is_rc(rcInvalidArgument, DcmGetSessionInfo(pair->session, &info), "structSize is not set");
 	is_rc(rcInvalidArgument, DcmGetSessionInfo(pair->session, NULL), "no structure");
@@ -220,11 +228,13 @@ static void test_server_dies(void)
 	must(DcmInit());
 	publication = peer_must(&server, PEER_PUBLISH, .type = "test.Transfer", .name = "n").handle;
 	callable = peer_must(&server, PEER_CALLABLE, .other = 1);
-	must(DcmCreateConnection("test.Transfer", "n", INVALID_HANDLE, INVALID_HANDLE, &connection));
+	must(DcmCreateConnection("test.Transfer", "n", INVALID_HANDLE, INVALID_HANDLE,
+				 &connection));
 	if (DcmConnect(connection, 0, &session) != rcTimeout)
 		die("connected to nobody");
-	request = peer_must(&server, PEER_LISTEN, .handle = publication,
-			    .timeout = INFINITE_TIMEOUT).handle;
+	request =
+		peer_must(&server, PEER_LISTEN, .handle = publication, .timeout = INFINITE_TIMEOUT)
+			.handle;
 	peer_must(&server, PEER_ACCEPT, .handle = request, .other = callable.handle);
 	peer_kill(&server);
 	is_rc(rcNotConnected, DcmConnect(connection, INFINITE_TIMEOUT, &session),
@@ -247,6 +257,63 @@ static void test_self(const char *transfer)
 	must(KnHandleClose(second));
 	pair_close(&pair);
 	DcmFini();
+}
+
+/*
+ * What the kernel itself denies. Root may do all: there the client is another user, in a fabric of
+ * that user's. Any other user's server can hide its descriptors from its own user.
+ */
+static void test_denied_by_kernel(void)
+{
+	unsigned int user = geteuid() == 0 ? STRANGER : geteuid();
+	struct peer client = peer_start("client");
+	char path[160], owner[16];
+	struct peer_answer a;
+	struct pair pair;
+
+	snprintf(path, sizeof(path), "%s/denied", tap_fabric_dir());
+	snprintf(owner, sizeof(owner), "%u", user);
+	setenv("DCM_FABRIC", path, 1);
+	setenv("DCM_OWNER", owner, 1);
+	must(DcmInit());
+	if (user == geteuid() && prctl(PR_SET_DUMPABLE, 0) < 0)
+		sysbail("prctl");
+	pair_open(&pair);
+	peer_must(&client, PEER_SETENV, .name = "DCM_FABRIC", .type = path);
+	if (user != geteuid())
+		peer_must(&client, PEER_USER_IS, .handle = user);
+	peer_must(&client, PEER_INIT);
+	a = connect_client(&client, &pair, false);
+	if (is_answer(rcOk, &a, "a server whose descriptors the kernel keeps from the client")) {
+		is_int(SOCKET, peer_must(&client, PEER_INFO, .handle = a.handle).status,
+		       "  sends the channel");
+		call(&client, &pair, a.handle, "what it sent");
+	}
+	is_int(0, peer_end(&client), "  the client ends in order");
+	prctl(PR_SET_DUMPABLE, 1);
+	pair_close(&pair);
+	DcmFini();
+	unsetenv("DCM_OWNER");
+}
+
+/* No socket of another network namespace can be called: the client is told, and does not wait. */
+static void test_other_network(struct pair *pair, const char *transfer, Retcode wanted)
+{
+	struct peer client = peer_start("client");
+	struct peer_answer a;
+
+	peer_must(&client, PEER_SETENV, .name = "DCM_TRANSFER", .type = transfer);
+	if (peer_do(&client, PEER_OTHER_NET).rc != rcOk) {
+		skip("another network namespace: this user may not make one");
+		peer_end(&client);
+		return;
+	}
+	peer_must(&client, PEER_INIT);
+	a = connect_client(&client, pair, false);
+	is_answer(wanted, &a, "a client in another network namespace, DCM_TRANSFER=%s", transfer);
+	if (wanted != rcOk)
+		says(&a, "socket: the server could not send: Connection refused");
+	is_int(0, peer_end(&client), "  it ends in order");
 }
 
 static void test_setting(void)
@@ -283,12 +350,15 @@ int main(void)
 	struct pair pair;
 
 	plan_lazy();
-	tap_fabric_dir();
+	if (chmod(tap_fabric_dir(), 01777) < 0)
+		sysbail("chmod");
 	before = holdings_now();
 	must(DcmInit());
 	pair_open(&pair);
 	test_info(&pair);
 	test_ways(&pair);
+	test_other_network(&pair, "auto", rcOk);
+	test_other_network(&pair, "socket", rcSecurityDisallow);
 	pair_close(&pair);
 	DcmFini();
 	test_server_dies();
@@ -297,6 +367,7 @@ int main(void)
 	test_self("socket");
 	test_self("auto");
 	test_setting();
+	test_denied_by_kernel();
 	holdings_are(&before, "after the end");
 	return 0;
 }
