@@ -175,22 +175,23 @@ static struct dcm_offer offer_of(struct dcm_server_end *server, uint64_t nonce)
 	return offer;
 }
 
-/* What says in a connection's slot that its memory went through the socket: this one's, no other's. */
-static uint32_t sent_mark(uint64_t nonce)
+/*
+ * To the socket that the client listens on, if it does and this one was not answered yet.
+ * Return: 0; 1 nothing to do; negative errno. *@answer is then what to tell the client.
+ */
+static int send_if_asked(struct dcm_server_end *server, uint64_t nonce, uint32_t *answer)
 {
-	return (uint32_t)nonce | 1u;
-}
-
-/* To the socket that the client listens on, if it does. Return: 0; -ENOENT it does not; -errno. */
-static int send_if_asked(struct dcm_server_end *server, uint64_t nonce)
-{
-	const struct dcm_segment *seg = &server->end.fabric->seg;
-	struct dcm_connection *c = dcm_connection_at(seg, server->end.connection.index);
+	const struct dcm_fabric *fabric = server->end.fabric;
+	struct dcm_connection *c = dcm_connection_at(&fabric->seg, server->end.connection.index);
 	uint64_t name = dcm_load(&c->socket, acquire);
+	int r;
 
-	if (name == 0)
-		return -ENOENT;
-	return dcm_transfer_send(seg, server->end.peer, name, server->fd, nonce);
+	if (name == 0 || dcm_transfer_answered(*answer, nonce, name) <= 0)
+		return 1;
+	r = dcm_transfer_send(&fabric->seg, fabric->self.index, server->end.peer, name, server->fd,
+			      nonce, &server->client);
+	*answer = dcm_transfer_answer(nonce, name, r);
+	return r;
 }
 
 void dcm_server_end_hang_up(struct dcm_server_end *server)
@@ -245,31 +246,32 @@ static bool drain(struct dcm_server_end *server)
 	return false;
 }
 
-/* The kernel refused the client the descriptor, and it asked for the socket since. */
-static int send_late(struct dcm_server_end *server)
+/*
+ * The kernel refused the client the descriptor, and it asked for the socket since; or for another
+ * socket, the first having been full of strangers. It is told what came of it, once: it may have
+ * to make another before a further try can do better.
+ */
+static void send_late(struct dcm_server_end *server)
 {
 	struct dcm_end *end = &server->end;
 	struct dcm_connection *c = dcm_connection_at(&end->fabric->seg, end->connection.index);
-	uint64_t nonce = end->channel.shared->nonce;
-	int r;
+	uint32_t answer = dcm_load(&c->sent, acquire);
 
-	if (dcm_load(&c->sent, acquire) == sent_mark(nonce))
-		return 0;
-	r = send_if_asked(server, nonce);
-	if (r < 0)
-		return r;
-	dcm_store(&c->sent, sent_mark(nonce), release);
+	if (send_if_asked(server, end->channel.shared->nonce, &answer) == 1)
+		return;
+	/* If the slot is another's by now, the answer says nothing to that one. */
+	dcm_store(&c->sent, answer, release);
 	dcm_park_wake_all(&c->ec);
-	return 0;
 }
 
 static void tend(struct dcm_object *object, void *arg)
 {
 	struct dcm_server_end *server = (struct dcm_server_end *)object;
 	struct dcm_end *end = &server->end;
-	uint32_t *again = arg, state;
+	uint32_t state;
 	uint64_t own;
 
+	(void)arg;
 	/* A client's end, or one whose accept is not through. */
 	if (object->type != &server_end_type || dcm_load(&server->offered, seq) == 0)
 		return;
@@ -279,8 +281,7 @@ static void tend(struct dcm_object *object, void *arg)
 		return;
 	switch (state) {
 	case DCM_CONNECTION_ACCEPTED:
-		/* Its socket is there, but full with a stranger's call: try again soon. */
-		*again += send_late(server) == -EAGAIN;
+		send_late(server);
 		break;
 	case DCM_CONNECTION_OPEN:
 		close_handed_over(server);
@@ -301,41 +302,66 @@ static void tend(struct dcm_object *object, void *arg)
 /* The keeper's part: hand-overs to finish, channels to end whose client has left. */
 static uint32_t tend_all(void)
 {
-	uint32_t again = 0;
+	dcm_handle_each(1u << DCM_KIND_CHANNEL, tend, NULL);
+	return 0;
+}
 
-	dcm_handle_each(1u << DCM_KIND_CHANNEL, tend, &again);
-	return again;
+/* What of a hand-over the server must hear of, and the client need not: it goes no further. */
+static Retcode must_not_offer(const struct dcm_server_end *server, int sent)
+{
+	const struct dcm_segment *seg = &server->end.fabric->seg;
+
+	if (sent == DCM_TRANSFER_STRANGER && !dcm_process_there(seg, server->end.peer))
+		return dcm_fail(rcNotConnected, "the client is gone");
+	if (sent == DCM_TRANSFER_STRANGER)
+		return dcm_fail(rcSecurityDisallow,
+				"the socket for the channel is not the client's, or not that of the "
+				"client that DcmGetPeer told of");
+	if (sent == 1 && seg->shared)
+		return dcm_fail(rcSecurityDisallow,
+				"several users share the fabric, and the client has no socket that "
+				"would tell who it is");
+	return rcOk;
+}
+
+/* Under the listener's lock: it is not closed between here and the entry in its list. */
+static Retcode offer_channel(struct dcm_server_end *server, uint64_t nonce)
+{
+	const struct dcm_fabric *fabric = server->end.fabric;
+	struct dcm_ref connection = server->end.connection;
+	struct dcm_offer offer = offer_of(server, nonce);
+	dcm_atomic64 *entry = &server->listener->ends[connection.index];
+	Retcode rc = must_not_offer(server, send_if_asked(server, nonce, &offer.sent));
+
+	if (rc != rcOk)
+		return rc;
+	/* Listed before it is offered: its first call finds it. */
+	dcm_store(entry, server->end.object.number, seq);
+	if (dcm_rendezvous_accept(&fabric->seg, fabric->self.index, connection, &offer))
+		return rcOk;
+	dcm_store(entry, 0ull, seq);
+	return dcm_fail(rcNotConnected, "the client has withdrawn its request");
 }
 
 Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
-			  struct dcm_ref connection, struct dcm_ref client)
+			  struct dcm_ref connection, struct dcm_ref client,
+			  struct dcm_credentials *who)
 {
 	struct dcm_listener_object *listener = (struct dcm_listener_object *)callable->listener;
 	struct dcm_server_end *server = NULL;
-	struct dcm_offer offer;
 	uint64_t nonce;
-	bool accepted;
 	Retcode rc = end_new(fabric, callable, connection, client, &server, &nonce);
 
 	if (rc != rcOk)
 		return rc;
-	/* The listener's lock: it is not closed between here and the entry in its list. */
+	server->client = *who;
 	pthread_mutex_lock(&listener->lock);
 	rc = listener->closed ? dcm_fail(rcNotConnected, "the listener of the session is closed")
 			      : bind_listener(listener, fabric);
-	if (rc == rcOk) {
-		offer = offer_of(server, nonce);
-		offer.sent = send_if_asked(server, nonce) == 0 ? sent_mark(nonce) : 0;
-		/* Listed before it is offered: its first call finds it. */
-		dcm_store(&listener->ends[connection.index], server->end.object.number, seq);
-		accepted = dcm_rendezvous_accept(&fabric->seg, fabric->self.index, connection,
-						 &offer);
-		if (!accepted) {
-			dcm_store(&listener->ends[connection.index], 0ull, seq);
-			rc = dcm_fail(rcNotConnected, "the client has withdrawn its request");
-		}
-	}
+	if (rc == rcOk)
+		rc = offer_channel(server, nonce);
 	pthread_mutex_unlock(&listener->lock);
+	*who = server->client;
 	if (rc == rcOk) {
 		dcm_store(&server->offered, 1u, seq);
 		dcm_keeper_chore(tend_all);

@@ -81,6 +81,20 @@ static void kick_everybody(const struct dcm_segment *seg)
 			dcm_process_kick(seg, i);
 }
 
+/* Where several users meet, only the socket tells each side who the other is. */
+static bool transfer_allowed(const struct dcm_fabric *f)
+{
+	uint32_t transfer = f->settings.transfer;
+
+	if (!f->seg.shared || transfer == DCM_TRANSFER_AUTO || transfer == DCM_TRANSFER_SOCKET)
+		return true;
+	dcm_fail(rcSecurityDisallow,
+		 "fabric %s is open to several users, where channels are handed over by socket "
+		 "only: unset DCM_TRANSFER, or set it to auto or socket",
+		 f->settings.fabric);
+	return false;
+}
+
 /*
  * Open the segment and claim a slot in it. A full table of the living is refused; the dead in it
  * are reaped by those who live, for this process cannot own what it would take over without a
@@ -99,6 +113,10 @@ static Retcode open_and_claim(struct dcm_fabric *f, const struct dcm_process_sel
 	for (int tries = 0; tries < FULL_TRIES; tries++) {
 		int r = dcm_segment_open(&f->seg, &options, &why);
 
+		if (r == 0 && !transfer_allowed(f)) {
+			dcm_segment_close(&f->seg);
+			return rcSecurityDisallow;
+		}
 		full = r == -EPROTO && options.anew; /* somebody lives in it after all */
 		if (r < 0 && !full)
 			return dcm_fail_errno(r, "%s", why.text);

@@ -8,14 +8,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "api/attach.h"
 #include "api/fork.h"
 #include "api/full.h"
+#include "api/ladder.h"
+#include "api/peer.h"
 #include "api/retcode.h"
 #include "api/session.h"
-#include "api/transfer.h"
 #include "api/who.h"
 #include "shm/hash.h"
 #include "shm/process.h"
@@ -37,17 +37,9 @@ struct dcm_connection_object {
 	uint64_t requests;  /* that were ever made */
 	Retcode became;	    /* what became of the last one, if it is over */
 	struct dcm_ref ref; /* of the connection slot */
-	int socket;	    /* listening for the memory; -1: not */
-	uint64_t socket_name;
+	struct dcm_ladder ladder;
+	struct dcm_peer peer; /* once done: the server */
 };
-
-static void close_socket(struct dcm_connection_object *c)
-{
-	if (c->socket >= 0)
-		close(c->socket);
-	c->socket = -1;
-	c->socket_name = 0;
-}
 
 /* Under the lock: the request is over, whatever became of it; the next call asks anew. */
 static void leave(struct dcm_connection_object *c)
@@ -55,7 +47,7 @@ static void leave(struct dcm_connection_object *c)
 	if (c->asked)
 		dcm_rendezvous_client_leaves(&c->fabric->seg, c->fabric->self.index, c->ref);
 	c->asked = false;
-	close_socket(c);
+	dcm_ladder_end(&c->ladder);
 }
 
 static void close_connection(struct dcm_object *object)
@@ -72,7 +64,7 @@ static void forget_connection(struct dcm_object *object)
 {
 	struct dcm_connection_object *c = (struct dcm_connection_object *)object;
 
-	close_socket(c);
+	dcm_ladder_end(&c->ladder);
 	free(c->type);
 	free(c->name);
 }
@@ -105,7 +97,7 @@ static Retcode create(struct dcm_fabric *fabric, const char *type, const char *n
 	if (c == NULL)
 		return dcm_fail(rcOutOfMemory, "no memory for a connection");
 	pthread_mutex_init(&c->lock, NULL);
-	c->socket = -1;
+	c->ladder.socket = -1;
 	c->server = *server;
 	c->client_sid = client_sid;
 	c->type = strdup(type);
@@ -154,12 +146,6 @@ Retcode DcmCreateConnection(const char *endpointType, const char *endpointName, 
 	return rc;
 }
 
-struct connecting {
-	struct dcm_connection_object *connection;
-	uint64_t request; /* the one that this call waits for, counted from 1; 0: none yet */
-	Handle session;
-};
-
 /*
  * The process that a server handle stands for, now: the one it was got from, or, when that has left
  * the fabric and come back, its new place. Generation 0: none, and nothing will ever match.
@@ -179,6 +165,40 @@ static struct dcm_ref server_now(struct dcm_connection_object *c)
 	return c->server.process;
 }
 
+/* Who has the request, or alone could get it; once connected, the server of the session. */
+Retcode dcm_connection_peer(struct dcm_object *object, struct dcm_peer *out)
+{
+	struct dcm_connection_object *c = (struct dcm_connection_object *)object;
+	const struct dcm_segment *seg = &c->fabric->seg;
+	struct dcm_connection_look look = { .server = UINT32_MAX };
+	struct dcm_ref ref = { 0, 0 };
+	bool there = true;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->done) {
+		*out = c->peer;
+	} else {
+		if (c->asked)
+			look = dcm_rendezvous_look(seg, c->ref);
+		if (look.server != UINT32_MAX)
+			ref = (struct dcm_ref){ look.server,
+						dcm_process_generation(seg, look.server) };
+		else if (c->server.sid != 0)
+			ref = server_now(c);
+		there = dcm_process_there(seg, ref) && dcm_peer_ask(seg, ref, out);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return there ? rcOk
+		     : dcm_fail(rcNotConnected, "no server has the request: it was not sent, or "
+						"nothing that matches is published");
+}
+
+struct connecting {
+	struct dcm_connection_object *connection;
+	uint64_t request; /* the one that this call waits for, counted from 1; 0: none yet */
+	Handle session;
+};
+
 static Retcode ask(struct dcm_connection_object *c)
 {
 	const struct dcm_segment *seg = &c->fabric->seg;
@@ -190,13 +210,11 @@ static Retcode ask(struct dcm_connection_object *c)
 				       .client_sid = c->client_sid,
 				       .server_sid = c->server.sid,
 				       .transfer = c->fabric->settings.transfer };
+	int r = dcm_ladder_begin(&c->ladder, c->fabric);
 
-	if (key.transfer == DCM_TRANSFER_SOCKET) {
-		c->socket = dcm_transfer_listen(&c->socket_name);
-		if (c->socket < 0)
-			return dcm_fail_errno(c->socket, "no socket to receive the channel on");
-		key.socket = c->socket_name;
-	}
+	if (r < 0)
+		return dcm_ladder_failed(&c->ladder, r);
+	key.socket = c->ladder.socket_name;
 	c->asked = dcm_rendezvous_ask(seg, self, &key, &c->ref);
 	if (!c->asked) {
 		dcm_reap_scan(seg, self, true);
@@ -205,57 +223,8 @@ static Retcode ask(struct dcm_connection_object *c)
 	c->requests += c->asked;
 	if (c->asked)
 		return rcOk;
-	close_socket(c);
+	dcm_ladder_end(&c->ladder);
 	return dcm_fail_full(seg, &seg->connection, "connections", "DCM_MAX_CONNECTIONS");
-}
-
-/* The kernel denies pidfd_getfd: have the server send it instead. */
-static int ask_for_socket(struct dcm_connection_object *c, uint32_t server, int why)
-{
-	const struct dcm_segment *seg = &c->fabric->seg;
-
-	if (c->fabric->settings.transfer == DCM_TRANSFER_GETFD)
-		return why;
-	c->socket = dcm_transfer_listen(&c->socket_name);
-	if (c->socket < 0)
-		return c->socket;
-	dcm_store(&dcm_connection_at(seg, c->ref.index)->socket, c->socket_name, release);
-	dcm_process_kick(seg, server);
-	return -EAGAIN;
-}
-
-/* The descriptor of the channel; -EAGAIN: it is on its way. */
-static int fetch(struct dcm_connection_object *c, struct dcm_ref server,
-		 const struct dcm_offer *offer, uint32_t *transfer)
-{
-	const struct dcm_segment *seg = &c->fabric->seg;
-	int fd;
-
-	if (c->socket >= 0) {
-		*transfer = DCM_TRANSFER_SOCKET;
-		return dcm_transfer_receive(seg, c->socket, server, offer);
-	}
-	*transfer = DCM_TRANSFER_GETFD;
-	fd = dcm_transfer_fetch(seg, c->fabric->self.index, server, offer);
-	if (fd >= 0 || fd == -ESRCH || fd == -EBADMSG || fd == -EMFILE)
-		return fd;
-	return ask_for_socket(c, server.index, fd);
-}
-
-static Retcode transfer_failed(int r)
-{
-	if (r == -ESRCH)
-		return dcm_fail(rcNotConnected, "the server died while it accepted");
-	if (r == -EBADMSG)
-		return dcm_fail(rcNotConnected, "what the server handed over is not the channel it "
-						"offered");
-	if (r == -EMFILE)
-		return dcm_fail(rcQuotaExceeded, "no descriptor is free to receive the channel");
-	if (r == -EPERM || r == -EACCES || r == -ENOSYS)
-		return dcm_fail(rcSecurityDisallow,
-				"the kernel does not let this process take the channel by pidfd_getfd, "
-				"and DCM_TRANSFER=getfd forbids the socket");
-	return dcm_fail_errno(r, "the channel could not be handed over");
 }
 
 /* Under the lock: accepted. Take the memory, and tell the server that we have it. */
@@ -265,28 +234,31 @@ static Retcode take_over(struct connecting *w, uint32_t server_index)
 	const struct dcm_segment *seg = &c->fabric->seg;
 	struct dcm_ref server = { server_index, dcm_process_generation(seg, server_index) };
 	struct dcm_offer offer;
-	uint32_t transfer;
 	Retcode rc;
 	int fd;
 
 	if (!dcm_rendezvous_offer(seg, c->ref, &offer))
 		return DCM_LOOK_AGAIN;
-	fd = fetch(c, server, &offer, &transfer);
+	fd = dcm_ladder_fetch(&c->ladder, c->fabric, c->ref, server, &offer);
 	if (fd == -EAGAIN)
 		return DCM_LOOK_AGAIN;
 	if (fd < 0)
-		return transfer_failed(fd);
-	rc = dcm_session_new(c->fabric, c->ref, server, &offer, fd, transfer, &w->session);
+		return dcm_ladder_failed(&c->ladder, fd);
+	dcm_peer_ask(seg, server, &c->peer);
+	dcm_peer_vouch(&c->peer, &c->ladder.who);
+	rc = dcm_session_new(c->fabric, c->ref, server, &offer, fd, c->ladder.transfer, &c->peer,
+			     &w->session);
 	if (rc != rcOk)
 		return rc;
-	if (!dcm_rendezvous_open(seg, c->fabric->self.index, c->ref, server_index, transfer)) {
+	if (!dcm_rendezvous_open(seg, c->fabric->self.index, c->ref, server_index,
+				 c->ladder.transfer)) {
 		KnHandleClose(w->session);
 		return dcm_fail(rcNotConnected, "the server closed its listener as it accepted");
 	}
 	/* The session has the slot now. */
 	c->asked = false;
 	c->done = true;
-	close_socket(c);
+	dcm_ladder_end(&c->ladder);
 	return rcOk;
 }
 

@@ -123,6 +123,21 @@ static uint32_t *stamp_at(struct dcm_end *end, uint64_t offset)
 	return &end->stamps[offset / DCM_ARENA_UNIT];
 }
 
+/* Under the lock. */
+static void tell_committed(struct dcm_end *end)
+{
+	struct dcm_channel_header *shared = end->channel.shared;
+	uint64_t now = dcm_arena_committed(end->arena);
+
+	if (now == end->committed)
+		return;
+	end->committed = now;
+	/* relaxed: nothing hangs on it */
+	dcm_store(end->half == end->channel.requests ? &shared->client_committed
+						     : &shared->server_committed,
+		  now, relaxed);
+}
+
 int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind kind,
 		      DcmMessage *message)
 {
@@ -138,6 +153,7 @@ int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind ki
 		stamp = end->last_stamp == UINT32_MAX ? 1 : end->last_stamp + 1;
 		end->last_stamp = stamp;
 		*stamp_at(end, offset) = stamp;
+		tell_committed(end);
 	}
 	pthread_mutex_unlock(&end->lock);
 	if (r < 0)
@@ -153,6 +169,7 @@ bool dcm_end_give_room(struct dcm_end *end, uint64_t offset)
 
 	pthread_mutex_lock(&end->lock);
 	r = dcm_arena_give(end->arena, offset);
+	tell_committed(end);
 	pthread_mutex_unlock(&end->lock);
 	return r == 0;
 }

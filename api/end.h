@@ -36,6 +36,7 @@ struct dcm_end {
 	uint32_t *stamps;	 /* under lock: of the loan that begins at each unit; 0: none */
 	uint32_t last_stamp;	 /* under lock */
 	pthread_mutex_t lock;
+	uint64_t committed; /* of that half, as the other side was told; under lock */
 	uint32_t out; /* messages handed out; under lock */
 	bool ended;   /* under lock */
 	/* Give back a received message, under no lock; the kind is checked. */

@@ -225,6 +225,11 @@ static void give_index(uint32_t index)
 	first_free = index + 1;
 }
 
+enum dcm_space dcm_handle_space(uint64_t number)
+{
+	return (enum dcm_space)(number >> (GENERATION_BITS + INDEX_BITS));
+}
+
 int dcm_handle_insert(struct dcm_object *object)
 {
 	uint32_t index;

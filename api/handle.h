@@ -65,6 +65,9 @@ struct dcm_object *dcm_object_new(const struct dcm_object_type *type, size_t byt
 void dcm_object_hold(struct dcm_object *object);
 void dcm_object_drop(struct dcm_object *object);
 
+/* dcm_handle_space() - the space that a number is of, whether or not it was ever given out */
+enum dcm_space dcm_handle_space(uint64_t number);
+
 /*
  * dcm_handle_insert() - give the object a number in its type's space; the table takes a count
  * Return: 0 with object->number set; -ENOMEM; -ENOSPC no index is left.

@@ -3,8 +3,11 @@
 #ifndef DCM_API_PUBLISH_H
 #define DCM_API_PUBLISH_H
 
+#include <pthread.h>
+
 #include "api/attach.h"
 #include "api/handle.h"
+#include "api/peer.h"
 #include "api/wait.h"
 
 /* Behind DCM_KIND_PUBLICATION. */
@@ -28,6 +31,8 @@ struct dcm_request {
 	struct dcm_ref client; /* process */
 	dcm_atomic32 decided;  /* DCM_REQUEST_... */
 	dcm_atomic32 closed;
+	pthread_mutex_t lock;
+	struct dcm_peer peer; /* under lock: who asks */
 };
 
 #endif

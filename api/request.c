@@ -32,7 +32,10 @@ static void close_request(struct dcm_object *object)
 
 static void release_request(struct dcm_object *object)
 {
-	dcm_fabric_drop(((struct dcm_request *)object)->fabric);
+	struct dcm_request *r = (struct dcm_request *)object;
+
+	pthread_mutex_destroy(&r->lock);
+	dcm_fabric_drop(r->fabric);
 }
 
 static const struct dcm_object_type request_type = {
@@ -79,6 +82,9 @@ static Retcode hand_out(struct listening *l, Handle *outClient, DcmHandle *outCo
 	r->fabric = fabric;
 	r->connection = l->connection;
 	r->client = l->view.client;
+	pthread_mutex_init(&r->lock, NULL);
+	dcm_peer_ask(&fabric->seg, r->client, &r->peer);
+	memcpy(r->peer.name, l->view.client_name, sizeof r->peer.name);
 	if (outClient != NULL)
 		rc = dcm_identity_new(l->view.client_sid,
 				      OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT,
@@ -157,6 +163,53 @@ Retcode DcmListen(DcmHandle pubHandle, DcmTimeout timeout, Handle *outClientHand
 	return rc;
 }
 
+/* The socket that the client listens on; 0: none. */
+static uint64_t socket_of(const struct dcm_request *r)
+{
+	struct dcm_connection *c = dcm_connection_at(&r->fabric->seg, r->connection.index);
+	uint64_t word = dcm_load(&c->word, seq), name = dcm_load(&c->socket, acquire);
+	bool is_ours = dcm_word_generation(word) == r->connection.generation &&
+		       dcm_load(&c->word, seq) == word;
+
+	return is_ours ? name : 0;
+}
+
+/*
+ * A client that is to get its channel by socket listens from before its request was posted, and the
+ * kernel has written down who it is: known before the request is accepted. Once it was told, the
+ * channel goes to that one or to none (dcm_server_accept).
+ */
+Retcode dcm_request_peer(struct dcm_object *object, struct dcm_peer *out)
+{
+	struct dcm_request *r = (struct dcm_request *)object;
+	struct dcm_credentials who = { .verified = false };
+	uint64_t name;
+
+	pthread_mutex_lock(&r->lock);
+	name = r->peer.who.verified ? 0 : socket_of(r);
+	if (name != 0)
+		dcm_transfer_probe(&r->fabric->seg, r->fabric->self.index, r->client, name, &who);
+	dcm_peer_vouch(&r->peer, &who);
+	*out = r->peer;
+	pthread_mutex_unlock(&r->lock);
+	return rcOk;
+}
+
+static Retcode accept_by(struct dcm_request *r, struct dcm_identity *callable)
+{
+	struct dcm_credentials who;
+	Retcode rc;
+
+	/* Held throughout: whom DcmGetPeer tells of meanwhile is who gets the channel. */
+	pthread_mutex_lock(&r->lock);
+	who = r->peer.who;
+	rc = dcm_server_accept(r->fabric, callable, r->connection, r->client, &who);
+	if (rc == rcOk)
+		dcm_peer_vouch(&r->peer, &who);
+	pthread_mutex_unlock(&r->lock);
+	return rc;
+}
+
 static Retcode accept_with(struct dcm_request *r, struct dcm_identity *callable)
 {
 	uint32_t needed = OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, decided = DCM_REQUEST_UNDECIDED;
@@ -173,7 +226,7 @@ static Retcode accept_with(struct dcm_request *r, struct dcm_identity *callable)
 		return decided == DCM_REQUEST_REFUSED
 			       ? dcm_fail(rcNotConnected, "the request was closed meanwhile")
 			       : dcm_fail(rcInvalidOperation, "the request was accepted before");
-	rc = dcm_server_accept(r->fabric, callable, r->connection, r->client);
+	rc = accept_by(r, callable);
 	if (rc == rcOk)
 		return rc;
 	/* It can be tried again, with more memory say; or closed, perhaps meanwhile. */

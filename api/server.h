@@ -7,6 +7,7 @@
 
 #include "api/end.h"
 #include "api/identity.h"
+#include "api/transfer.h"
 #include "api/wait.h"
 
 struct dcm_server_end;
@@ -30,10 +31,14 @@ extern const struct dcm_object_type dcm_listener_type;
 /*
  * dcm_server_accept() - make the channel of a taken request and offer it to the client
  * @callable: DCM_KIND_CALLABLE; @connection is in TAKEN and this process owns it
- * Return: rcOk; rcNotConnected the client or the listener is gone; rcOutOfMemory, rcQuotaExceeded.
+ * @who:      when verified already, the channel goes to nobody else; it is then who it went to, if
+ *            that was by socket
+ * Return: rcOk; rcNotConnected the client or the listener is gone; rcSecurityDisallow the kernel
+ * says that the client is another; rcOutOfMemory, rcQuotaExceeded.
  */
 Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
-			  struct dcm_ref connection, struct dcm_ref client);
+			  struct dcm_ref connection, struct dcm_ref client,
+			  struct dcm_credentials *who);
 
 /* Parts: accept.c, receive.c, and what they share. */
 struct dcm_call_book {
@@ -49,6 +54,7 @@ struct dcm_server_end {
 	struct dcm_listener_object *listener; /* held */
 	void *context;
 	uint32_t riid;
+	struct dcm_credentials client; /* by the accepting thread, then by the keeper */
 	int fd; /* under end.lock: still to be taken by the client; -1: done */
 	dcm_atomic32 offered; /* 1: the accept is complete, and the keeper tends it */
 	dcm_atomic32 draining; /* the client has left; so many looks for what it sent before remain */

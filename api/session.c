@@ -3,12 +3,15 @@
 #include "api/session.h"
 
 #include <coresrv/handle/handle_api.h>
+#include <dcm/fabric.h>
 #include <errno.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "api/fork.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
+#include "api/sized.h"
 #include "shm/process.h"
 
 static Retcode give_back(struct dcm_end *end, DcmMessage *message);
@@ -111,7 +114,8 @@ static Retcode session_handle(struct dcm_client_end *client, Handle *out)
 }
 
 Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, struct dcm_ref server,
-			const struct dcm_offer *offer, int fd, uint32_t transfer, Handle *out)
+			const struct dcm_offer *offer, int fd, uint32_t transfer,
+			const struct dcm_peer *peer, Handle *out)
 {
 	void *base = mmap(NULL, offer->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
 			  fd, 0);
@@ -133,6 +137,7 @@ Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, st
 	client->end.give_back = give_back;
 	client->listener = offer->listener;
 	client->transfer = transfer;
+	client->peer = *peer;
 	r = dcm_end_init(&client->end, fabric, base, offer->bytes, offer->nonce, true);
 	if (r == -EBADMSG)
 		rc = dcm_fail(rcNotConnected, "the server's memory is not the channel it offered");
@@ -170,4 +175,49 @@ static Retcode give_back(struct dcm_end *end, DcmMessage *message)
 	dcm_park_wake_all(&end->channel.shared->room);
 	dcm_end_back(end);
 	return rcOk;
+}
+
+Retcode dcm_session_peer(struct dcm_object *object, struct dcm_peer *out)
+{
+	*out = ((struct dcm_session *)object)->client->peer;
+	return rcOk;
+}
+
+/* What both sides have committed: their own halves, and the front that lies before them. */
+static uint64_t committed(struct dcm_end *end)
+{
+	uint64_t half = end->channel.half, own, theirs;
+
+	pthread_mutex_lock(&end->lock);
+	own = dcm_arena_committed(end->arena);
+	pthread_mutex_unlock(&end->lock);
+	theirs = dcm_load(&end->channel.shared->server_committed, relaxed);
+	return DCM_CHANNEL_COMMITTED + own + (theirs < half ? theirs : half);
+}
+
+Retcode DcmGetSessionInfo(Handle session, DcmSessionInfo *outInfo)
+{
+	struct dcm_object *object;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	rc = dcm_sized_check(outInfo, sizeof *outInfo, "DcmSessionInfo");
+	if (rc != rcOk)
+		return rc;
+	object = dcm_handle_find(session, 1u << DCM_KIND_SESSION);
+	if (object == NULL) {
+		rc = dcm_fail(rcInvalidArgument, "not an open session of this process");
+	} else {
+		struct dcm_client_end *client = ((struct dcm_session *)object)->client;
+		DcmSessionInfo known = { .transfer = client->transfer,
+					 .capacityBytes = client->end.channel.bytes,
+					 .committedBytes = committed(&client->end),
+					 .largestLoan = dcm_arena_largest(client->end.arena) };
+
+		dcm_sized_put(outInfo, &known, sizeof known);
+		dcm_object_drop(object);
+	}
+	errno = saved;
+	return rc;
 }

@@ -10,6 +10,7 @@
 
 #include "api/end.h"
 #include "api/identity.h"
+#include "api/peer.h"
 #include "api/wait.h"
 #include "shm/rendezvous.h"
 
@@ -32,6 +33,7 @@ struct dcm_client_end {
 	struct dcm_blocker blocker;
 	uint32_t listener; /* slot that calls are signalled to */
 	uint32_t transfer; /* how the memory came */
+	struct dcm_peer peer; /* the server */
 	struct dcm_client_book call[DCM_CHANNEL_CALLS]; /* under end.lock */
 };
 
@@ -48,7 +50,8 @@ struct dcm_session {
  * was offered; rcOutOfMemory, rcQuotaExceeded.
  */
 Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, struct dcm_ref server,
-			const struct dcm_offer *offer, int fd, uint32_t transfer, Handle *out);
+			const struct dcm_offer *offer, int fd, uint32_t transfer,
+			const struct dcm_peer *peer, Handle *out);
 
 /* dcm_session_collect() - take back what the server is done with and nobody waits for; true: some */
 bool dcm_session_collect(struct dcm_client_end *client);

@@ -73,6 +73,7 @@ static Retcode read_transfer(uint32_t *transfer)
 		uint32_t value;
 	} words[] = { { "auto", DCM_TRANSFER_AUTO },
 		      { "getfd", DCM_TRANSFER_GETFD },
+		      { "procfs", DCM_TRANSFER_PROCFS },
 		      { "socket", DCM_TRANSFER_SOCKET } };
 	const char *text = secure_getenv("DCM_TRANSFER");
 
@@ -86,7 +87,7 @@ static Retcode read_transfer(uint32_t *transfer)
 		}
 	}
 	return dcm_fail(rcInvalidArgument,
-			"DCM_TRANSFER is \"%.64s\": it must be auto, getfd or socket", text);
+			"DCM_TRANSFER is \"%.64s\": it must be auto, getfd, procfs or socket", text);
 }
 
 /* "0660": the owner's own 6, and for group and others nothing, a look (4) or all (6). */

@@ -4,7 +4,7 @@
  *
  *   DCM_FABRIC               a name, or a path with a '/'; default "default"
  *   DCM_PROCESS_NAME         what others see; default DcmSetProcessName(), then the program's name
- *   DCM_TRANSFER             auto, getfd or socket: how channels are handed over
+ *   DCM_TRANSFER             auto, getfd, procfs or socket: how channels are handed over
  *   DCM_MODE, DCM_OWNER, DCM_GROUP
  *                            who may attach: given to a segment that this process makes, and what
  *                            one that is there must have

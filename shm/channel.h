@@ -80,7 +80,9 @@ struct dcm_channel_header {
 	uint64_t nonce;
 	uint64_t half; /* bytes of each side's half */
 	alignas(DCM_PAGE) dcm_atomic32 client_gone;
+	dcm_atomic64 client_committed; /* bytes of its half, as it last said: for people */
 	alignas(DCM_CACHELINE) dcm_atomic32 server_gone;
+	dcm_atomic64 server_committed;
 	alignas(DCM_CACHELINE) dcm_atomic32 room; /* event count: a call slot or room came free */
 	alignas(DCM_CACHELINE) dcm_atomic32 done; /* event count: an async call was answered */
 	struct dcm_ring ring;

@@ -31,6 +31,11 @@
 #define MFD_NOEXEC_SEAL 8u
 #endif
 
+/* 6.5: a pidfd of who is at the other end of a Unix socket. */
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
 /* 6.9: pidfds have inodes of their own, one for each process since boot. */
 #define DCM_PIDFS_MAGIC 0x50494446
 

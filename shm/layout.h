@@ -159,7 +159,7 @@ struct dcm_connection {
 	dcm_atomic32 reserved;
 	/* The answer: written in TAKEN. */
 	alignas(DCM_CACHELINE) dcm_atomic32 fd; /* number in the server */
-	dcm_atomic32 sent;			/* 1: went through the socket */
+	dcm_atomic32 sent;			/* what came of sending it to the socket; 0: nothing yet */
 	dcm_atomic64 device;
 	dcm_atomic64 inode;
 	dcm_atomic64 bytes;

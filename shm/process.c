@@ -75,8 +75,7 @@ static int open_pidfd(uint32_t pid)
 	return (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
 }
 
-/* What the kernel calls the process behind a pidfd, never used again before it reboots; 0: nothing. */
-static uint64_t inode_behind(int pidfd)
+uint64_t dcm_process_pidfd_inode(int pidfd)
 {
 	struct statfs fs;
 	struct stat st;
@@ -89,7 +88,7 @@ static uint64_t inode_behind(int pidfd)
 static uint64_t own_pidfd_inode(void)
 {
 	int pidfd = open_pidfd((uint32_t)getpid());
-	uint64_t inode = pidfd < 0 ? 0 : inode_behind(pidfd);
+	uint64_t inode = pidfd < 0 ? 0 : dcm_process_pidfd_inode(pidfd);
 
 	if (pidfd >= 0)
 		close(pidfd);
@@ -399,7 +398,7 @@ static bool gone_by_number(const struct dcm_process *p, bool byte_is_held)
 	pidfd = open_pidfd(pid);
 	if (pidfd < 0)
 		return errno == ESRCH;
-	found_inode = inode_behind(pidfd);
+	found_inode = dcm_process_pidfd_inode(pidfd);
 	if (inode != 0 && found_inode != 0) {
 		ended = inode != found_inode || has_ended(pidfd);
 		close(pidfd);

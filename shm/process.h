@@ -38,6 +38,10 @@ struct dcm_process_self {
 /* dcm_process_describe() - fill all but sid_base and name from /proc/self; missing facts are 0 */
 void dcm_process_describe(struct dcm_process_self *self);
 
+/* dcm_process_pidfd_inode() - what the kernel calls the process behind a pidfd, never used again
+ * before it reboots, and in every namespace the same; 0: this kernel does not say */
+uint64_t dcm_process_pidfd_inode(int pidfd);
+
 /*
  * dcm_process_claim() - a slot for this process, with its lock byte held and all fields written
  * Slots left by dead claimers are taken over. Another copy of the library in this very process

@@ -58,7 +58,7 @@ struct dcm_offer {
 	uint32_t server; /* process */
 	uint32_t listener;
 	uint32_t fd;
-	uint32_t sent; /* 1: went through the client's socket */
+	uint32_t sent; /* what came of sending it to the client's socket; 0: nothing yet */
 	uint64_t device, inode, bytes, nonce;
 };
 

@@ -2,6 +2,8 @@
 /* A process that does what it is told over descriptor 3: tests/api/lib_peer.h */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <grp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,10 +217,77 @@ static void dump(size_t bytes)
 
 static bool leaving; /* the thread that sets it ends behind its answer */
 
+static Retcode do_who(const struct peer_ask *ask, struct peer_answer *a)
+{
+	DcmPeer peer = { .structSize = sizeof(peer) };
+	Retcode rc = DcmGetPeer(ask->handle, &peer);
+
+	a->status = (int32_t)peer.verified;
+	a->other = (uint64_t)peer.pid;
+	a->size = peer.uid;
+	a->sid = peer.gid;
+	memcpy(a->name, peer.name, sizeof(a->name));
+	return rc;
+}
+
+static Retcode do_info(const struct peer_ask *ask, struct peer_answer *a)
+{
+	DcmSessionInfo info = { .structSize = sizeof(info) };
+	Retcode rc = DcmGetSessionInfo(ask->handle, &info);
+
+	a->status = (int32_t)info.transfer;
+	a->size = info.capacityBytes;
+	a->sid = info.committedBytes;
+	a->other = info.largestLoan;
+	return rc;
+}
+
+static Retcode do_process(const struct peer_ask *ask, struct peer_answer *a)
+{
+	struct holdings now;
+	unsigned int id = (unsigned int)ask->handle;
+
+	switch (ask->op) {
+	case PEER_DENY:
+		return deny_with_error((long)ask->other, ask->size == 0 ? EPERM : (int)ask->size,
+				       true) == 0
+			       ? rcOk
+			       : rcSecurityDisallow;
+	case PEER_DENY_AT:
+		return deny_open_at(true) == 0 ? rcOk : rcSecurityDisallow;
+	case PEER_USER_IS:
+		if (setgroups(0, NULL) < 0 || setresgid(id, id, id) < 0 || setresuid(id, id, id) < 0)
+			return rcSecurityDisallow;
+		/* A change of user hides a process's descriptors, as a setuid program's are. */
+		return prctl(PR_SET_DUMPABLE, 1) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0
+			       ? rcOk
+			       : rcFail;
+	case PEER_OTHER_NET:
+		return unshare(CLONE_NEWNET) == 0 ? rcOk : rcSecurityDisallow;
+	case PEER_HOLDS:
+		now = holdings_now();
+		a->other = now.fds;
+		a->size = now.mappings;
+		a->sid = now.threads;
+		return rcOk;
+	case PEER_EXEC:
+		execlp("sleep", "sleep", "600", (char *)NULL);
+		return rcFail;
+	case PEER_LIMIT:
+		return set_limit((int)ask->other, ask->size);
+	case PEER_LEAVE:
+		leaving = true;
+		return rcOk;
+	case PEER_DUMP:
+		dump(ask->size);
+	default:
+		return rcFail;
+	}
+}
+
 static Retcode do_other(const struct peer_wire *q, struct peer_answer *a)
 {
 	const struct peer_ask *ask = &q->ask;
-	struct holdings now;
 
 	switch (ask->op) {
 	case PEER_INIT:
@@ -238,29 +307,12 @@ static Retcode do_other(const struct peer_wire *q, struct peer_answer *a)
 						&a->handle);
 	case PEER_SID:
 		return KnHandleGetSidByHandle(or_own(ask->handle), &a->sid);
-	case PEER_DENY:
-		return deny_with_error((long)ask->other, ask->size == 0 ? EPERM : (int)ask->size,
-				       true) == 0
-			       ? rcOk
-			       : rcSecurityDisallow;
-	case PEER_EXEC:
-		execlp("sleep", "sleep", "600", (char *)NULL);
-		return rcFail;
-	case PEER_LIMIT:
-		return set_limit((int)ask->other, ask->size);
-	case PEER_LEAVE:
-		leaving = true;
-		return rcOk;
-	case PEER_DUMP:
-		dump(ask->size);
-	case PEER_HOLDS:
-		now = holdings_now();
-		a->other = now.fds;
-		a->size = now.mappings;
-		a->sid = now.threads;
-		return rcOk;
+	case PEER_WHO:
+		return do_who(ask, a);
+	case PEER_INFO:
+		return do_info(ask, a);
 	default:
-		return rcFail;
+		return do_process(ask, a);
 	}
 }
 

@@ -3,6 +3,7 @@
 #include "tests/api/lib_peer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -160,6 +161,14 @@ bool getfd_is_denied(void)
 	return fd < 0;
 }
 
+static int install(const struct sock_fprog *program, bool all_threads)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -1;
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+			    all_threads ? SECCOMP_FILTER_FLAG_TSYNC : 0, program);
+}
+
 int deny_system_call(long number, bool all_threads)
 {
 	return deny_with_error(number, EPERM, all_threads);
@@ -175,8 +184,20 @@ int deny_with_error(long number, int error, bool all_threads)
 	};
 	struct sock_fprog program = { .len = sizeof(filter) / sizeof(filter[0]), .filter = filter };
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -1;
-	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-			    all_threads ? SECCOMP_FILTER_FLAG_TSYNC : 0, &program);
+	return install(&program, all_threads);
+}
+
+int deny_open_at(bool all_threads)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)AT_FDCWD, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = sizeof(filter) / sizeof(filter[0]), .filter = filter };
+
+	return install(&program, all_threads);
 }

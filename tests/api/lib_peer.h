@@ -40,6 +40,11 @@ enum peer_op {
 	PEER_SID,	/* handle -> sid */
 	PEER_ECHO,	/* handle: listener; receives and echoes for ever */
 	PEER_DENY,	/* other: system call that is refused from now on, size: errno (0: EPERM) */
+	PEER_DENY_AT,	/* from now on nothing is opened relative to a directory */
+	PEER_USER_IS,	/* handle: uid and gid, without a way back */
+	PEER_OTHER_NET,	/* moves into a network namespace of its own, if it may */
+	PEER_WHO,	/* handle -> status: verified, other: pid, size: uid, sid: gid, name */
+	PEER_INFO,	/* handle -> status: transfer, size: capacity, sid: committed, other: largest */
 	PEER_EXEC,	/* becomes another program, without DcmFini */
 	PEER_LIMIT,	/* other: RLIMIT_..., size: its soft limit */
 	PEER_LEAVE,	/* the thread that answered until now ends, another goes on */
@@ -109,5 +114,7 @@ bool getfd_is_denied(void);
 /* A filter of system calls for this thread, or with @all_threads for the process: EPERM. */
 int deny_system_call(long number, bool all_threads);
 int deny_with_error(long number, int error, bool all_threads);
+/* The same for openat() with a directory's descriptor: EACCES. */
+int deny_open_at(bool all_threads);
 
 #endif

@@ -25,7 +25,7 @@ my %parties;
 
 alarm 280;
 delete @ENV{grep { /^DCM_(FABRIC|MAX|PROCESS)/ } keys %ENV};
-@ENV{qw(LC_ALL DCM_FABRIC)} = ('C.UTF-8', $fabric);
+@ENV{qw(LC_ALL DCM_FABRIC DCM_TRANSFER)} = ('C.UTF-8', $fabric, 'procfs');
 # Small, so that images of it are.
 my %sizes = (processes => 64, endpoints => 200, subscriptions => 50, connections => 100,
 	     listeners => 20);
@@ -167,12 +167,13 @@ sub test_json {
 	is_deeply([@$s{qw(state pid interface ring)}], ['active', $client->{pid}, 'files.X', 256],
 		  'a subscription');
 	is_deeply([map { join '/', $_->{state}, $_->{'client-pid'}, $_->{'server-pid'} // '-',
-			 $_->{type}, $_->{name} } @{$all->{connections}}],
-		  ["parked/$client->{pid}/-/none.Z/x", "posted/$client->{pid}/$server->{pid}/files.X/one",
-		   "open/$client->{pid}/$server->{pid}/files.X/two"], 'connections');
+			 $_->{type}, $_->{name}, $_->{transfer} } @{$all->{connections}}],
+		  ["parked/$client->{pid}/-/none.Z/x/procfs",
+		   "posted/$client->{pid}/$server->{pid}/files.X/one/procfs",
+		   "open/$client->{pid}/$server->{pid}/files.X/two/procfs"], 'connections');
 	my ($channel) = @{$all->{channels}};
-	is_deeply([@$channel{qw(state client-pid server-pid bytes listener)}],
-		  ['open', $client->{pid}, $server->{pid}, '64M', 0], 'a channel');
+	is_deeply([@$channel{qw(state client-pid server-pid bytes listener transfer)}],
+		  ['open', $client->{pid}, $server->{pid}, '64M', 0, 'procfs'], 'a channel');
 	is_deeply([map { "$_->{pid}/$_->{channels}" } @{$all->{listeners}}], ["$server->{pid}/1"],
 		  'a listener');
 	is_deeply($all->{stuck}, [], 'nothing hangs');

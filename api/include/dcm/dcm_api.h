@@ -38,7 +38,7 @@ DCM_BEGIN_DECLS
  *           from the environment here, once.
  * Return:   rcOk; rcInvalidArgument (a setting that cannot be, or a place that is not a tmpfs);
  *           rcResourceNotFound (no such directory); rcSecurityDisallow (the segment or its
- *           directory may not be used); rcOutOfMemory (its file system is full); rcQuotaExceeded
+ *           directory may not be used, or not with this DCM_TRANSFER); rcOutOfMemory (its file system is full); rcQuotaExceeded
  *           (no room for one more process, or no more descriptors); rcFail (a segment that is
  *           damaged, unlinked, or of another layout and in use); rcTimeout (another process keeps
  *           it locked); rcInvalidOperation (still a participant of another fabric, or a second
@@ -129,7 +129,8 @@ DCM_API Retcode DcmListen(DcmHandle pubHandle, DcmTimeout timeout, Handle *outCl
  * Return:   rcOk; rcNotConnected (before DcmInit(); the client is gone; the listener is closed;
  *           another thread closes the request meanwhile);
  *           rcInvalidArgument (not such a callable handle; a badge); rcNoCapability;
- *           rcInvalidOperation (accepted already); rcQuotaExceeded (descriptors, handles).
+ *           rcInvalidOperation (accepted already); rcQuotaExceeded (descriptors, handles);
+ *           rcSecurityDisallow (who would get the channel is not that client, says the kernel).
  * Origin:   KCE 1.3; the codes, and that badges come later: ours.
  */
 DCM_API Retcode DcmAccept(DcmHandle connectionId, Handle sessionHandle, Handle badgeHandle);
@@ -232,7 +233,7 @@ DCM_API Retcode DcmCreateConnection(const char *endpointType, const char *endpoi
  *           ended; the connection was closed while waiting; before DcmInit()); rcInvalidOperation
  *           (connected already); rcQuotaExceeded (connections of the fabric, descriptors, handles);
  *           rcSecurityDisallow (the kernel lets this process have the channel by no way that
- *           DCM_TRANSFER allows).
+ *           DCM_TRANSFER and the fabric allow; the detail says of each why).
  * Origin:   KCE 1.3; parking, asking again, and the codes of timeout and interruption: ours.
  */
 DCM_API Retcode DcmConnect(DcmHandle connectionId, DcmTimeout timeout, Handle *outSessionHandle);

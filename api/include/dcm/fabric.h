@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What only Linux needs: names of codes, details of errors, the process's name, the version, and
- * what to do when the segment is truncated.
+ * What only Linux needs: names of codes, details of errors, the process's name, the version, who a
+ * peer is, what a session's channel is, and what to do when the segment is truncated.
  */
 #ifndef DCM_FABRIC_H
 #define DCM_FABRIC_H
@@ -115,6 +115,73 @@ DCM_API Retcode DcmGuardSegment(void);
  * Origin:   ours.
  */
 DCM_API Retcode DcmInterruptCall(Handle handle);
+
+/*
+ * Structures that may grow begin with structSize: the caller sets it to sizeof before the call. What
+ * the caller's version has and the library does not know is set to zero.
+ */
+
+/* Who is on the other side. */
+typedef struct DcmPeer {
+	uint32_t structSize;
+	uint32_t verified; /* 1: the kernel says so (the name apart); 0: that process says so itself */
+	int32_t pid;	   /* 0 with verified 1: of a PID namespace that cannot be seen from here */
+	uint32_t uid;
+	uint32_t gid;
+	uint32_t reserved;
+	char name[DCM_NAME_SIZE]; /* what it calls itself */
+} DcmPeer;
+
+/**
+ * DcmGetPeer() - who is on the other side of a request, a connection or a session
+ * @handle:  a request (from DcmListen()): the client; a connection (from DcmCreateConnection()): the
+ *           server that has its request, or that serverHandle names; a session: the server
+ * @outPeer: with structSize set
+ *
+ * What a participant claims stands in the fabric, which every participant may write. The kernel
+ * vouches for a peer where the channel is handed over by socket, which each side then makes sure of:
+ * always in a fabric that is open to several users, else with DCM_TRANSFER=socket or where nothing
+ * else is permitted. On a session it is then verified always. On a request it is verified before
+ * DcmAccept(), because the client listens already; DcmAccept() then hands the channel to that very
+ * process, or to none. (A stranger who floods the client's socket at that moment can make the
+ * answer a claim: verified says so, and a later call asks again.)
+ *
+ * The kernel tells of the effective user and group of the process when it sent its request
+ * (DcmConnect()) or handed the channel over (DcmAccept()); it may have changed them since, or have
+ * ended. Numbers are those of the caller's namespaces if verified, else of the peer's.
+ *
+ * Threads:  any; DcmInit() is not needed for a session.
+ * Blocks:   no.
+ * Progress: the other process is not waited for.
+ * Memory:   *@outPeer is written on rcOk only.
+ * Return:   rcOk; rcInvalidArgument (structSize); rcNotConnected (before DcmInit(), for a request or
+ *           a connection; no server has the connection's request yet).
+ * Origin:   ours.
+ */
+DCM_API Retcode DcmGetPeer(uint64_t handle, DcmPeer *outPeer);
+
+/* What a session's channel is. */
+typedef struct DcmSessionInfo {
+	uint32_t structSize;
+	uint32_t transfer;     /* how its memory came: 1 pidfd_getfd, 2 through /proc, 3 by socket */
+	size_t capacityBytes;  /* of its file, both sides' rooms together; the server sets it */
+	size_t committedBytes; /* of it that the kernel has given memory for, as each side last said */
+	size_t largestLoan;    /* the largest size that DcmLoan() can ever give */
+} DcmSessionInfo;
+
+/**
+ * DcmGetSessionInfo() - what a session's channel is, and how its memory came
+ * @session: a session
+ * @outInfo: with structSize set
+ *
+ * Threads:  any; DcmInit() is not needed.
+ * Blocks:   no.
+ * Progress: no other process is asked.
+ * Memory:   *@outInfo is written on rcOk only.
+ * Return:   rcOk, also when the server is gone; rcInvalidArgument (structSize).
+ * Origin:   ours.
+ */
+DCM_API Retcode DcmGetSessionInfo(Handle session, DcmSessionInfo *outInfo);
 
 DCM_END_DECLS
 
