@@ -142,6 +142,7 @@ class Build:
         self.library()
         self.tools()
         self.manual()
+        self.benchmarks()
         self.all_tests()
         self.targets()
         self.n.save(self.manifest())
@@ -151,7 +152,7 @@ class Build:
     # the directories, since they are globbed, and with a sanitizer the tests, for their tags.
     def write_depfile(self):
         deps = ['configure.py', VERSION_HEADER]
-        for top in ('shm', 'api', 'tools', 'tests'):
+        for top in ('shm', 'api', 'tools', 'bench', 'tests'):
             deps += sorted(d for d, _, _ in os.walk(top))
         if self.o.sanitize:
             deps += sorted(glob('tests/*/*.[ct]'))
@@ -268,6 +269,11 @@ class Build:
                                    'man', [source])
                       for source in sorted(glob('api/man/*.scd')) + sorted(glob('tools/*.scd'))]
 
+    def benchmarks(self):
+        self.n.comment('Benchmarks: all of bench/*.c is dcm-bench.')
+        objects = [self.obj(s) for s in sorted(glob('bench/*.c'))]
+        self.bench = self.link('$builddir/dcm-bench', objects, '$builddir/libdcm.a')
+
     def link(self, out, objects, library, extra=()):
         variables = {'extra': ' '.join(extra)} if extra else {}
         return self.n.build(out, 'link', objects + [library], **variables)
@@ -323,8 +329,9 @@ class Build:
         default = self.libs + self.programs + self.pages
         hooked = ['$builddir/libdcm-hooked.a']
         compiled = [t for t in self.tests if t.startswith('$builddir')]
-        n.build('all', 'phony', default + hooked + compiled + self.helpers)
-        n.build('test', 'test', self.tests, default + hooked + self.helpers)
+        helpers = self.helpers + [self.bench]
+        n.build('all', 'phony', default + hooked + compiled + helpers)
+        n.build('test', 'test', self.tests, default + hooked + helpers)
         n.build('prove-it', 'prove-it', implicit=self.tests + default + hooked + self.helpers)
         n.build('demo', 'demo', implicit=default)
         self.install(default)

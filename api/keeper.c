@@ -198,14 +198,16 @@ static void round_once(struct life *life)
 	key = dcm_park_prepare(control);
 	if (dcm_load(&keeper.stop, seq) != 0)
 		return;
+	/* Whom to watch before looking around: who dies behind the choice ends the sleep at once, who
+	   died before it is found. The other way round, who dies in between is neither. */
+	for (unsigned i = dcm_process_next(seg, self, watched); i-- > 0;)
+		/* Dead since it was chosen: around again. */
+		if (!dcm_process_guard(seg, watched[i], self, &guard.alive[i]))
+			return;
 	/* In this order: what the dead leave is a chore. */
 	soon = dcm_reap_scan(seg, self, false);
 	soon += do_chores();
 	dcm_handle_reclaim();
-	for (unsigned i = dcm_process_next(seg, self, watched); i-- > 0;)
-		/* Dead since the scan: around again. */
-		if (!dcm_process_guard(seg, watched[i], self, &guard.alive[i]))
-			return;
 	deadline = next_look(life, soon);
 	dcm_park_sleep(control, key, &guard, deadline);
 	dcm_store(&keeper.idle, 0u, seq);
@@ -228,13 +230,15 @@ static void *keeper_main(void *arg)
 	begin(&life);
 	result = dcm_process_beacon_arm(start.seg, start.self, &life.beacon);
 	pthread_setname_np(pthread_self(), "dcm-keeper");
+	/* Before DcmInit is over and anything is this process's that its death would leave. */
+	if (result == 0)
+		dcm_process_kick_watchers(start.seg, start.self.index);
 	/* Behind this line what @arg points at is gone. */
 	started(arg, result);
 	if (result < 0) {
 		end(&life);
 		return NULL;
 	}
-	dcm_process_kick_watchers(start.seg, start.self.index);
 	dcm_handle_on_retire(dcm_keeper_kick);
 	while (dcm_load(&keeper.stop, seq) == 0) {
 		take_sigbus(&life);

@@ -313,6 +313,8 @@ void dcm_process_beacon_disarm(const struct dcm_segment *seg, struct dcm_ref sel
 	for (uint32_t place = 0; place <= seg->process.count; place++) {
 		dcm_atomic32 *alive = dcm_alive_at(seg, self.index, place);
 
+		/* list_op_pending: killed before it wakes, the kernel finds 0 there and does. */
+		beacon->head[2] = &beacon->nodes[place];
 		if ((dcm_swap(alive, 0u) & FUTEX_WAITERS) != 0)
 			dcm_park_wake_word(alive);
 	}

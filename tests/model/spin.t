@@ -40,17 +40,20 @@ result() {
 }
 
 holds() {
-	optimise=-O2
+	optimise='-O2 -DCOLLAPSE' # a model holds in as little memory as a small machine has
 	search "$@"
 	if [ "$errors" = 0 ]; then result good "$* holds"; else result bad "$* holds"; fi
-	sed -n 's/^ *\([0-9]*\) states, stored.*/# \1 states/p' log
+	sed -n "s/^ *\([0-9]*\) states, stored.*/# proof: spin: $*: \1 states, ${errors:-1} violations/p" log
 }
 
 fails() {
 	optimise=-O0 # most of its time goes into the compiler
 	search "$@"
 	case $errors in
-	[1-9]*) result good "$*: noticed" ;;
+	[1-9]*)
+		result good "$*: noticed"
+		echo "# mutant: $*: killed by spin"
+		;;
 	*) result bad "$*: noticed" ;;
 	esac
 }
@@ -83,6 +86,33 @@ fails rendezvous -DONE_CLIENT -DUNORDERED_PUBLISH
 fails rendezvous -DONE_CLIENT -DNO_SERVE
 fails rendezvous -DONE_CLIENT -DNO_SECOND_LOOK
 fails rendezvous -DONE_CLIENT -DNO_REFUSE
+
+# Newcomers, as many of whom as can be searched; then deaths of those who watch and reap.
+holds watchers -DPROCESSES=3 -DOLD=1 -DENDS=1
+holds watchers -DOLD=3 -DENDS=1
+holds watchers -DOLD=4
+holds watchers -DPROCESSES=3 -DOLD=1 -DENDS=1 -DWATCH=1 -DSTOPS=0
+fails watchers -DPROCESSES=3 -DOLD=1 -DENDS=1 -DNO_KICK
+fails watchers -DPROCESSES=3 -DOLD=1 -DENDS=1 -DKICK_EARLY
+fails watchers -DPROCESSES=3 -DOLD=1 -DENDS=1 -DLATE_KEY
+fails watchers -DOLD=4 -DWATCH=1
+fails watchers -DOLD=4 -DONE_WORD
+fails watchers -DOLD=4 -DNO_NEW_CHOICE
+fails watchers -DOLD=4 -DCHOOSE_LATE
+fails watchers -DOLD=4 -DNO_SECOND_LOOK
+fails watchers -DOLD=4 -DMARK_IS_PROOF
+fails watchers -DOLD=4 -DNO_HALF_REAPED
+fails watchers -DOLD=4 -DZERO
+
+holds takeover -DSLOTS=2 -DREAPERS=2
+holds takeover -DSLOTS=1 -DREAPERS=3
+fails takeover -DSLOTS=1 -DREAPERS=3 -DSAME_GENERATION
+fails takeover -DANY_USE
+fails takeover -DOWNED_EARLY
+fails takeover -DPROCESS_FIRST
+fails takeover -DWORK_FIRST
+fails takeover -DFREE_FIRST
+fails takeover -DNO_HALF_REAPED
 
 echo "1..$count"
 exit $failed

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* dcm-bench - one benchmark for each subcommand */
+#ifndef DCM_BENCH_H
+#define DCM_BENCH_H
+
+enum { EXIT_GOOD = 0, EXIT_BAD = 1 };
+
+struct subcommand {
+	const char *name, *what;
+	/* As main(); argv[0] is the subcommand. */
+	int (*run)(int argc, char **argv);
+};
+
+int death_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* dcm-bench death - how soon blocked calls return when the process that they wait for is killed */
+#define _GNU_SOURCE
+#include "bench/death.h"
+
+#include <ctype.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/dcm-bench.h"
+#include "bench/lib_child.h"
+#include "bench/lib_stats.h"
+
+enum { LIST_MAX = 8, SETTLE_NS = 3 * 1000 * 1000 };
+
+const char *const death_call_names[DEATH_CALLS] = {
+	[DEATH_CALL] = "call",
+	[DEATH_CONNECT] = "connect",
+	[DEATH_LISTEN] = "listen",
+	[DEATH_READ] = "read",
+};
+
+struct list {
+	uint64_t of[LIST_MAX];
+	unsigned count;
+};
+
+struct wishes {
+	struct list callers, resident, calls;
+	uint32_t rounds; /* 0: as many as go with the size */
+	struct place place;
+	bool json;
+};
+
+/* One row of the table. */
+struct result {
+	enum death_call call;
+	uint32_t callers, rounds;
+	size_t resident;
+	struct summary seen, raw;
+};
+
+static int parse(int argc, char **argv, struct wishes *w);
+static struct result measure(struct death_stage *stage, const struct wishes *w, size_t resident);
+static void start_callers(struct death_stage *stage, struct death_caller_is *is);
+static void end_callers(struct death_stage *stage);
+static void print_head(const struct wishes *w, int64_t canary);
+static void print_row(const struct wishes *w, const struct result *r, bool first);
+static void print_foot(const struct wishes *w, int64_t before, int64_t after);
+
+int death_main(int argc, char **argv)
+{
+	struct wishes w = { .callers = { { 1, 64 }, 2 },
+			    .resident = { { 0, 512ull << 20, 4ull << 30 }, 3 },
+			    .calls = { { DEATH_CALL, DEATH_CONNECT, DEATH_LISTEN, DEATH_READ },
+				       4 } };
+	struct death_caller_is is[DEATH_CALLERS_MAX];
+	int status = parse(argc, argv, &w);
+	int64_t before;
+	bool first = true;
+
+	if (status >= 0)
+		return status;
+	bench_begin();
+	place_pin(w.place.near);
+	before = place_canary(&w.place);
+	print_head(&w, before);
+	for (unsigned c = 0; c < w.callers.count; c++) {
+		struct death_stage *stage = bench_shared(sizeof(*stage));
+
+		stage->callers = (uint32_t)w.callers.of[c];
+		stage->place = w.place;
+		start_callers(stage, is);
+		for (unsigned i = 0; i < w.calls.count * w.resident.count; i++) {
+			struct result r;
+
+			stage->call = (enum death_call)w.calls.of[i % w.calls.count];
+			r = measure(stage, &w, w.resident.of[i / w.calls.count]);
+			print_row(&w, &r, first);
+			first = false;
+		}
+		end_callers(stage);
+	}
+	print_foot(&w, before, place_canary(&w.place));
+	return EXIT_GOOD;
+}
+
+static void usage(void)
+{
+	printf("Usage: dcm-bench death [options]\n"
+	       "\n"
+	       "Blocks callers on a process, kills it with SIGKILL, and measures from just before\n"
+	       "kill() until the blocked call has returned; beside it, in turn, round by round, "
+	       "the\n"
+	       "limit of the kernel: callers of the same number in FUTEX_WAIT on one robust futex "
+	       "of\n"
+	       "a victim of the same size, of whom the kernel wakes one and that one the others.\n"
+	       "Each caller is a process, and each gives a sample in each round.\n"
+	       "\n"
+	       "Options:\n"
+	       "     --calls LIST     of call,connect,listen,read (all)\n"
+	       "     --callers LIST   so many are blocked at once (1,64)\n"
+	       "     --resident LIST  so much memory is resident in the victim (0,512M,4G)\n"
+	       "     --rounds N       kills of each kind (200; 100 from 256M, 30 from 2G)\n"
+	       "     --cpus A,B       killer and callers on A, victim on B (the first two)\n"
+	       "     --json           JSON\n"
+	       " -h, --help           this text\n"
+	       "\n"
+	       "The calls:\n"
+	       " call     DcmCall to the victim, which never answers: rcNotConnected\n"
+	       " connect  DcmConnect to the victim, which never listens: rcNotConnected\n"
+	       " listen   DcmListen of a successor. A client's request waits at the victim; when\n"
+	       "          that is killed, the client's DcmConnect ends, it asks anew, and the\n"
+	       "          request reaches the successor: three wake-ups, one behind the other\n"
+	       " read     DcmReadPubQueue: the victim's endpoint is UNPUBLISHED. A keeper that\n"
+	       "          watches the victim is woken, and announces it: two wake-ups\n"
+	       "\n"
+	       "The victim's memory is private and anonymous, in small pages, each written once.\n"
+	       "Where the canary, a cache line's round trip between A and B, differs before and\n"
+	       "after, the machine was not the same all the time.\n");
+}
+
+static int complain(const char *what, const char *value)
+{
+	fprintf(stderr, "dcm-bench death: %s: %s\nTry 'dcm-bench death --help'.\n", what, value);
+	return EXIT_BAD;
+}
+
+static bool parse_size(const char *text, uint64_t max, uint64_t *size)
+{
+	static const char units[] = "KMGT";
+	const char *unit;
+	char *end;
+
+	*size = strtoull(text, &end, 10);
+	if (!isdigit((unsigned char)*text) || *size > max)
+		return false;
+	unit = *end == '\0' ? NULL : strchr(units, toupper((unsigned char)*end));
+	if (unit != NULL) {
+		*size <<= 10 * (unit - units + 1);
+		end++;
+	}
+	return *end == '\0' && *size <= max;
+}
+
+static bool parse_call(const char *text, uint64_t max, uint64_t *call)
+{
+	for (*call = 0; *call < max; ++*call)
+		if (strcmp(text, death_call_names[*call]) == 0)
+			return true;
+	return false;
+}
+
+static bool parse_list(char *text, struct list *list, uint64_t max,
+		       bool (*parse_one)(const char *text, uint64_t max, uint64_t *value))
+{
+	char *rest = text, *item;
+
+	list->count = 0;
+	while ((item = strsep(&rest, ",")) != NULL)
+		if (list->count == LIST_MAX || !parse_one(item, max, &list->of[list->count++]))
+			return false;
+	return true;
+}
+
+/* Return: an exit status, or -1 to go on. */
+static int take(int option, struct wishes *w)
+{
+	uint64_t number;
+
+	switch (option) {
+	case 'n':
+		if (!parse_size(optarg, 1000000, &number) || number == 0)
+			return complain("--rounds", optarg);
+		w->rounds = (uint32_t)number;
+		return -1;
+	case 'c':
+		if (!parse_list(optarg, &w->callers, DEATH_CALLERS_MAX, parse_size))
+			return complain("--callers", optarg);
+		for (unsigned i = 0; i < w->callers.count; i++)
+			if (w->callers.of[i] == 0)
+				return complain("--callers", "0");
+		return -1;
+	case 'r':
+		return parse_list(optarg, &w->resident, 1ull << 40, parse_size)
+			       ? -1
+			       : complain("--resident", optarg);
+	case 'k':
+		return parse_list(optarg, &w->calls, DEATH_CALLS, parse_call)
+			       ? -1
+			       : complain("--calls", optarg);
+	case 'p':
+		return place_parse(optarg, &w->place) ? -1 : complain("--cpus", optarg);
+	case 'J':
+		w->json = true;
+		return -1;
+	case 'h':
+		usage();
+		return EXIT_GOOD;
+	default:
+		fputs("Try 'dcm-bench death --help'.\n", stderr);
+		return EXIT_BAD;
+	}
+}
+
+static int parse(int argc, char **argv, struct wishes *w)
+{
+	static const struct option options[] = {
+		{ "rounds", required_argument, NULL, 'n' },
+		{ "callers", required_argument, NULL, 'c' },
+		{ "resident", required_argument, NULL, 'r' },
+		{ "calls", required_argument, NULL, 'k' },
+		{ "cpus", required_argument, NULL, 'p' },
+		{ "json", no_argument, NULL, 'J' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option, status = -1;
+
+	place_parse(NULL, &w->place);
+	while (status < 0 && (option = getopt_long(argc, argv, "h", options, NULL)) != -1)
+		status = take(option, w);
+	if (status < 0 && optind < argc)
+		return complain("what is this", argv[optind]);
+	return status;
+}
+
+static void start_callers(struct death_stage *stage, struct death_caller_is *is)
+{
+	for (uint32_t i = 0; i < stage->callers; i++) {
+		is[i] = (struct death_caller_is){ stage, i };
+		bench_child(death_caller, &is[i]);
+	}
+	bench_reach(&stage->back, stage->callers);
+}
+
+static void end_callers(struct death_stage *stage)
+{
+	for (uint32_t i = 0; i < stage->callers; i++)
+		bench_kill(stage->caller[i].pid);
+}
+
+/* One kill. */
+static void kill_one(struct death_stage *stage, struct samples *samples)
+{
+	uint32_t round = atomic_load(&stage->round) + 1;
+	int64_t killed_ns;
+	pid_t victim;
+
+	/* Its endpoints are named by the round, which must be there first. */
+	bench_raise(&stage->round);
+	victim = bench_child(death_victim, stage);
+	bench_reach(&stage->blocked, round * stage->callers);
+	for (uint32_t i = 0; i < stage->callers; i++)
+		bench_asleep(stage->caller[i].pid, stage->caller[i].pid);
+	bench_nap(SETTLE_NS);
+	killed_ns = bench_now();
+	kill(victim, SIGKILL);
+	/* The first round of the group was its start. */
+	bench_reach(&stage->back, (round + 1) * stage->callers);
+	for (uint32_t i = 0; i < stage->callers; i++)
+		samples_add(samples, stage->caller[i].returned_ns - killed_ns);
+	bench_kill(victim);
+}
+
+static uint32_t rounds_for(size_t resident)
+{
+	return resident >= 2ull << 30 ? 30 : resident >= 256ull << 20 ? 100 : 200;
+}
+
+static struct result measure(struct death_stage *stage, const struct wishes *w, size_t resident)
+{
+	struct samples seen = { 0 }, raw = { 0 };
+	struct result r = { .call = stage->call,
+			    .callers = stage->callers,
+			    .resident = resident,
+			    .rounds = w->rounds != 0 ? w->rounds : rounds_for(resident) };
+
+	stage->resident = resident;
+	for (uint32_t i = 0; i < r.rounds; i++) {
+		stage->call = DEATH_RAW;
+		kill_one(stage, &raw);
+		stage->call = r.call;
+		kill_one(stage, &seen);
+	}
+	r.seen = samples_sum_up(&seen);
+	r.raw = samples_sum_up(&raw);
+	samples_drop(&seen);
+	samples_drop(&raw);
+	return r;
+}
+
+static void print_head(const struct wishes *w, int64_t canary)
+{
+	if (w->json) {
+		printf("{\"schema\": \"dcm-bench-death/1\", \"machine\": \"%s\", "
+		       "\"compiler\": \"%s\", \"cpu_callers\": %u, \"cpu_victim\": %u,\n"
+		       " \"rows\": [",
+		       place_machine(), __VERSION__, w->place.near, w->place.far);
+		return;
+	}
+	printf("%s; compiler %s\n"
+	       "killer and callers on processor %u, victim on %u; a cache line goes and comes "
+	       "back in %ld ns\n"
+	       "microseconds from kill() to the return of the call, raw: of FUTEX_WAIT on a robust "
+	       "futex\n\n"
+	       "%-8s %7s %8s %6s | %7s %7s %7s %8s | %7s %7s %7s %8s | %5s %5s\n",
+	       place_machine(), __VERSION__, w->place.near, w->place.far, (long)canary, "call",
+	       "callers", "resident", "rounds", "p50", "p90", "p99", "max", "raw p50", "p90", "p99",
+	       "max", "x p50", "x p99");
+}
+
+static void print_summary(const char *name, const struct summary *s)
+{
+	printf("\"%s\": {\"samples\": %zu, \"p50_ns\": %ld, \"p90_ns\": %ld, \"p99_ns\": %ld, "
+	       "\"max_ns\": %ld}",
+	       name, s->count, (long)s->p50, (long)s->p90, (long)s->p99, (long)s->max);
+}
+
+static double ratio(int64_t a, int64_t b)
+{
+	return b > 0 ? (double)a / (double)b : 0;
+}
+
+static void print_row(const struct wishes *w, const struct result *r, bool first)
+{
+	const struct summary *s = &r->seen, *raw = &r->raw;
+	double p50 = ratio(s->p50, raw->p50), p99 = ratio(s->p99, raw->p99);
+
+	if (w->json) {
+		printf("%s\n  {\"call\": \"%s\", \"callers\": %u, \"resident_bytes\": %zu, "
+		       "\"rounds\": %u,\n   ",
+		       first ? "" : ",", death_call_names[r->call], r->callers, r->resident,
+		       r->rounds);
+		print_summary("dcm", s);
+		printf(",\n   ");
+		print_summary("raw", raw);
+		printf(",\n   \"ratio_p50\": %.3f, \"ratio_p99\": %.3f}", p50, p99);
+	} else {
+		printf("%-8s %7u %7zuM %6u | %7.0f %7.0f %7.0f %8.0f | %7.0f %7.0f %7.0f %8.0f | "
+		       "%5.2f %5.2f\n",
+		       death_call_names[r->call], r->callers, r->resident >> 20, r->rounds,
+		       (double)s->p50 / 1e3, (double)s->p90 / 1e3, (double)s->p99 / 1e3,
+		       (double)s->max / 1e3, (double)raw->p50 / 1e3, (double)raw->p90 / 1e3,
+		       (double)raw->p99 / 1e3, (double)raw->max / 1e3, p50, p99);
+	}
+	fflush(stdout);
+}
+
+static void print_foot(const struct wishes *w, int64_t before, int64_t after)
+{
+	if (w->json)
+		printf("\n ],\n \"canary_before_ns\": %ld, \"canary_after_ns\": %ld}\n",
+		       (long)before, (long)after);
+	else
+		printf("\na cache line now goes and comes back in %ld ns (%ld before)\n",
+		       (long)after, (long)before);
+}

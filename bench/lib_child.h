@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * child - the processes of a benchmark, what they share, and its end
+ *
+ * The process that runs the benchmark forks all others, has no threads while it does, and does not
+ * use the library itself. Whatever goes wrong in any of them ends all.
+ */
+#ifndef DCM_BENCH_CHILD_H
+#define DCM_BENCH_CHILD_H
+
+#include <dcm/types.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define BENCH_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
+
+/* bench_begin() - a fabric of its own, in DCM_FABRIC, that goes with this process */
+void bench_begin(void);
+
+/* bench_fail() - say it and end: this process and, by that, its children */
+void bench_fail(const char *format, ...) BENCH_PRINTF(1, 2) __attribute__((noreturn));
+
+/* bench_need() - or fail, with the name of the code and its detail */
+void bench_need(Retcode wanted, Retcode seen, const char *what);
+
+int64_t bench_now(void);
+void bench_nap(int64_t ns);
+
+/* bench_shared() - zeroed memory that children forked later share */
+void *bench_shared(size_t bytes);
+
+/* bench_child() - a process that does @run(@arg) and ends, at the latest with its parent */
+pid_t bench_child(void (*run)(void *arg), void *arg);
+/* bench_kill() - SIGKILL, and wait until it is over */
+void bench_kill(pid_t pid);
+
+/* bench_reach() - sleep until @word is @value or more; fails when a child ends meanwhile */
+void bench_reach(_Atomic uint32_t *word, uint32_t value);
+/* bench_raise() - add 1, and wake who sleeps there */
+void bench_raise(_Atomic uint32_t *word);
+
+/* bench_asleep() - wait until thread @tid of @pid sleeps in the kernel */
+void bench_asleep(pid_t pid, pid_t tid);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* place - on which processors, and whether they were as near to each other all the time */
+#ifndef DCM_BENCH_PLACE_H
+#define DCM_BENCH_PLACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Two processors, the same one twice where there is no other. */
+struct place {
+	unsigned near, far;
+};
+
+/* place_parse() - "A,B"; null: the first two that this process may use */
+bool place_parse(const char *text, struct place *place);
+
+/* place_pin() - this thread, and what it starts later */
+void place_pin(unsigned cpu);
+
+/* place_canary() - median round trip of a cache line between the two, in ns; 0: there is one only */
+int64_t place_canary(const struct place *place);
+
+/* place_machine() - processor and kernel in one line; of this process, not freed */
+const char *place_machine(void);
+
+#endif

@@ -1,0 +1,71 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: BSD-2-Clause
+# tsan: no (several processes: it sees one of them at a time)
+# dcm-bench death: it runs, what it prints is JSON, and nothing of it stays. No time is asserted.
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use JSON::PP;
+use Test::More;
+
+my $top = $ENV{DCM_SOURCE_DIR} // abs_path(dirname(__FILE__) . '/../..');
+my $bench = ($ENV{DCM_BUILD_DIR} // "$top/build") . '/dcm-bench';
+
+alarm 280;
+$ENV{LC_ALL} = 'C.UTF-8';
+delete @ENV{grep { /^DCM_(FABRIC|MAX|PROCESS|TRANSFER)/ } keys %ENV};
+
+sub run {
+	my (@arguments) = @_;
+	my $pid = open(my $out, '-|', $bench, @arguments) // BAIL_OUT("$bench: $!");
+	my $text = do { local $/; <$out> } // '';
+	close $out;
+	return ($?, $text, $pid);
+}
+
+my ($status, $help) = run('--help');
+is($status, 0, 'dcm-bench --help');
+like($help, qr/^ death /m, 'names its subcommands');
+($status, $help) = run('death', '--help');
+is($status, 0, 'dcm-bench death --help');
+like($help, qr/^ $_ /m, "says what is measured of $_") for qw(call connect listen read);
+
+my %before = map { $_ => 1 } glob('/dev/shm/dcm-bench-*');
+($status, my $json) = run(qw(death --rounds 3 --resident 0 --json --callers), '1,3');
+is($status, 0, 'dcm-bench death runs');
+my $data = eval { decode_json($json) } // {};
+is($@, '', 'and prints JSON');
+is($data->{schema}, 'dcm-bench-death/1', 'of a known schema');
+is_deeply([map { "$_->{call} $_->{callers}" } @{ $data->{rows} }],
+	  [map { my $n = $_; map { "$_ $n" } qw(call connect listen read) } 1, 3],
+	  'with a row for each call and number of callers');
+for my $row (@{ $data->{rows} }) {
+	for my $kind (qw(dcm raw)) {
+		my $of = $row->{$kind};
+
+		is($of->{samples}, 3 * $row->{callers}, "$row->{call}: a sample of each caller");
+		ok($of->{p50_ns} > 0 && $of->{p50_ns} <= $of->{p99_ns} &&
+			   $of->{p99_ns} <= $of->{max_ns},
+		   'in order');
+	}
+}
+ok(defined $data->{$_}, "$_ is said")
+	for qw(machine compiler cpu_callers cpu_victim canary_before_ns canary_after_ns);
+is_deeply([grep { !$before{$_} && -e "$_/fabric" && !fabric_of_another($_) }
+		   glob('/dev/shm/dcm-bench-*')],
+	  [], 'no fabric is left');
+done_testing();
+
+# Another run at the same time has a living process that maps it.
+sub fabric_of_another {
+	my ($directory) = @_;
+	return scalar grep { /\Q$directory\E/ } map { readable("$_/maps") } glob('/proc/[0-9]*');
+}
+
+sub readable {
+	my ($path) = @_;
+	open(my $file, '<', $path) or return '';
+	local $/;
+	return <$file> // '';
+}
