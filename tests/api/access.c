@@ -7,6 +7,7 @@
 #include <dcm/dcm.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,6 +284,46 @@ static void hold_process_slots(void)
 	DcmFini();
 }
 
+/* Three that nobody gives the process slots back for: there is nobody else in the fabric. */
+static void leave_dead_behind(void)
+{
+	int ready[2];
+	char byte;
+
+	if (pipe(ready) < 0)
+		sysbail("pipe");
+	for (int i = 0; i < 3; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			if (DcmInit() != rcOk || write(ready[1], "y", 1) != 1)
+				_exit(1);
+			raise(SIGSTOP);
+		}
+		if (read(ready[0], &byte, 1) != 1)
+			sysbail("read");
+		waitpid(pid, NULL, WUNTRACED);
+	}
+	kill(0, SIGKILL);
+}
+
+static void dead_are_nobodys(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		setpgid(0, 0);
+		leave_dead_behind();
+	}
+	waitpid(pid, NULL, 0);
+	is_int(rcOk, DcmInit(), "a user whose share died attaches: %s", DcmLastDetail());
+	DcmFini();
+	setenv("DCM_USER_SHARE", "100", 1);
+	is_int(rcOk, DcmInit(), "and again");
+	DcmFini();
+	unsetenv("DCM_USER_SHARE");
+}
+
 static void test_share(void)
 {
 	pid_t hog;
@@ -303,6 +344,8 @@ static void test_share(void)
 	setenv("DCM_MAX_PROCESSES", "6", 1);
 	attaches();
 	as(FIRST, TEAM, hold_process_slots);
+	as(FIRST, TEAM, dead_are_nobodys);
+	has("", 0666, 0, getegid());
 	unsetenv("DCM_MAX_PROCESSES");
 	unsetenv("DCM_MAX_ENDPOINTS");
 }
