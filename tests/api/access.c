@@ -79,7 +79,7 @@ static void is_refused(const char *reason)
 
 static void refused_by_kernel(void)
 {
-	is_refused("lock file");
+	is_refused(".lock: it belongs to user");
 }
 
 static void refused_by_mode(void)
@@ -168,6 +168,34 @@ static void test_roots(void)
 	as(FIRST, TEAM, refused_by_mode);
 	set("0666", NULL, NULL);
 	as(FIRST, TEAM, attaches);
+}
+
+/* What a name stands for is root's alone: whoever put a file there first is not trusted for it. */
+static void test_squatter(void)
+{
+	char name[64];
+
+	if (access("/run/user/0", F_OK) == 0) {
+		skip("root has a directory for this that nobody else can write to");
+		return;
+	}
+	set(NULL, NULL, NULL);
+	snprintf(name, sizeof name, "test-squat-%d", (int)getpid());
+	snprintf(path, sizeof path, "/dev/shm/dcm-0-%s", name);
+	setenv("DCM_FABRIC", path, 1);
+	as(FIRST, TEAM, attaches);
+	attaches();
+	setenv("DCM_FABRIC", name, 1);
+	refused_by_owner();
+	unlink(path);
+	strcat(path, ".lock");
+	refused_by_owner();
+	unlink(path);
+	setenv("DCM_FABRIC", name, 1);
+	attaches();
+	unlink(path);
+	path[strlen(path) - 5] = '\0';
+	unlink(path);
 }
 
 static void bad(const char *variable, const char *value)
@@ -362,6 +390,7 @@ int main(void)
 	test_private();
 	test_group();
 	test_roots();
+	test_squatter();
 	test_share();
 	return 0;
 }
