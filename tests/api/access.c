@@ -7,10 +7,12 @@
 #include <dcm/dcm.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -196,6 +198,47 @@ static void test_squatter(void)
 	unlink(path);
 	path[strlen(path) - 5] = '\0';
 	unlink(path);
+}
+
+/* A group whose members fill more than a page. */
+static void big_group(void)
+{
+	char file[160];
+	FILE *out;
+
+	snprintf(file, sizeof file, "%s/members", tap_fabric_dir());
+	out = fopen(file, "w");
+	if (out == NULL)
+		sysbail("%s", file);
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		_exit(77);
+	fputs("dcm-crowd:x:65533:", out);
+	for (int i = 0; i < 5000; i++)
+		fprintf(out, "%smember%d", i == 0 ? "" : ",", i);
+	fputs("\n", out);
+	fclose(out);
+	if (mount(file, "/etc/group", NULL, MS_BIND, NULL) < 0)
+		_exit(77);
+	begin("crowd");
+	set("0660", NULL, "dcm-crowd");
+	attaches();
+	has("", 0660, 0, TEAM);
+	_exit(0);
+}
+
+static void test_names(void)
+{
+	char file[160];
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		big_group();
+	waitpid(pid, &status, 0);
+	snprintf(file, sizeof file, "%s/members", tap_fabric_dir());
+	unlink(file);
+	if (WEXITSTATUS(status) == 77)
+		skip("no mount namespace to have a large group in");
 }
 
 static void bad(const char *variable, const char *value)
@@ -391,6 +434,7 @@ int main(void)
 	test_group();
 	test_roots();
 	test_squatter();
+	test_names();
 	test_share();
 	return 0;
 }
