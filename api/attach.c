@@ -136,7 +136,8 @@ static Retcode open_and_claim(struct dcm_fabric *f, const struct dcm_process_sel
 		if (!full)
 			return dcm_fail(rcInvalidOperation, "another copy of libdcm in this process "
 							    "is attached: link one only");
-		options.anew = r != -EPROTO;
+		/* Over one user's share there is room for others: the segment stays as it was made. */
+		options.anew = r == -ENOSPC;
 		nanosleep(&(struct timespec){ .tv_nsec = FULL_SLEEP_NS }, NULL);
 	}
 	return rc;

@@ -18,7 +18,8 @@ static uint32_t in_use(const struct dcm_table *table)
 Retcode dcm_fail_full(const struct dcm_segment *seg, const struct dcm_table *table,
 		      const char *what, const char *setting)
 {
-	if (in_use(table) < table->count)
+	/* It may have emptied since; a share that is all of the table refuses nobody. */
+	if (dcm_quota_slots(seg, table) < table->count && in_use(table) < table->count)
 		return dcm_fail(
 			rcQuotaExceeded,
 			"user %u holds its share, %u of the %u %s of the fabric; the share is "

@@ -182,6 +182,23 @@ static int64_t next_look(struct life *life, uint32_t soon)
 	return must_tick(life) ? dcm_park_now() + TICK_NS : DCM_FOREVER;
 }
 
+/* Whose deaths are to end the sleep. False: one is dead by now, so around again. */
+static bool watch(const struct dcm_segment *seg, uint32_t self, const struct dcm_ref *watched,
+		  unsigned count, struct dcm_park_guard *guard, uint32_t *soon)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (dcm_process_guard(seg, watched[i], self, &guard->alive[i]))
+			continue;
+		if (!dcm_process_there(seg, watched[i]))
+			return false;
+		/* It is there, and the word that is ours says that it is not: scribbled on, for the
+		   kernel marks word 0 first. Not slept on, and not looked at without end either. */
+		guard->alive[i].word = NULL;
+		++*soon;
+	}
+	return true;
+}
+
 /* All that may have come up, then sleep until more does. */
 static void round_once(struct life *life)
 {
@@ -192,22 +209,23 @@ static void round_once(struct life *life)
 	struct dcm_park_guard guard = { .poke.word = &keeper.poke };
 	int64_t deadline;
 	uint32_t key, soon;
+	unsigned count;
 
 	/* Keys before the work: what comes up during it ends the sleep at once. */
 	guard.poke.expected = dcm_load(&keeper.poke, seq);
 	key = dcm_park_prepare(control);
 	if (dcm_load(&keeper.stop, seq) != 0)
 		return;
-	/* Whom to watch before looking around: who dies behind the choice ends the sleep at once, who
-	   died before it is found. The other way round, who dies in between is neither. */
-	for (unsigned i = dcm_process_next(seg, self, watched); i-- > 0;)
-		/* Dead since it was chosen: around again. */
-		if (!dcm_process_guard(seg, watched[i], self, &guard.alive[i]))
-			return;
-	/* In this order: what the dead leave is a chore. */
+	/*
+	 * In this order. Who lives when it is chosen and dies before the scan is found by it, who
+	 * dies behind it ends the sleep; and what the dead leave is a chore.
+	 */
+	count = dcm_process_next(seg, self, watched);
 	soon = dcm_reap_scan(seg, self, false);
 	soon += do_chores();
 	dcm_handle_reclaim();
+	if (!watch(seg, self, watched, count, &guard, &soon))
+		return;
 	deadline = next_look(life, soon);
 	dcm_park_sleep(control, key, &guard, deadline);
 	dcm_store(&keeper.idle, 0u, seq);

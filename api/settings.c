@@ -12,6 +12,10 @@
 #include "api/retcode.h"
 #include "shm/channel.h"
 
+/* For an entry of the system's tables of users and groups. */
+#define ROOM_MIN ((size_t)4096)
+#define ROOM_MAX ((size_t)16 << 20)
+
 /* A number between bounds; unset or empty: *@value stays. */
 static Retcode read_number(const char *variable, uint64_t least, uint64_t most, uint64_t *value)
 {
@@ -116,31 +120,47 @@ static Retcode read_mode(uint32_t *mode)
 	return rcOk;
 }
 
-static bool find_user(const char *name, uint32_t *id)
+/* Return: 0, or what the system's own function said; *@id as it was: there is none. */
+typedef int find_fn(const char *name, char *room, size_t size, uint32_t *id);
+
+static int find_user(const char *name, char *room, size_t size, uint32_t *id)
 {
 	struct passwd entry, *found = NULL;
-	char room[4096];
+	int r = getpwnam_r(name, &entry, room, size, &found);
 
-	if (getpwnam_r(name, &entry, room, sizeof room, &found) != 0 || found == NULL)
-		return false;
-	*id = found->pw_uid;
-	return true;
+	if (r == 0 && found != NULL)
+		*id = found->pw_uid;
+	return r;
 }
 
-static bool find_group(const char *name, uint32_t *id)
+static int find_group(const char *name, char *room, size_t size, uint32_t *id)
 {
 	struct group entry, *found = NULL;
-	char room[4096];
+	int r = getgrnam_r(name, &entry, room, size, &found);
 
-	if (getgrnam_r(name, &entry, room, sizeof room, &found) != 0 || found == NULL)
-		return false;
-	*id = found->gr_gid;
-	return true;
+	if (r == 0 && found != NULL)
+		*id = found->gr_gid;
+	return r;
+}
+
+/* In as much room as it needs: a group is read with all its members. */
+static bool look_up(find_fn *find, const char *name, uint32_t *id)
+{
+	int r = ERANGE;
+
+	for (size_t size = ROOM_MIN; r == ERANGE && size <= ROOM_MAX; size *= 2) {
+		char *room = malloc(size);
+
+		if (room == NULL)
+			return false;
+		r = find(name, room, size, id);
+		free(room);
+	}
+	return r == 0 && *id != DCM_ANYONE;
 }
 
 /* A number, or a name of the system's. */
-static Retcode read_id(const char *variable, bool (*find)(const char *name, uint32_t *id),
-		       uint32_t *id)
+static Retcode read_id(const char *variable, find_fn *find, uint32_t *id)
 {
 	const char *text = secure_getenv(variable);
 	uint64_t number = DCM_ANYONE;
@@ -156,7 +176,7 @@ static Retcode read_id(const char *variable, bool (*find)(const char *name, uint
 		*id = (uint32_t)number;
 		return rc;
 	}
-	found = find(text, id);
+	found = look_up(find, text, id);
 	errno = saved;
 	return found ? rcOk
 		     : dcm_fail(rcInvalidArgument, "%s is \"%.64s\", which this system does not know",

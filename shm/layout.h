@@ -156,7 +156,7 @@ struct dcm_connection {
 	dcm_atomic64 server_sid; /* 0: any */
 	dcm_atomic64 socket;	 /* abstract name the client listens on: 5 hex digits; 0: none */
 	dcm_atomic32 transfer;	 /* what the client asks for, then what was used */
-	dcm_atomic32 reserved;
+	dcm_atomic32 client_uid; /* whose share of the table it is in */
 	/* The answer: written in TAKEN. */
 	alignas(DCM_CACHELINE) dcm_atomic32 fd; /* number in the server */
 	dcm_atomic32 sent;			/* what came of sending it to the socket; 0: nothing yet */

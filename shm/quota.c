@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "shm/quota.h"
 
+#include "shm/process.h"
+
 uint32_t dcm_quota_slots(const struct dcm_segment *seg, const struct dcm_table *table)
 {
 	uint64_t slots = (uint64_t)table->count * seg->user_share / 100;
@@ -13,17 +15,27 @@ static uint32_t in_use(const struct dcm_table *table)
 	uint32_t bits = 0;
 
 	for (uint32_t i = 0; i < dcm_bitmap_words(table->count); i++)
-		bits += (uint32_t)__builtin_popcountll(dcm_load(&table->used[i], relaxed));
+		/* seq: behind the caller's own bit; of two that claim at once, the later sees both */
+		bits += (uint32_t)__builtin_popcountll(dcm_load(&table->used[i], seq));
 	return bits;
 }
 
-/* A connection is its client's, whoever must take the next step of it. */
-static uint32_t holder_of(const struct dcm_segment *seg, const struct dcm_table *table,
-			  uint32_t index, uint64_t word)
+/*
+ * Does a slot that is not free count as @uid's. A connection is its client's, whoever must take the
+ * next step of it, and whoever has the client's process slot by now. A process that is dead is
+ * nobody's: who attaches next has it reaped, and must not be kept from that by it.
+ */
+static bool is_held_by(const struct dcm_segment *seg, const struct dcm_table *table, uint32_t index,
+		       uint64_t word, uint32_t uid)
 {
-	if (table == &seg->connection && dcm_word_state(word) != DCM_CLAIMED)
-		return dcm_load(&dcm_connection_at(seg, index)->client, relaxed);
-	return dcm_word_owner(word);
+	uint32_t state = dcm_word_state(word);
+	const struct dcm_process *owner = dcm_process_at(seg, dcm_word_owner(word));
+
+	if (table == &seg->connection && state != DCM_CLAIMED)
+		return dcm_load(&dcm_connection_at(seg, index)->client_uid, relaxed) == uid;
+	if (table == &seg->process && state != DCM_CLAIMED && !dcm_process_alive(seg, index))
+		return false;
+	return owner != NULL && dcm_load(&owner->uid, relaxed) == uid;
 }
 
 bool dcm_quota_exceeded(const struct dcm_segment *seg, const struct dcm_table *table, uint32_t self)
@@ -38,11 +50,8 @@ bool dcm_quota_exceeded(const struct dcm_segment *seg, const struct dcm_table *t
 	for (uint32_t i = 0; i < table->count && held <= slots; i++) {
 		/* seq: of two that claim at once, one at least sees both */
 		uint64_t word = dcm_load(dcm_slot_word(table, i), seq);
-		const struct dcm_process *holder =
-			dcm_process_at(seg, holder_of(seg, table, i, word));
 
-		held += dcm_word_state(word) != DCM_FREE && holder != NULL &&
-			dcm_load(&holder->uid, relaxed) == uid;
+		held += dcm_word_state(word) != DCM_FREE && is_held_by(seg, table, i, word, uid);
 	}
 	return held > slots;
 }

@@ -6,6 +6,10 @@
  * counted that a death could leave wrong: whoever claims a slot looks, behind its claim, whose the
  * slots of that table are. Two that claim the last one at once may both be turned away; together
  * they never get more.
+ *
+ * A user is the number that each participant wrote into its process slot, as it is called in its
+ * own user namespace. So this keeps one user's mistake from the others; who writes what he likes
+ * into the segment can write there whose slot it is.
  */
 #ifndef DCM_SHM_QUOTA_H
 #define DCM_SHM_QUOTA_H

@@ -49,13 +49,17 @@ static void wake_client(struct dcm_connection *c)
 	dcm_park_wake_all(&c->ec);
 }
 
-static void fill(struct dcm_connection *c, struct dcm_ref ref, uint32_t self,
+static void fill(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t self,
 		 const struct dcm_request_key *key, uint64_t ticket)
 {
+	struct dcm_connection *c = dcm_connection_at(seg, ref.index);
+	uint32_t uid = dcm_load(&dcm_process_at(seg, self)->uid, relaxed);
+
 	/* release: readers load with acquire between two equal loads of the state word. */
 	dcm_store(&c->target, parked(ref), release);
 	dcm_store(&c->ticket, ticket, release);
 	dcm_store(&c->client, self, release);
+	dcm_store(&c->client_uid, uid, release);
 	dcm_store(&c->server, UINT32_MAX, release);
 	dcm_store(&c->listener, UINT32_MAX, release);
 	dcm_store(&c->type_hash, key->type_hash, release);
@@ -161,7 +165,7 @@ bool dcm_rendezvous_ask(const struct dcm_segment *seg, uint32_t self,
 		if (!dcm_quota_claim(seg, &seg->connection, self, out))
 			return false;
 		c = dcm_connection_at(seg, out->index);
-		fill(c, *out, self, key, ticket);
+		fill(seg, *out, self, key, ticket);
 		dcm_index_set(row_of(seg, key->type_hash), out->index);
 		/* seq, C1. */
 		dcm_store(&c->word, dcm_word(out->generation, self, DCM_CONNECTION_POSTED),

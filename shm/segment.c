@@ -123,10 +123,11 @@ static int find_lock(const struct dcm_segment *seg, int command, off_t start, of
 
 static pid_t holder(int found, const struct flock *lock)
 {
-	if (found <= 0)
+	if (found == 0)
 		return DCM_NOBODY;
-	/* 0: of a PID namespace that is not visible from here; -1: an open file description. */
-	return lock->l_pid > 0 ? lock->l_pid : DCM_SOMEBODY;
+	/* 0: of a PID namespace that is not visible from here; -1: an open file description. What
+	   the kernel does not tell is taken for somebody: nobody loses a segment by it. */
+	return found > 0 && lock->l_pid > 0 ? lock->l_pid : DCM_SOMEBODY;
 }
 
 int dcm_segment_gate(const struct dcm_segment *seg, enum dcm_gate wanted)
@@ -274,6 +275,8 @@ static int refuse_lock_file(const char *path, int error, struct dcm_detail *why)
 
 	if (why->text[0] != '\0')
 		return -error;
+	if (error == EACCES && dcm_access_denied(path, why) < 0)
+		return -EACCES;
 	if (error == EACCES || error == EPERM || error == EROFS)
 		advice = "; give this user the directory, or choose another with DCM_FABRIC";
 	if (error == ELOOP)
@@ -322,7 +325,7 @@ int dcm_segment_lock_file_open(struct dcm_segment *seg, const struct dcm_segment
 		return dcm_segment_refuse(why, -EBADMSG, "%s is not a regular file; remove it",
 					  dcm_segment_shown(path));
 	}
-	r = options->read_only ? 0 : dcm_access_check(path, &st, dcm_access_of(options), why);
+	r = options->read_only ? 0 : dcm_access_check(path, &st, options, why);
 	if (r < 0) {
 		close(fd);
 		return r;

@@ -4,6 +4,7 @@
 #include "shm/segment_file.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,21 +50,49 @@ int dcm_access_give(int fd, const char *path, const struct dcm_access *access,
 	return 0;
 }
 
-/* Root's is as good as one's own; and root, unless told whose it is to be, uses everybody's. */
-static bool owner_is_right(const struct stat *st, const struct dcm_access *access)
+bool dcm_access_by_name(const struct dcm_segment_options *options)
 {
-	if (access->owner != DCM_ANYONE)
-		return st->st_uid == access->owner;
-	return st->st_uid == geteuid() || st->st_uid == 0 || geteuid() == 0;
+	return options->fabric == NULL || strchr(options->fabric, '/') == NULL;
 }
 
-int dcm_access_check(const char *path, const struct stat *st, const struct dcm_access *access,
-		     struct dcm_detail *why)
+/*
+ * Root's is as good as one's own; and root, unless told whose it is to be, uses everybody's that it
+ * was given the path of. What a name stands for is a place of this user's own: who put a file there
+ * first would have root map it.
+ */
+static bool owner_is_right(const struct stat *st, const struct dcm_segment_options *options)
 {
+	uint32_t owner = dcm_access_of(options)->owner;
+
+	if (owner != DCM_ANYONE)
+		return st->st_uid == owner;
+	return st->st_uid == geteuid() || st->st_uid == 0 ||
+	       (geteuid() == 0 && !dcm_access_by_name(options));
+}
+
+int dcm_access_denied(const char *path, struct dcm_detail *why)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return 0;
+	return dcm_segment_refuse(
+		why, -EACCES,
+		"may not open %s: it belongs to user %u and group %u with mode %04o, this "
+		"process is user %u and group %u; whoever makes a fabric lets others in "
+		"with DCM_MODE and DCM_GROUP; or choose another DCM_FABRIC",
+		dcm_segment_shown(path), st.st_uid, st.st_gid, st.st_mode & 07777, geteuid(),
+		getegid());
+}
+
+int dcm_access_check(const char *path, const struct stat *st,
+		     const struct dcm_segment_options *options, struct dcm_detail *why)
+{
+	const struct dcm_access *access = dcm_access_of(options);
 	const char *shown = dcm_segment_shown(path);
 	uint32_t mode = st->st_mode & 07777;
 
-	if (!owner_is_right(st, access))
+	if (!owner_is_right(st, options))
 		return dcm_segment_refuse(
 			why, -EACCES,
 			"%s belongs to user %u, and user %u is expected; run as its "

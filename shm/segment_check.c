@@ -88,20 +88,14 @@ static bool foreign(const struct dcm_header *h, bool any_boot, char what[128])
 static int refuse_open(const char *path, int error, struct dcm_detail *why)
 {
 	const char *shown = dcm_segment_shown(path);
-	struct stat st;
 
 	if (error == ELOOP)
 		return dcm_segment_refuse(why, -EBADMSG, "%s is a symbolic link; " REMOVE, shown);
 	if (error == EISDIR || error == ENXIO)
 		return dcm_segment_refuse(why, -EBADMSG, "%s is not a regular file; " REMOVE,
 					  shown);
-	if (error == EACCES && lstat(path, &st) == 0)
-		return dcm_segment_refuse(
-			why, -EACCES,
-			"may not open %s: it belongs to user %u and group %u with mode %04o, this "
-			"process is user %u and group %u; whoever makes a fabric lets others in "
-			"with DCM_MODE and DCM_GROUP; or choose another DCM_FABRIC",
-			shown, st.st_uid, st.st_gid, st.st_mode & 07777, geteuid(), getegid());
+	if (error == EACCES && dcm_access_denied(path, why) < 0)
+		return -EACCES;
 	return dcm_segment_refuse(why, -error, "cannot open %s: %s", shown,
 				  dcm_segment_error(error));
 }
@@ -250,7 +244,7 @@ static int check_and_map(struct dcm_segment *seg, int fd, const struct dcm_segme
 	if (r == 0)
 		r = read_header(seg->path, fd, &st, &header, why);
 	if (r == 0 && !read_only)
-		r = dcm_access_check(seg->path, &st, dcm_access_of(options), why);
+		r = dcm_access_check(seg->path, &st, options, why);
 	if (r < 0)
 		return r;
 	replaceable = foreign(&header, read_only, what);

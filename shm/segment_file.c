@@ -439,7 +439,7 @@ static int look(struct dcm_segment *seg, const struct dcm_segment_options *optio
 int dcm_segment_open(struct dcm_segment *seg, const struct dcm_segment_options *options,
 		     struct dcm_detail *why)
 {
-	bool by_name = options->fabric == NULL || strchr(options->fabric, '/') == NULL;
+	bool by_name = dcm_access_by_name(options);
 	int r;
 
 	*seg = (struct dcm_segment){ .lock_fd = -1 };

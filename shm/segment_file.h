@@ -61,8 +61,12 @@ int dcm_access_give(int fd, const char *path, const struct dcm_access *access,
 		    struct dcm_detail *why);
 /* dcm_access_check() - has a file that is there what it has to have. Return: 0 or -EACCES */
 struct stat;
-int dcm_access_check(const char *path, const struct stat *st, const struct dcm_access *access,
-		     struct dcm_detail *why);
+int dcm_access_check(const char *path, const struct stat *st,
+		     const struct dcm_segment_options *options, struct dcm_detail *why);
+/* dcm_access_denied() - say whom a file lets in that could not be opened. 0: it cannot be told */
+int dcm_access_denied(const char *path, struct dcm_detail *why);
+/* dcm_access_by_name() - is it a place of this user's own, no path that was chosen for several */
+bool dcm_access_by_name(const struct dcm_segment_options *options);
 
 /* All zero where the kernel does not tell. */
 void dcm_segment_boot_id(uint8_t id[16]);

@@ -7,9 +7,12 @@
 #include <dcm/dcm.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -78,7 +81,7 @@ static void is_refused(const char *reason)
 
 static void refused_by_kernel(void)
 {
-	is_refused("lock file");
+	is_refused(".lock: it belongs to user");
 }
 
 static void refused_by_mode(void)
@@ -167,6 +170,75 @@ static void test_roots(void)
 	as(FIRST, TEAM, refused_by_mode);
 	set("0666", NULL, NULL);
 	as(FIRST, TEAM, attaches);
+}
+
+/* What a name stands for is root's alone: whoever put a file there first is not trusted for it. */
+static void test_squatter(void)
+{
+	char name[64];
+
+	if (access("/run/user/0", F_OK) == 0) {
+		skip("root has a directory for this that nobody else can write to");
+		return;
+	}
+	set(NULL, NULL, NULL);
+	snprintf(name, sizeof name, "test-squat-%d", (int)getpid());
+	snprintf(path, sizeof path, "/dev/shm/dcm-0-%s", name);
+	setenv("DCM_FABRIC", path, 1);
+	as(FIRST, TEAM, attaches);
+	attaches();
+	setenv("DCM_FABRIC", name, 1);
+	refused_by_owner();
+	unlink(path);
+	strcat(path, ".lock");
+	refused_by_owner();
+	unlink(path);
+	setenv("DCM_FABRIC", name, 1);
+	attaches();
+	unlink(path);
+	path[strlen(path) - 5] = '\0';
+	unlink(path);
+}
+
+/* A group whose members fill more than a page. */
+static void big_group(void)
+{
+	char file[160];
+	FILE *out;
+
+	snprintf(file, sizeof file, "%s/members", tap_fabric_dir());
+	out = fopen(file, "w");
+	if (out == NULL)
+		sysbail("%s", file);
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		_exit(77);
+	fputs("dcm-crowd:x:65533:", out);
+	for (int i = 0; i < 5000; i++)
+		fprintf(out, "%smember%d", i == 0 ? "" : ",", i);
+	fputs("\n", out);
+	fclose(out);
+	if (mount(file, "/etc/group", NULL, MS_BIND, NULL) < 0)
+		_exit(77);
+	begin("crowd");
+	set("0660", NULL, "dcm-crowd");
+	attaches();
+	has("", 0660, 0, TEAM);
+	_exit(0);
+}
+
+static void test_names(void)
+{
+	char file[160];
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		big_group();
+	waitpid(pid, &status, 0);
+	snprintf(file, sizeof file, "%s/members", tap_fabric_dir());
+	unlink(file);
+	if (WEXITSTATUS(status) == 77)
+		skip("no mount namespace to have a large group in");
 }
 
 static void bad(const char *variable, const char *value)
@@ -283,6 +355,46 @@ static void hold_process_slots(void)
 	DcmFini();
 }
 
+/* Three that nobody gives the process slots back for: there is nobody else in the fabric. */
+static void leave_dead_behind(void)
+{
+	int ready[2];
+	char byte;
+
+	if (pipe(ready) < 0)
+		sysbail("pipe");
+	for (int i = 0; i < 3; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			if (DcmInit() != rcOk || write(ready[1], "y", 1) != 1)
+				_exit(1);
+			raise(SIGSTOP);
+		}
+		if (read(ready[0], &byte, 1) != 1)
+			sysbail("read");
+		waitpid(pid, NULL, WUNTRACED);
+	}
+	kill(0, SIGKILL);
+}
+
+static void dead_are_nobodys(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		setpgid(0, 0);
+		leave_dead_behind();
+	}
+	waitpid(pid, NULL, 0);
+	is_int(rcOk, DcmInit(), "a user whose share died attaches: %s", DcmLastDetail());
+	DcmFini();
+	setenv("DCM_USER_SHARE", "100", 1);
+	is_int(rcOk, DcmInit(), "and again");
+	DcmFini();
+	unsetenv("DCM_USER_SHARE");
+}
+
 static void test_share(void)
 {
 	pid_t hog;
@@ -303,6 +415,8 @@ static void test_share(void)
 	setenv("DCM_MAX_PROCESSES", "6", 1);
 	attaches();
 	as(FIRST, TEAM, hold_process_slots);
+	as(FIRST, TEAM, dead_are_nobodys);
+	has("", 0666, 0, getegid());
 	unsetenv("DCM_MAX_PROCESSES");
 	unsetenv("DCM_MAX_ENDPOINTS");
 }
@@ -319,6 +433,8 @@ int main(void)
 	test_private();
 	test_group();
 	test_roots();
+	test_squatter();
+	test_names();
 	test_share();
 	return 0;
 }

@@ -585,7 +585,7 @@ static void be_nobody(const char *path)
 		sysbail("chmod");
 	refused(-EACCES, "lock file", path, "a directory without the right to write");
 	chmod(at("user"), 0700);
-	refused(-EACCES, "lock file", at("user/roots"), "a lock file of another user");
+	refused(-EACCES, "roots.lock: it belongs to user 0", at("user/roots"), "a lock file of another user");
 	refused(-EACCES, "mode 0666", at("user/open"), "a segment that is open to all");
 }
 
