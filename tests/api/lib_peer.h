@@ -41,7 +41,7 @@ enum peer_op {
 	PEER_ECHO,	/* handle: listener; receives and echoes for ever */
 	PEER_DENY,	/* other: system call that is refused from now on, size: errno (0: EPERM) */
 	PEER_EXEC,	/* becomes another program, without DcmFini */
-	PEER_LIMIT,	/* other: RLIMIT_..., size: its soft limit */
+	PEER_LIMIT,	/* other: RLIMIT_..., size: its soft limit; free numbers of RLIMIT_NOFILE */
 	PEER_LEAVE,	/* the thread that answered until now ends, another goes on */
 	PEER_DUMP,	/* size: so many bytes of memory are touched, then SIGABRT with a core dump */
 	PEER_HOLDS,	/* -> other: descriptors, size: mappings, sid: threads */
