@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,6 +62,14 @@ static int make_memfd(void)
 	if (fd < 0 && (!DCM_KERNEL_NEW || errno == EINVAL))
 		fd = memfd_create("dcm-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	return fd;
+}
+
+/* Past this limit of the process the kernel would send SIGXFSZ, which ends the program. */
+static bool may_be_so_long(uint64_t bytes)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur >= bytes;
 }
 
 /* A sealed, formatted, mapped memfd. Return: its descriptor, or negative errno. */
@@ -135,6 +144,11 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 	void *base = MAP_FAILED;
 	int r;
 
+	if (!may_be_so_long(bytes))
+		return dcm_fail(rcQuotaExceeded,
+				"a channel is a file of %llu bytes, more than this process may "
+				"write; raise the limit (ulimit -f) or lower DCM_MAX_CHANNEL_BYTES",
+				(unsigned long long)bytes);
 	server = (struct dcm_server_end *)dcm_object_new(&server_end_type, sizeof *server);
 	if (server == NULL)
 		return dcm_fail(rcOutOfMemory, "no memory for a channel");

@@ -75,6 +75,7 @@ static Retcode code_of(int number)
 		return rcOutOfMemory;
 	case EMFILE:
 	case ENFILE:
+	case EFBIG:
 		return rcQuotaExceeded;
 	case ENOENT:
 		return rcResourceNotFound;

@@ -201,6 +201,12 @@ static Retcode set_limit(int resource, uint64_t value)
 
 	if (getrlimit(resource, &limit) < 0)
 		return rcFail;
+	if (resource == RLIMIT_NOFILE && value < limit.rlim_max) {
+		int lowest = dup(COMMANDS);
+
+		close(lowest);
+		value += (uint64_t)lowest;
+	}
 	limit.rlim_cur = value > limit.rlim_max ? limit.rlim_max : value;
 	return setrlimit(resource, &limit) == 0 ? rcOk : rcFail;
 }

@@ -46,7 +46,7 @@ enum peer_op {
 	PEER_WHO,	/* handle -> status: verified, other: pid, size: uid, sid: gid, name */
 	PEER_INFO,	/* handle -> status: transfer, size: capacity, sid: committed, other: largest */
 	PEER_EXEC,	/* becomes another program, without DcmFini */
-	PEER_LIMIT,	/* other: RLIMIT_..., size: its soft limit */
+	PEER_LIMIT,	/* other: RLIMIT_..., size: its soft limit; free numbers of RLIMIT_NOFILE */
 	PEER_LEAVE,	/* the thread that answered until now ends, another goes on */
 	PEER_DUMP,	/* size: so many bytes of memory are touched, then SIGABRT with a core dump */
 	PEER_HOLDS,	/* -> other: descriptors, size: mappings, sid: threads */

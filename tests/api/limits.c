@@ -4,6 +4,7 @@
 /* At a limit of descriptors, memory or file size a call fails by name, leaks nothing, and works after. */
 #define _GNU_SOURCE
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -39,9 +40,7 @@ static void set_limit(struct peer *peer, const struct limit *limit)
 {
 	uint64_t used = 0;
 
-	if (limit->resource == RLIMIT_NOFILE)
-		used = peer_must(peer, PEER_HOLDS).other;
-	else if (limit->resource == RLIMIT_AS)
+	if (limit->resource == RLIMIT_AS)
 		used = used_address_space(peer);
 	peer_must(peer, PEER_LIMIT, .other = (uint64_t)limit->resource, .size = used + limit->room);
 }
@@ -175,6 +174,10 @@ int main(void)
 	plan_lazy();
 	tap_fabric_dir();
 	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		char path[256];
+
+		snprintf(path, sizeof(path), "%s/%s", tap_fabric_dir(), limits[i].name);
+		setenv("DCM_FABRIC", path, 1);
 		test_init(&limits[i]);
 		/* The fabric is there then: attaching makes no file. */
 		first = peer_attached("first");
