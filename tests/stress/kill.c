@@ -22,12 +22,12 @@
 
 enum {
 	KILLS = 2000,
-	KILLS_PER_ROUND = 100,
+	KILLS_PER_ROUND = 125,
 	ROUNDS_PER_ERA = 8, /* then all die, or leave */
 	STUCK_MS = 90 * 1000,
 	QUIET_MS = 90 * 1000,
 	GONE = 64, /* those who became another program, between two quiet points */
-	HUNT_LOOKS = 200,
+	HUNT_LOOKS = 2000,
 };
 
 static struct kill_board *board;
@@ -358,6 +358,7 @@ static void kill_somehow(void)
 		break;
 	default:
 		kill_one(index);
+		kill_one(draw_victim());
 	}
 	bury_and_spawn();
 }
@@ -367,7 +368,7 @@ static void kill_for_a_while(uint32_t round, uint32_t kills)
 	uint32_t end = counts.kills + kills;
 
 	while (counts.kills < end && !atomic_load(&board->history.full) && !too_many_wrong()) {
-		nap_us((long)draw(&dice, 2500));
+		nap_us((long)draw(&dice, 1000));
 		continue_those_due(false);
 		see_nobody_hangs(round);
 		if (draw(&dice, 8) == 0)

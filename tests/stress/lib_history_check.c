@@ -159,7 +159,7 @@ struct empty_read {
 static void see_known(struct publication *p, const void *arg)
 {
 	const struct empty_read *read = arg;
-	const struct history_event e = { .clock = read->after, .sid = p->sid };
+	struct history_event e = { .clock = read->after, .sid = p->sid };
 	bool knows = (p->told >> read->reader & 1) != 0;
 	const char *what = NULL;
 
@@ -169,8 +169,8 @@ static void see_known(struct publication *p, const void *arg)
 		what = "PUBLISHED only, though it was withdrawn before";
 	if (what == NULL)
 		return;
+	memcpy(e.name, p->name, sizeof e.name);
 	wrong_notice(read->seen, &e, read->reader, what);
-	diag("  that is %s", p->name);
 }
 
 static void take(const struct history_event *e, uint32_t writer, struct history_seen *seen)
