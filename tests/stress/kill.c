@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,8 +80,11 @@ static void spawn(uint32_t index)
 	note_control(HISTORY_BORN, index);
 	memset(&worker[index], 0, sizeof worker[index]);
 	worker[index].pid = fork_child();
-	if (worker[index].pid == 0)
+	if (worker[index].pid == 0) {
+		/* However much they all do, the one who kills has his turn. */
+		setpriority(PRIO_PROCESS, 0, 5);
 		kill_work(board, index, seed, gone_program);
+	}
 	worker[index].holdings.segment_maps = 1;
 }
 
