@@ -22,6 +22,7 @@
 #include "shm/process.h"
 #include "shm/publication.h"
 #include "shm/reap.h"
+#include "tests/crash/lib_step.h"
 #include "tests/tap.h"
 
 enum { BYSTANDER = 0, VICTIM = 1, REAPER = 2, LAST = 3, PROCESSES = 4 };
@@ -32,90 +33,12 @@ static struct dcm_ref asked;	    /* the bystander's request */
 static struct dcm_ref offered;	    /* the bystander's endpoint */
 static struct dcm_ref known_one;    /* the victim's endpoint that the bystander knows of */
 
-/* Of this process alone: */
-static uint64_t steps, die_at;
-
-static void step(void)
-{
-	if (++steps == die_at)
-		kill(getpid(), SIGKILL);
-}
-
-static uint64_t step_load(const volatile void *word, unsigned bytes, enum dcm_order order)
-{
-	(void)order;
-	step();
-	return bytes == 4 ? atomic_load((const volatile dcm_atomic32 *)word)
-			  : atomic_load((const volatile dcm_atomic64 *)word);
-}
-
-static void step_store(volatile void *word, unsigned bytes, uint64_t value, enum dcm_order order)
-{
-	(void)order;
-	step();
-	if (bytes == 4)
-		atomic_store((volatile dcm_atomic32 *)word, (uint32_t)value);
-	else
-		atomic_store((volatile dcm_atomic64 *)word, value);
-}
-
-static bool step_cas(volatile void *word, unsigned bytes, uint64_t *expected, uint64_t desired)
-{
-	uint32_t narrow = (uint32_t)*expected;
-	bool done;
-
-	step();
-	if (bytes == 8)
-		return atomic_compare_exchange_strong((volatile dcm_atomic64 *)word, expected,
-						      desired);
-	done = atomic_compare_exchange_strong((volatile dcm_atomic32 *)word, &narrow,
-					      (uint32_t)desired);
-	*expected = narrow;
-	return done;
-}
-
-static uint64_t apply(enum dcm_rmw op, uint64_t old, uint64_t operand)
-{
-	switch (op) {
-	case DCM_RMW_SWAP:
-		return operand;
-	case DCM_RMW_ADD:
-		return old + operand;
-	case DCM_RMW_OR:
-		return old | operand;
-	default:
-		return old & operand;
-	}
-}
-
-static uint64_t step_rmw(volatile void *word, unsigned bytes, enum dcm_rmw op, uint64_t operand)
-{
-	uint64_t old;
-
-	step();
-	do
-		old = bytes == 4 ? atomic_load((volatile dcm_atomic32 *)word)
-				 : atomic_load((volatile dcm_atomic64 *)word);
-	while (!(bytes == 4 ? atomic_compare_exchange_strong((volatile dcm_atomic32 *)word,
-							     &(uint32_t){ (uint32_t)old },
-							     (uint32_t)apply(op, old, operand))
-			    : atomic_compare_exchange_strong((volatile dcm_atomic64 *)word, &old,
-							     apply(op, old, operand))));
-	return old;
-}
-
 /* The kernel is asked about real processes elsewhere; here the parent knows who was killed. */
 static bool known_dead(uint32_t index, uint64_t generation)
 {
-	return dcm_process_generation(&seg, index) == generation &&
-	       !dcm_process_alive(&seg, index);
+	return dcm_process_generation(&seg, index) == generation && !dcm_process_alive(&seg, index);
 }
 
-static const struct dcm_hooks stepping = { .load = step_load,
-					   .store = step_store,
-					   .cas = step_cas,
-					   .rmw = step_rmw,
-					   .process_dead = known_dead };
 static const struct dcm_hooks plain = { .process_dead = known_dead };
 
 static void join(uint32_t index)
@@ -298,8 +221,11 @@ static bool run_child(void (*work)(void), uint64_t at)
 	if (child < 0)
 		sysbail("fork");
 	if (child == 0) {
-		die_at = at;
+		struct dcm_hooks stepping = step_hooks;
+
+		stepping.process_dead = known_dead;
 		dcm_hooks = &stepping;
+		step_arm(at, false);
 		work();
 		_exit(0);
 	}
