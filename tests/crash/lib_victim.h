@@ -31,6 +31,7 @@ struct stand {
 	_Atomic uint32_t asking;   /* ... that came to DcmConnect */
 	_Atomic uint32_t ended;	   /* ... that are over */
 	_Atomic uint32_t answered; /* calls, in all */
+	_Atomic uint32_t waiting;  /* to be killed: how many ever were */
 };
 extern struct stand *stand;
 extern struct dcm_segment stand_segment; /* to look at */
