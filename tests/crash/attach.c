@@ -138,10 +138,10 @@ static bool kill_reaper(void)
 
 static void enumerate_reaping(void)
 {
-	uint64_t kills = 0, bad = 0, stride = tap_scale() >= 4 ? 1 : 4;
+	uint64_t kills = 0, bad = 0;
 	bool died = true;
 
-	for (dies_at = 1 + tap_seed() % stride; died && bad < BAD_MAX; dies_at += stride) {
+	for (dies_at = 1; died && bad < BAD_MAX; dies_at++) {
 		died = kill_reaper();
 		kills += died ? 2 : 1;
 		if (stand_settled())
