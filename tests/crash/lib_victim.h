@@ -32,6 +32,7 @@ struct stand {
 	_Atomic uint32_t ended;	   /* ... that are over */
 	_Atomic uint32_t answered; /* calls, in all */
 	_Atomic uint32_t waiting;  /* to be killed: how many ever were */
+	_Atomic uint32_t armed;	   /* to die at a step of theirs: how many ever were */
 };
 extern struct stand *stand;
 extern struct dcm_segment stand_segment; /* to look at */
