@@ -33,15 +33,15 @@ static int compare_index(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* The SID alone tells the server: it stays the same when its process leaves and comes back. */
 static int compare_identity(const void *a, const void *b)
 {
 	const struct dcm_notice *x = &((const struct item *)a)->notice;
 	const struct dcm_notice *y = &((const struct item *)b)->notice;
-	uint64_t a_key[] = { x->sid, x->process.index, x->process.generation };
-	uint64_t b_key[] = { y->sid, y->process.index, y->process.generation };
-	int server = memcmp(a_key, b_key, sizeof a_key);
 
-	return server != 0 ? server : strcmp(x->name, y->name);
+	if (x->sid != y->sid)
+		return (x->sid > y->sid) - (x->sid < y->sid);
+	return strcmp(x->name, y->name);
 }
 
 static struct item *find(void *const *tree, const struct item *like,

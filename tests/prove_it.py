@@ -33,6 +33,10 @@ RUNS = [
     ('stress/publish', 3, 2),
     ('stress/calls', 3, 2),
     ('model/spin', 1, 2),
+    ('crash/client', 4, 2),
+    ('crash/server', 4, 1),
+    ('crash/attach', 4, 1),
+    ('crash/making', 1, 1),
     ('crash/stopped_reaper', 1, 1),
 ]
 

@@ -3,6 +3,7 @@
 #include "tests/stress/lib_stress.h"
 
 #include <dcm/fabric.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -150,8 +151,12 @@ bool too_many_wrong(void)
 pthread_t start_thread(void *(*run)(void *), void *arg)
 {
 	pthread_t thread;
-	int r = pthread_create(&thread, NULL, run, arg);
+	int64_t end = now_ms() + 60 * 1000;
+	int r;
 
+	/* EAGAIN: no room for now; or another thread is in execve, and this one about to end. */
+	while ((r = pthread_create(&thread, NULL, run, arg)) == EAGAIN && now_ms() < end)
+		nap_us(1000);
 	if (r != 0)
 		bail("pthread_create: %d", r);
 	return thread;

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/crash/lib_scenarios.h"
+
+#include "shm/hash.h"
+#include "shm/listener.h"
+#include "shm/publication.h"
+
+struct dcm_segment world;
+struct dcm_ref known_one;
+
+struct dcm_endpoint_key endpoint_key(const char *name, uint64_t sid)
+{
+	return (struct dcm_endpoint_key){ .type = "crash.Type",
+					  .name = name,
+					  .type_hash = dcm_hash("crash.Type"),
+					  .name_hash = dcm_hash(name),
+					  .sid = sid };
+}
+
+struct dcm_request_key request_key(const char *name)
+{
+	return (struct dcm_request_key){ .type = "crash.Type",
+					 .name = name,
+					 .type_hash = dcm_hash("crash.Type"),
+					 .name_hash = dcm_hash(name),
+					 .client_sid = 7 };
+}
+
+/* What the victim does; the names say against what the bystander has prepared. */
+static void publishes(void)
+{
+	struct dcm_endpoint_key one = endpoint_key("one", 11), two = endpoint_key("two", 12);
+	struct dcm_ref a, b;
+
+	dcm_publication_begin(&world, VICTIM, &one, &a);
+	dcm_publication_begin(&world, VICTIM, &two, &b);
+	dcm_publication_end(&world, VICTIM, a);
+	dcm_publication_begin(&world, VICTIM, &one, &a);
+	dcm_publication_end(&world, VICTIM, b);
+}
+
+static void withdraws(void)
+{
+	dcm_publication_end(&world, VICTIM, known_one);
+}
+
+static void subscribes(void)
+{
+	struct dcm_ref s;
+	uint32_t index;
+
+	dcm_registry_subscribe(&world, VICTIM, dcm_hash("crash.Type"), &s);
+	dcm_registry_hint(&world, s, &index);
+	dcm_registry_unsubscribe(&world, s, VICTIM, VICTIM);
+	dcm_registry_subscribe(&world, VICTIM, dcm_hash("crash.Type"), &s);
+}
+
+static void serves_the_parked(void)
+{
+	struct dcm_endpoint_key key = endpoint_key("wanted", 13);
+	struct dcm_offer offer = { .bytes = 4096 };
+	struct dcm_request_view view;
+	struct dcm_ref endpoint, request;
+
+	dcm_publication_begin(&world, VICTIM, &key, &endpoint);
+	if (!dcm_rendezvous_take(&world, VICTIM, endpoint, &request, &view))
+		return;
+	dcm_rendezvous_accept(&world, VICTIM, request, &offer);
+	dcm_rendezvous_server_leaves(&world, VICTIM, request);
+	dcm_publication_end(&world, VICTIM, endpoint);
+}
+
+static void refuses_by_closing(void)
+{
+	struct dcm_endpoint_key key = endpoint_key("wanted", 13);
+	struct dcm_ref endpoint;
+
+	dcm_publication_begin(&world, VICTIM, &key, &endpoint);
+	dcm_publication_end(&world, VICTIM, endpoint);
+}
+
+static void asks(void)
+{
+	struct dcm_request_key nobody = request_key("nobody"), offer = request_key("offered");
+	struct dcm_ref a, b;
+
+	dcm_rendezvous_ask(&world, VICTIM, &nobody, &a);
+	dcm_rendezvous_ask(&world, VICTIM, &offer, &b);
+	dcm_rendezvous_client_leaves(&world, VICTIM, a);
+	dcm_rendezvous_client_leaves(&world, VICTIM, b);
+	dcm_rendezvous_ask(&world, VICTIM, &offer, &b);
+}
+
+/* Both parties of one connection, from asked to open to left. */
+static void talks_to_itself(void)
+{
+	struct dcm_endpoint_key key = endpoint_key("own", 14);
+	struct dcm_request_key wish = request_key("own");
+	struct dcm_offer offer = { .bytes = 4096 };
+	struct dcm_request_view view;
+	struct dcm_ref endpoint, asks_ref, taken;
+
+	dcm_publication_begin(&world, VICTIM, &key, &endpoint);
+	dcm_rendezvous_ask(&world, VICTIM, &wish, &asks_ref);
+	if (!dcm_rendezvous_take(&world, VICTIM, endpoint, &taken, &view))
+		return;
+	dcm_rendezvous_accept(&world, VICTIM, taken, &offer);
+	dcm_rendezvous_open(&world, VICTIM, asks_ref, VICTIM, DCM_TRANSFER_GETFD);
+	dcm_rendezvous_client_leaves(&world, VICTIM, asks_ref);
+	dcm_rendezvous_server_leaves(&world, VICTIM, asks_ref);
+	dcm_publication_end(&world, VICTIM, endpoint);
+}
+
+static void opens_listeners(void)
+{
+	struct dcm_ref a, b;
+
+	dcm_listener_open(&world, VICTIM, &a);
+	dcm_listener_open(&world, VICTIM, &b);
+	dcm_listener_signal(&world, b.index, 1);
+	dcm_listener_shut(&world, a, VICTIM, VICTIM);
+}
+
+const struct world_scenario world_scenarios[] = {
+	{ "publishes", publishes },
+	{ "withdraws", withdraws },
+	{ "subscribes", subscribes },
+	{ "serves the parked", serves_the_parked },
+	{ "refuses by closing", refuses_by_closing },
+	{ "asks", asks },
+	{ "talks to itself", talks_to_itself },
+	{ "opens listeners", opens_listeners },
+};
+
+const size_t world_scenario_count = sizeof world_scenarios / sizeof world_scenarios[0];

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Each access to shared memory is a step, and a place to die. */
+#ifndef DCM_TESTS_CRASH_LIB_STEP_H
+#define DCM_TESTS_CRASH_LIB_STEP_H
+
+#include "shm/atomics.h"
+
+extern const struct dcm_hooks step_hooks;
+
+/*
+ * step_arm() - from now on steps count, and this process kills itself at step @at (0: never)
+ * @others: those of all other threads, in place of the caller's
+ */
+void step_arm(uint64_t at, bool others);
+
+/* step_disarm() - none counts any more */
+void step_disarm(void);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * victim - kills of a real participant at each step of what it does, and what another sees of it
+ *
+ * Beside the victims lives a bystander: it reads all notices, serves who asks for "offer", refuses
+ * who asks for "refuse", lets "ignored" wait, and when "victim" is published connects to it and
+ * calls until that fails. After each death all that is left must be the bystander's, its calls must
+ * have ended, and a newcomer must find everything in order.
+ */
+#ifndef DCM_TESTS_CRASH_LIB_VICTIM_H
+#define DCM_TESTS_CRASH_LIB_VICTIM_H
+
+#include <coresrv/handle/handle_api.h>
+#include <coresrv/task/task_api.h>
+#include <dcm/channel.h>
+#include <dcm/dcm_api.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "shm/segment.h"
+
+#define VICTIM_TYPE "crash.Type"
+
+/* What the processes of a test share. */
+struct stand {
+	_Atomic uint32_t ready;	   /* the bystander is */
+	_Atomic uint32_t known;	   /* publications that it knows of */
+	_Atomic uint32_t begun;	   /* its connections to "victim" */
+	_Atomic uint32_t asking;   /* ... that came to DcmConnect */
+	_Atomic uint32_t ended;	   /* ... that are over */
+	_Atomic uint32_t answered; /* calls, in all */
+	_Atomic uint32_t waiting;  /* to be killed: how many ever were */
+	_Atomic uint32_t armed;	   /* to die at a step of theirs: how many ever were */
+};
+extern struct stand *stand;
+extern struct dcm_segment stand_segment; /* to look at */
+
+/* stand_begin()/stand_end() - the fabric with its bystander; the first is plan_lazy() as well */
+void stand_begin(void);
+void stand_end(void);
+/* stand_bystander() - it becomes the bystander; stand_newcomer() - a whole life in order */
+void stand_bystander(void) __attribute__((noreturn));
+void stand_newcomer(void) __attribute__((noreturn));
+
+/* stand_stop() - the bystander is stopped, or goes on */
+void stand_stop(bool stop);
+
+/* stand_settled() - all is as before there was a victim; with a newcomer's life */
+bool stand_settled(void);
+
+struct scenario {
+	const char *name;
+	void (*prepare)(void); /* attached already; null: it is not, @run does that */
+	void (*run)(void);     /* its steps are counted */
+	bool keeper;	       /* the other threads' steps are, in its place */
+};
+
+/* victim_enumerate() - a kill at each step of each scenario */
+void victim_enumerate(const struct scenario *scenarios, size_t count);
+
+/* victim_fork() - a child that runs @run, as process "victim" with hooks on; its end is not waited for */
+pid_t victim_fork(void (*run)(void));
+
+/* victim_report() - one result and one line of proof */
+void victim_report(const char *name, uint64_t kills, uint64_t bad);
+
+/* expect() - report when it is neither rcOk nor @other; whether it was rcOk */
+bool expect(Retcode other, Retcode seen, const char *what);
+void nap_us(long us);
+int64_t now_ms(void);
+
+#endif
