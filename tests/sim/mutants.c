@@ -89,7 +89,7 @@ static const struct mutant mutants[] = {
 	{ .name = "slot_in_table", .place = FUZZ },
 	{ .name = "bit_in_table", .place = FUZZ },
 	{ .name = "hint_in_table", .place = FUZZ },
-	{ .name = "name_ends", .place = FUZZ },
+	{ .name = "end_of_name", .place = FUZZ },
 	{ .name = "ring_tries_end", .place = FUZZ },
 	{ .name = "file_holds_tables", .place = FUZZ },
 	{ .name = "parcel_in_half", .place = FUZZ },
