@@ -35,10 +35,18 @@ TOOL_LIBS = {
 HOOKED_KINDS = ('crash', 'sim')
 
 # Of the kinds of tests these are started first: they take longest.
-FIRST_KINDS = ('install', 'env', 'stress')
+FIRST_KINDS = ('install', 'env', 'stress', 'fuzz')
 
-# They run other tests, of other builds or in other environments: not with a sanitizer.
-UNSANITIZED_KINDS = ('install', 'env')
+# They run other tests, of other builds or in other environments, or are sanitized as they are:
+# not with a sanitizer.
+UNSANITIZED_KINDS = ('install', 'env', 'fuzz')
+
+# Programs for libFuzzer, whatever the compiler of the rest is: the sources under test with
+# sanitizers, and of its counters those that cost least; what goes around them without.
+FUZZ_CC = 'clang'
+FUZZ_CFLAGS = CFLAGS + ['-O2', '-DDCM_HOOKS']
+FUZZ_SANITIZERS = ['-fsanitize=fuzzer,address,undefined', '-fno-sanitize-recover=undefined',
+                   '-fno-sanitize-coverage=trace-cmp,indirect-calls']
 
 # What --setup installs: package and reason.
 PACKAGES = [
@@ -190,6 +198,8 @@ class Build:
         n.variable('ldflags', ldflags)
         n.variable('soflags', soflags)
         n.variable('libs', LIBS)
+        n.variable('fuzz_cflags', FUZZ_CFLAGS + (['-Werror'] if o.werror else []))
+        n.variable('fuzz_sanitizers', FUZZ_SANITIZERS)
         n.line()
 
     def rules(self):
@@ -287,7 +297,12 @@ class Build:
         kinds = sorted({os.path.dirname(p)[len('tests/'):] for p in glob('tests/*/*.[ct]')},
                        key=lambda k: (k not in FIRST_KINDS, k))
         for kind in kinds:
-            if not (kind in UNSANITIZED_KINDS and self.o.sanitize):
+            if kind in UNSANITIZED_KINDS and self.o.sanitize:
+                continue
+            if kind == 'fuzz':
+                self.fuzz_programs()
+                self.scripts_of(kind)
+            else:
                 self.tests_of(kind, tap)
 
     def tests_of(self, kind, tap):
@@ -310,9 +325,28 @@ class Build:
             out = '$builddir/tests/{}/{}{}'.format(kind, name, '' if helper else '.t')
             self.link(out, [self.obj(source, defines=defines), tap] + shared, library)
             (self.helpers if helper else self.tests).append(out)
+        self.scripts_of(kind)
+
+    def scripts_of(self, kind):
         for script in sorted(glob('tests/{}/*.t'.format(kind))):
             if not self.left_out(script):
                 self.tests.append(script)
+
+    def fuzz_programs(self):
+        """tests/fuzz/<name>.c is a program of libFuzzer's, that tests/fuzz/<name>.t runs."""
+        def objects(sources, cflags):
+            return [self.n.build('$builddir/fuzz/{}.o'.format(s[:-2]), 'cc', [s], cc=FUZZ_CC,
+                                 cflags=cflags) for s in sources]
+
+        sanitized = '$fuzz_cflags $fuzz_sanitizers'
+        library = self.n.build('$builddir/fuzz/libdcm.a', 'ar', objects(
+            sorted(glob('shm/*.c')) + sorted(glob('api/*.c')), sanitized))
+        shared = objects(sorted(glob('tests/fuzz/fuzz_*.c'))
+                         + ['tests/tap.c', 'tests/unit/lib_world.c'], '$fuzz_cflags')
+        for main in sorted(set(glob('tests/fuzz/*.c')) - set(glob('tests/fuzz/fuzz_*.c'))):
+            self.helpers.append(self.n.build(
+                '$builddir/' + main[:-2], 'link', objects([main], sanitized) + shared + [library],
+                cc=FUZZ_CC, cflags=sanitized))
 
     def left_out(self, path):
         """Whether a test's tags (in its first 2 KiB) keep it out of this configuration."""

@@ -39,7 +39,7 @@ static bool hand_out(struct dcm_server_end *server, uint32_t call, uint32_t gene
 {
 	struct dcm_call_book *book = &server->call[call];
 
-	if (book->handed)
+	if (DCM_ORDER(handed_out_once, book->handed, false))
 		return false;
 	take_back_reply(server, call);
 	book->handed = true;

@@ -74,7 +74,8 @@ static uint32_t word_of(uint32_t generation, uint32_t state)
 
 static bool parcel_valid(const struct dcm_channel *ch, const struct dcm_parcel *p)
 {
-	return p->offset <= ch->half && p->size <= ch->half - p->offset;
+	return DCM_ORDER(parcel_in_half, p->offset <= ch->half && p->size <= ch->half - p->offset,
+			 true);
 }
 
 bool dcm_channel_post(struct dcm_channel *ch, uint32_t index, uint32_t generation,
@@ -162,7 +163,7 @@ int dcm_channel_take(struct dcm_channel *ch, uint32_t *index, uint32_t *generati
 		if (dcm_ring_pop(ring_of(ch), &value) != DCM_RING_OK)
 			return DCM_RING_EMPTY;
 		*index = value - 1;
-		if (*index >= DCM_CHANNEL_CALLS)
+		if (DCM_ORDER(call_in_table, *index >= DCM_CHANNEL_CALLS, false))
 			return -EBADMSG;
 		call = &ch->shared->call[*index];
 		/* acquire, pairs K1. */

@@ -39,7 +39,7 @@ static inline bool dcm_index_next(const dcm_atomic64 *row, uint32_t slots, uint3
 		if (bits != 0) {
 			*slot = *cursor / 64 * 64 + (uint32_t)__builtin_ctzll(bits);
 			*cursor = *slot + 1;
-			return *slot < slots;
+			return DCM_ORDER(bit_in_table, *slot < slots, true);
 		}
 		*cursor = (*cursor / 64 + 1) * 64;
 	}

@@ -123,7 +123,7 @@ void dcm_name_load(char to[256], const struct dcm_name *from)
 	for (unsigned i = 0; i < DCM_NAME_WORDS; i++)
 		words[i] = dcm_load(&from->words[i], acquire);
 	memcpy(to, words, NAME_BYTES);
-	to[NAME_BYTES - 1] = '\0';
+	DCM_LINE(end_of_name) to[NAME_BYTES - 1] = '\0';
 }
 
 bool dcm_name_equal(const struct dcm_name *in_segment, const char *name)

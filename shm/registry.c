@@ -227,7 +227,7 @@ enum dcm_hint dcm_registry_hint(const struct dcm_segment *seg, struct dcm_ref re
 	}
 	if (!popped)
 		return DCM_HINT_NONE;
-	if (value - 1 >= seg->endpoint.count)
+	if (DCM_ORDER(hint_in_table, value - 1 >= seg->endpoint.count, false))
 		return DCM_HINT_ALL; /* not a slot: somebody scribbled, trust nothing */
 	*index = value - 1;
 	return DCM_HINT_ONE;

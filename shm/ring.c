@@ -17,7 +17,7 @@ static uint64_t cell(uint32_t lap, uint32_t value)
 /* A private bound on tries: as many as there are others who can be faster, then give up. */
 static uint32_t tries_max(struct dcm_ring_view r)
 {
-	return (2u << r.shift) + 8;
+	return DCM_ORDER(ring_tries_end, (2u << r.shift) + 8, UINT32_MAX);
 }
 
 /* From @at to the next position, unless somebody did it already. */

@@ -166,7 +166,7 @@ static int check_shape(const char *path, const struct stat *st, const struct dcm
 		return dcm_segment_refuse(why, -EBADMSG,
 					  "%s is damaged (a user's share of %u percent); " REMOVE,
 					  shown, h->user_share);
-	if ((uint64_t)st->st_size != h->bytes)
+	if (DCM_ORDER(file_holds_tables, (uint64_t)st->st_size != h->bytes, false))
 		return dcm_segment_refuse(
 			why, -EBADMSG, "%s was %s (%lld bytes, should be %llu); " REMOVE, shown,
 			(uint64_t)st->st_size < h->bytes ? "truncated" : "extended",

@@ -68,7 +68,8 @@ struct dcm_table {
 /* The slot at @index; null when there is no such slot. */
 static inline void *dcm_slot(const struct dcm_table *t, uint32_t index)
 {
-	return index < t->count ? t->slots + t->stride * index : NULL;
+	return DCM_ORDER(slot_in_table, index < t->count, true) ? t->slots + t->stride * index
+								: NULL;
 }
 
 static inline dcm_atomic64 *dcm_slot_word(const struct dcm_table *t, uint32_t index)

@@ -21,7 +21,8 @@ import time
 # core.  Longest first, so that two cores end together.
 RUNS = [
     ('stress/kill', 50, 9),
-    ('fuzz/fuzz', 10, 8),
+    ('fuzz/channel', 25, 6),
+    ('fuzz/segment', 25, 6),
     ('sim/mutants', 10, 6),
     ('sim/registry', 20, 5),
     ('sim/rendezvous', 20, 5),
