@@ -348,6 +348,7 @@ static void open_server(struct dcm_ref *connection, struct dcm_offer *offer)
 	struct dcm_request_key wish = world_request("fuzz.A", "one");
 	struct dcm_request_view asked;
 	struct dcm_ref endpoint, taken;
+	struct dcm_credentials who = { .verified = false };
 	struct dcm_object *callable;
 	Handle handle;
 
@@ -360,7 +361,7 @@ static void open_server(struct dcm_ref *connection, struct dcm_offer *offer)
 	FUZZ_CHECK(dcm_rendezvous_take(&w.seg, SERVER, endpoint, &taken, &asked));
 	callable = dcm_handle_find(handle, 1u << DCM_KIND_CALLABLE);
 	FUZZ_CHECK(dcm_server_accept(&fabric[SERVER], (struct dcm_identity *)callable, taken,
-				     asked.client) == rcOk);
+				     asked.client, &who) == rcOk);
 	FUZZ_CHECK(dcm_rendezvous_offer(&w.seg, *connection, offer));
 	listener = (struct dcm_listener_object *)dcm_handle_find(listener_handle,
 								 1u << DCM_KIND_LISTENER);
@@ -370,10 +371,12 @@ static void open_server(struct dcm_ref *connection, struct dcm_offer *offer)
 
 static void open_client(struct dcm_ref connection, const struct dcm_offer *offer)
 {
+	struct dcm_peer peer = { .who.verified = false };
 	struct dcm_object *object;
 
 	FUZZ_CHECK(dcm_session_new(&fabric[CLIENT], connection, world_ref(&w, SERVER), offer,
-				   dup((int)offer->fd), DCM_TRANSFER_GETFD, &session) == rcOk);
+				   dup((int)offer->fd), DCM_TRANSFER_GETFD, &peer,
+				   &session) == rcOk);
 	FUZZ_CHECK(dcm_rendezvous_open(&w.seg, CLIENT, connection, SERVER, DCM_TRANSFER_GETFD));
 	object = dcm_handle_find(session, 1u << DCM_KIND_SESSION);
 	client = ((struct dcm_session *)object)->client;
