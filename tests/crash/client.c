@@ -55,19 +55,17 @@ static void read_queue(void)
 		;
 }
 
-/* Its ring of two overflows while it reads what came before. */
-static void read_overflowing(void)
+/* More than its ring of two holds. */
+static void overflow(void)
 {
-	DcmHandle one, two;
+	DcmHandle one;
 
+	subscribe();
 	read_queue();
 	one = publish_as("one");
-	two = publish_as("two");
+	publish_as("two");
 	expect(rcOk, DcmCloseHandle(one), "DcmCloseHandle");
 	publish_as("three");
-	read_queue();
-	expect(rcOk, DcmCloseHandle(two), "DcmCloseHandle");
-	read_queue();
 }
 
 static void close_subscription(void)
@@ -195,7 +193,7 @@ static const struct scenario scenarios[] = {
 	{ "publishing what is asked for", ask_nobody, publish_what_was_asked_for, false },
 	{ "DcmSetSubscription", do_nothing, subscribe, false },
 	{ "DcmReadPubQueue", subscribe, read_queue, false },
-	{ "DcmReadPubQueue, overflow", subscribe, read_overflowing, false },
+	{ "DcmReadPubQueue, overflow", overflow, read_queue, false },
 	{ "closing a subscription", subscribe, close_subscription, false },
 	{ "DcmConnect, parked", do_nothing, ask_nobody, false },
 	{ "DcmConnect, timed out", do_nothing, ask_who_ignores, false },
