@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One of the words that a keeper sleeps on is scribbled over: says that a process is dead whose other
- * words say that it lives. The keeper goes on, at rest, and the death is seen when it comes.
+ * One of the words that a keeper sleeps on is scribbled over: says that a process is dead whose
+ * other words say that it lives. The keeper goes on, at rest, and sees the death when it comes.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A process dies while the only keeper that watches it is at work, behind its look at who is dead and
- * before it sleeps: it is found nevertheless, with nobody blocked who would have the keeper look
- * again. asan: no, tsan: no (forks with threads)
+ * A process dies while the only keeper that watches it is at work, behind its look at who is dead
+ * and before it sleeps: it is found nevertheless, with nobody blocked who would have the keeper
+ * look again. asan: no, tsan: no (forks with threads)
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
