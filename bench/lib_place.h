@@ -17,7 +17,7 @@ bool place_parse(const char *text, struct place *place);
 /* place_pin() - this thread, and what it starts later */
 void place_pin(unsigned cpu);
 
-/* place_canary() - median round trip of a cache line between the two, in ns; 0: there is one only */
+/* place_canary() - median round trip of a cache line between the two, in ns; 0: only one */
 int64_t place_canary(const struct place *place);
 
 /* place_machine() - processor and kernel in one line; of this process, not freed */

@@ -20,7 +20,7 @@ struct summary {
 void samples_add(struct samples *s, int64_t ns);
 void samples_drop(struct samples *s);
 
-/* samples_at() - the smallest sample that @share of all do not exceed; sorts them. 0: there is none */
+/* samples_at() - the smallest sample that @share of all do not exceed; sorts them. 0: none */
 int64_t samples_at(struct samples *s, double share);
 struct summary samples_sum_up(struct samples *s);
 

@@ -43,7 +43,8 @@ holds() {
 	optimise='-O2 -DCOLLAPSE' # a model holds in as little memory as a small machine has
 	search "$@"
 	if [ "$errors" = 0 ]; then result good "$* holds"; else result bad "$* holds"; fi
-	sed -n "s/^ *\([0-9]*\) states, stored.*/# proof: spin: $*: \1 states, ${errors:-1} violations/p" log
+	states=$(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' log)
+	echo "# proof: spin: $*: ${states:-0} states, ${errors:-1} violations"
 }
 
 fails() {

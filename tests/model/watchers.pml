@@ -60,7 +60,7 @@ byte ends, stops;
 #define BIT(i) (1 << (i))
 #define IS_ALIVE(i) (state[i] == ALIVE && !(marked & BIT(i)))
 
-/* For ever: what comes before may take as long as one likes, so that a short stop is nothing new. */
+/* For ever: what comes before may take as long as one likes, so a short stop is nothing new. */
 #define STOP :: atomic { stops > 0 -> stops--; stopped = me; goto end_stopped }
 #define DIE :: atomic { ends > 0 -> ends--; goto killed }
 #define MAY_END if STOP DIE :: true fi
