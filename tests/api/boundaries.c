@@ -75,7 +75,8 @@ static void test_pair(struct peer *server, struct peer *client, bool unreachable
 	is_string("n", a.name, "%s: found", what);
 	a = meet(server, client, &callable, publication);
 	if (unreachable && a.rc == rcSecurityDisallow) {
-		ok(strstr(a.detail, "socket: ") != NULL, "not to be reached, by name: %s", a.detail);
+		ok(strstr(a.detail, "socket: ") != NULL, "not to be reached, by name: %s",
+		   a.detail);
 		peer_kill(server);
 		return;
 	}
