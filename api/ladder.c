@@ -159,7 +159,7 @@ Retcode dcm_ladder_failed(const struct dcm_ladder *l, int result)
 
 	if (result == -ESRCH)
 		return dcm_fail(rcNotConnected, "the server died while it accepted");
-	if (result == -EBADMSG)
+	if (result == -EBADMSG || result == -EBADF)
 		return dcm_fail(rcNotConnected, "what the server handed over is not the channel it "
 						"offered");
 	if (!l->server_says && (result == -EMFILE || result == -ENFILE))

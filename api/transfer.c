@@ -76,8 +76,9 @@ int dcm_transfer_getfd(const struct dcm_segment *seg, uint32_t self, struct dcm_
 	close(pidfd);
 	if (fd >= 0)
 		return dcm_transfer_verified(fd, offer);
-	/* No such descriptor: it never had it, or it is about to be gone. */
-	if (r == -EBADF)
-		r = dcm_process_there(seg, server) ? -EBADMSG : -ESRCH;
+	/* No such descriptor, or not to be had through the first thread, which has ended while others
+	   go on: the kernel has one answer for both before 6.9, and another way tells. */
+	if (r == -EBADF || r == -ESRCH)
+		r = dcm_process_there(seg, server) ? -EBADF : -ESRCH;
 	return r;
 }

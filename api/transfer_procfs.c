@@ -101,13 +101,14 @@ static uint64_t memory_device(void)
  * The file behind the number, held but not opened: a FIFO, a device or a file system that somebody
  * serves is looked at here, and touched no further.
  */
-static int hold_file(int directory, const struct dcm_offer *offer)
+static int hold_file(int directory, uint32_t tid, const struct dcm_offer *offer)
 {
-	char path[32];
+	char path[48];
 	struct statx st;
 	int fd, r = -EBADMSG;
 
-	snprintf(path, sizeof path, "fd/%u", offer->fd);
+	/* Of the keeper: a first thread that has ended, while others go on, has no descriptors. */
+	snprintf(path, sizeof path, "task/%u/fd/%u", tid, offer->fd);
 	fd = openat(directory, path, O_PATH | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -EBADMSG : -errno;
@@ -127,12 +128,12 @@ static int open_held(int held)
 	char path[40];
 	int fd;
 
-	snprintf(path, sizeof path, "/proc/self/fd/%d", held);
+	snprintf(path, sizeof path, "/proc/thread-self/fd/%d", held);
 	fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	return fd < 0 ? -errno : fd;
 }
 
-static int open_offered(int directory, const struct dcm_offer *offer)
+static int open_offered(int directory, uint32_t tid, const struct dcm_offer *offer)
 {
 	uint64_t device = memory_device();
 	int held, fd;
@@ -141,7 +142,7 @@ static int open_offered(int directory, const struct dcm_offer *offer)
 		return -EACCES;
 	if (device != offer->device)
 		return -EBADMSG;
-	held = hold_file(directory, offer);
+	held = hold_file(directory, tid, offer);
 	if (held < 0)
 		return held;
 	fd = open_held(held);
@@ -159,7 +160,8 @@ int dcm_transfer_procfs(const struct dcm_segment *seg, uint32_t self, struct dcm
 	directory = open_directory(seg, server);
 	if (directory < 0)
 		return dcm_process_there(seg, server) ? directory : -ESRCH;
-	fd = open_offered(directory, offer);
+	fd = open_offered(directory, dcm_load(&dcm_process_at(seg, server.index)->tid, acquire),
+			  offer);
 	close(directory);
 	/* There behind it all: so the number was the server's when its directory was opened, and so
 	   was all that was found in it. */

@@ -371,7 +371,7 @@ static uint64_t start_time_behind(int pidfd)
 	const char *at;
 	long pid;
 
-	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+	snprintf(path, sizeof path, "/proc/thread-self/fdinfo/%d", pidfd);
 	if (!read_text(path, text, sizeof text))
 		return 0;
 	at = strstr(text, "\nPid:");

@@ -231,7 +231,7 @@ static int make_lock_file(const char *path, const struct dcm_access *access, str
 	strrchr(directory, '/')[1] = '\0';
 	fd = open(directory, flags | O_TMPFILE, 0600);
 	if (fd >= 0) {
-		snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", fd);
+		snprintf(unnamed, sizeof unnamed, "/proc/thread-self/fd/%d", fd);
 		r = dcm_access_give(fd, path, access, why);
 		if (r == 0 && linkat(AT_FDCWD, unnamed, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
 			return fd;

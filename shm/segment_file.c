@@ -275,7 +275,7 @@ static int open_unnamed(const struct dcm_segment *seg, const char *temporary, bo
 	*named = false;
 	fd = -1;
 	/* Without /proc it could not be given its name. */
-	if (access("/proc/self/fd", X_OK) == 0)
+	if (access("/proc/thread-self/fd", X_OK) == 0)
 		fd = open(directory.path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		*named = true;
@@ -292,7 +292,7 @@ static int give_name(const struct dcm_segment *seg, int fd, const char *temporar
 	/* Dying before the link leaves no segment, or PATH.tmp; after it, a whole one. */
 	if (named)
 		return link(temporary, seg->path) == 0 ? 0 : -errno;
-	snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", fd);
+	snprintf(unnamed, sizeof unnamed, "/proc/thread-self/fd/%d", fd);
 	return linkat(AT_FDCWD, unnamed, AT_FDCWD, seg->path, AT_SYMLINK_FOLLOW) == 0 ? 0 : -errno;
 }
 

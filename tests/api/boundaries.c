@@ -60,8 +60,12 @@ static struct peer_answer meet(struct peer *server, struct peer *client,
 	return peer_wait(client);
 }
 
-/* Found, connected, called; then the server is killed, and its client told. */
-static void test_pair(struct peer *server, struct peer *client, const char *what)
+/*
+ * Found, connected, called; then the server is killed, and its client told. With @unreachable the
+ * client may be refused: no socket goes over to another network namespace, and an ordinary user's
+ * comes with a user namespace, from which no other descriptors are to be had.
+ */
+static void test_pair(struct peer *server, struct peer *client, bool unreachable, const char *what)
 {
 	struct peer_answer callable, a;
 	uint64_t subscription, publication = serve(server, &callable);
@@ -70,8 +74,16 @@ static void test_pair(struct peer *server, struct peer *client, const char *what
 	a = peer_do(client, PEER_READ, .handle = subscription, .timeout = INFINITE_TIMEOUT);
 	is_string("n", a.name, "%s: found", what);
 	a = meet(server, client, &callable, publication);
-	if (!is_answer(rcOk, &a, "connected"))
+	if (unreachable && a.rc == rcSecurityDisallow) {
+		ok(strstr(a.detail, "socket: ") != NULL, "not to be reached, by name: %s",
+		   a.detail);
+		peer_kill(server);
 		return;
+	}
+	if (!is_answer(rcOk, &a, "connected")) {
+		peer_kill(server);
+		return;
+	}
 	peer_post(server, PEER_RECEIVE, .handle = callable.other, .timeout = INFINITE_TIMEOUT);
 	peer_post(client, PEER_CALL, .handle = a.handle, .size = 100000, .seed = 1,
 		  .timeout = INFINITE_TIMEOUT);
@@ -87,6 +99,7 @@ static void test_pair(struct peer *server, struct peer *client, const char *what
 
 static void test_place(const struct place *place)
 {
+	bool net = (place->namespaces & CLONE_NEWNET) != 0 && geteuid() != 0;
 	struct peer here, there;
 	char what[128];
 
@@ -94,13 +107,13 @@ static void test_place(const struct place *place)
 		return;
 	here = peer_attached("here");
 	snprintf(what, sizeof(what), "a server in %s", place->name);
-	test_pair(&there, &here, what);
+	test_pair(&there, &here, net, what);
 	peer_kill(&here);
 	here = peer_attached("here");
 	if (!start(&there, place))
 		return;
 	snprintf(what, sizeof(what), "a client in %s", place->name);
-	test_pair(&here, &there, what);
+	test_pair(&here, &there, net, what);
 	peer_kill(&there);
 }
 
@@ -136,7 +149,7 @@ static void test_users(void)
 	peer_must(&root, PEER_SETENV, .name = "DCM_FABRIC", .type = path);
 	a = peer_do(&root, PEER_INIT);
 	is_answer(rcOk, &a, "root joins it");
-	test_pair(&user, &root, "a user's server and root's client");
+	test_pair(&user, &root, false, "a user's server and root's client");
 	peer_end(&root);
 	unlink(path);
 	strcat(path, ".lock");

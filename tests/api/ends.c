@@ -34,6 +34,30 @@ static struct peer_answer connect_to(struct peer *server, uint64_t publication,
 	return peer_wait(client);
 }
 
+/* The first thread of a process is a zombie while others live. */
+static bool first_thread_is_over(void *arg)
+{
+	const struct peer *peer = arg;
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)peer->pid, (int)peer->pid);
+	file = fopen(path, "re");
+	if (file == NULL)
+		return false;
+	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	fclose(file);
+	return state == 'Z';
+}
+
+static void leave(struct peer *peer)
+{
+	peer_must(peer, PEER_LEAVE);
+	if (!until(first_thread_is_over, peer))
+		die("the first thread of peer %d does not end", (int)peer->pid);
+}
+
 /* The thread that called DcmInit, main's, ends: what it began goes on, and new things begin. */
 static void test_thread_ends(void)
 {
@@ -44,8 +68,8 @@ static void test_thread_ends(void)
 	callable = serve(&server, &publication);
 	before = connect_to(&server, publication, &callable, &client);
 	is_answer(rcOk, &before, "a session");
-	peer_must(&server, PEER_LEAVE);
-	peer_must(&client, PEER_LEAVE);
+	leave(&server);
+	leave(&client);
 	after = connect_to(&server, publication, &callable, &client);
 	is_answer(rcOk, &after, "another, when on both sides main's thread has ended");
 	peer_post(&server, PEER_ECHO, .handle = callable.other);
@@ -66,6 +90,31 @@ static void test_thread_ends(void)
 	a = peer_do(&client, PEER_FINI);
 	is_answer(rcOk, &a, "DcmFini by another thread than DcmInit");
 	is_int(0, peer_end(&client), "the client ends in order");
+}
+
+/* A process whose first thread has ended makes the fabric, serves, and connects to itself. */
+static void test_thread_ended_before(void)
+{
+	struct peer peer = peer_start("late"), client;
+	struct peer_answer a, callable;
+	uint64_t publication;
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/late", tap_fabric_dir());
+	setenv("DCM_FABRIC", path, 1);
+	peer_must(&peer, PEER_SETENV, .name = "DCM_FABRIC", .type = path);
+	leave(&peer);
+	a = peer_do(&peer, PEER_INIT);
+	is_answer(rcOk, &a, "DcmInit where main's thread has ended");
+	callable = serve(&peer, &publication);
+	client = peer_attached("client");
+	a = connect_to(&peer, publication, &callable, &client);
+	is_answer(rcOk, &a, "it accepts");
+	peer_must(&client, PEER_FINI);
+	is_int(0, peer_end(&client), "its client ends in order");
+	a = peer_do(&peer, PEER_FINI);
+	is_answer(rcOk, &a, "it leaves");
+	is_int(0, peer_end(&peer), "it ends in order");
 }
 
 /* Cores are written where nobody looks for them: the peer's directory is the fabric's. */
@@ -122,5 +171,6 @@ int main(void)
 	tap_fabric_dir();
 	test_thread_ends();
 	test_core_dump();
+	test_thread_ended_before();
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include "tests/api/lib_peer.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -147,6 +148,20 @@ int is_answer(Retcode wanted, const struct peer_answer *seen, const char *format
 	if (!good)
 		diag("  seen: %s, detail: %s", RetcodeName(seen->rc), seen->detail);
 	return good;
+}
+
+bool can_be_user(unsigned int user)
+{
+	int status = -1;
+	pid_t pid;
+
+	if (user == geteuid())
+		return true;
+	pid = fork();
+	if (pid == 0)
+		_exit(setgroups(0, NULL) < 0 || setresgid(user, user, user) < 0 ||
+		      setresuid(user, user, user) < 0);
+	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
 }
 
 bool getfd_is_denied(void)

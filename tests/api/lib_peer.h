@@ -111,6 +111,9 @@ int is_answer(Retcode wanted, const struct peer_answer *seen, const char *format
 /* Whether pidfd_getfd is refused already, between processes of one user. */
 bool getfd_is_denied(void);
 
+/* Whether this process may be that user: root, unless a user namespace does not have that one. */
+bool can_be_user(unsigned int user);
+
 /* A filter of system calls for this thread, or with @all_threads for the process: EPERM. */
 int deny_system_call(long number, bool all_threads);
 int deny_with_error(long number, int error, bool all_threads);
