@@ -84,10 +84,13 @@ static int receive_from(struct receiving *r, struct dcm_server_end *server, bool
 	return result;
 }
 
-/* Its ring was found empty: if its client has left, the keeper may end it now. */
+/*
+ * Its ring was found empty: if its client has left, the keeper may end it now. It looks for itself:
+ * what we found may be from before the client's last message.
+ */
 static void drained(struct dcm_server_end *server)
 {
-	if (dcm_load(&server->draining, acquire) != 0 && dcm_swap(&server->draining, 1u) != 1)
+	if (dcm_load(&server->draining, acquire) != 0)
 		dcm_keeper_kick();
 }
 
