@@ -94,14 +94,15 @@ void sim_drain(unsigned thread)
 /* A word that many accesses go to and nothing hangs on: only some of them are steps. */
 static void step_at(const volatile void *word)
 {
-	const volatile char *at = word;
+	for (unsigned i = 0; i < sim.plain_count; i++) {
+		size_t at = (size_t)((const volatile char *)word - sim.plain[i].start);
 
-	for (unsigned i = 0; i < sim.plain_count; i++)
-		if (at >= sim.plain[i].start && at < sim.plain[i].start + sim.plain[i].bytes) {
-			if (sim.plain_skip++ % 16 != 0)
-				return;
-			break;
-		}
+		if (at >= sim.plain[i].stride * sim.plain[i].rows)
+			continue;
+		if (at % sim.plain[i].stride < sim.plain[i].bytes && sim.plain_skip++ % 16 != 0)
+			return;
+		break;
+	}
 	sim_step();
 }
 

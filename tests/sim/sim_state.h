@@ -27,6 +27,7 @@ struct sim_thread {
 	void (*body)(void *);
 	void *arg;
 	bool serves;   /* may sleep for ever */
+	bool keeps;    /* the alive words are on its list */
 	bool finished; /* came to its end, was not killed */
 	int64_t priority;
 	struct sim_fiber *fiber;
@@ -51,6 +52,7 @@ struct sim_process {
 	const char *name;
 	unsigned flags;
 	struct sim_alive alive;
+	unsigned marks; /* of its alive words, so many are marked */
 	bool killed, marked, proved;
 	uint32_t stopped; /* how many stops are not over */
 	unsigned threads;
@@ -58,10 +60,12 @@ struct sim_process {
 
 enum sim_event_kind {
 	SIM_KILL,   /* SIGKILL to process @which */
+	SIM_EXEC,   /* process @which calls execve */
 	SIM_END,    /* thread @which of a killed process executes no more */
-	SIM_MARK,   /* the kernel marks its alive word */
+	SIM_MARK,   /* the kernel marks alive words of it */
 	SIM_PROVE,  /* and can tell that it is gone */
-	SIM_STOP,   /* SIGSTOP to process @which */
+	SIM_STOP,   /* SIGSTOP to process @which, SIGCONT some time later */
+	SIM_STOP_ONLY,
 	SIM_GO_ON,  /* SIGCONT */
 	SIM_STRAY,  /* somebody wakes for no reason */
 	SIM_EXPIRE, /* the first deadline passes though others still run */
@@ -104,6 +108,7 @@ struct sim {
 	int current; /* -1: the scheduler */
 	int direct;  /* who runs, while sim_direct() */
 	uint64_t queue_counter;
+	unsigned stopped, stopped_most; /* processes */
 
 	struct sim_event events[SIM_EVENTS];
 	unsigned event_count;
@@ -113,7 +118,7 @@ struct sim {
 
 	struct {
 		const volatile char *start;
-		size_t bytes;
+		size_t bytes, stride, rows;
 	} plain[SIM_PLAINS];
 	unsigned plain_count;
 	uint32_t plain_skip;
