@@ -515,7 +515,8 @@ static bool sleep_word(const struct dcm_segment *seg, uint32_t index, uint32_t s
 	expected = dcm_load(alive, acquire);
 	/* Set before the kernel marks the word, or the mark is in @expected. */
 	if ((expected & FUTEX_WAITERS) == 0)
-		DCM_LINE(sleeper_is_counted) expected = dcm_or(alive, FUTEX_WAITERS) | FUTEX_WAITERS;
+		DCM_LINE(sleeper_is_counted)
+		expected = dcm_or(alive, FUTEX_WAITERS) | FUTEX_WAITERS;
 	*out = (struct dcm_park_word){ alive, expected };
 	return names_living(expected);
 }
@@ -528,7 +529,8 @@ bool dcm_process_guard(const struct dcm_segment *seg, struct dcm_ref ref, uint32
 	if (word == NULL)
 		return true;
 	/* Again, behind the word: if the slot changes hands from here on, a sleep ends at once. */
-	return sleep_word(seg, ref.index, self, word) && dcm_process_there(seg, ref);
+	return sleep_word(seg, ref.index, self, word) &&
+	       DCM_ORDER(guard_looks_again, dcm_process_there(seg, ref), true);
 }
 
 /* Of which generation is the process at @index that can be watched, as it appears or later; 0: none */

@@ -4,5 +4,5 @@
 
 int main(void)
 {
-	return sim_program(&sim_channel, 30000);
+	return sim_program(&sim_channel, 50000);
 }

@@ -4,5 +4,5 @@
 
 int main(void)
 {
-	return sim_program(&sim_reaping, 60000);
+	return sim_program(&sim_reaping, 80000);
 }

@@ -199,8 +199,11 @@ static int pick(void)
 
 	if (left == 0)
 		return -1;
-	if (!sim.by_priority)
+	if (!sim.by_priority) {
+		if ((left & ~sim.shunned) != 0)
+			left &= ~sim.shunned;
 		return (int)nth_bit(left, sim_random((uint32_t)__builtin_popcount(left)));
+	}
 	for (; left != 0; left &= left - 1) {
 		int i = __builtin_ctz(left);
 
@@ -326,6 +329,11 @@ void sim_stop_within(unsigned process, uint32_t steps, uint32_t length)
 
 	sim_event_add(at, SIM_STOP_ONLY, process);
 	sim_event_add(at + 1 + sim_random(length), SIM_GO_ON, process);
+}
+
+void sim_go_on_within(unsigned process, uint32_t steps)
+{
+	sim_event_add(sim.steps + 1 + sim_random(steps), SIM_GO_ON, process);
 }
 
 bool sim_stopped(unsigned process)
@@ -474,9 +482,8 @@ static void plan_run(void)
 	plan_on(SIM_STOPPABLE, SIM_STOP, SIM_STOP, sim.scenario->stops_max);
 	for (uint32_t n = sim_random(sim.scenario->spurious_max + 1); n > 0; n--)
 		sim_event_add(1 + sim_random(horizon), sim_random(2) ? SIM_STRAY : SIM_EXPIRE, 0);
-	if (sim.by_priority)
-		for (uint32_t n = 1 + sim_random(6); n > 0; n--)
-			sim_event_add(1 + sim_random(horizon), SIM_CHANGE, 0);
+	for (uint32_t n = sim_random(6) + sim.by_priority; n > 0; n--)
+		sim_event_add(1 + sim_random(horizon), SIM_CHANGE, 0);
 }
 
 static void start_run(const struct sim_scenario *scenario, uint64_t seed)

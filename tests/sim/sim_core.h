@@ -61,6 +61,8 @@ struct sim_scenario {
 	void (*finish)(void); /* after each run, failed or not: give back memory. May be null. */
 	/* The hook: is the process of this slot and generation proved dead? May be null. */
 	bool (*proved)(uint32_t index, uint64_t generation);
+	/* A participant is about to compare and swap: what shall become of it? May be null. */
+	void (*before_cas)(const volatile void *word, uint64_t desired);
 	/* For traces: a name for a word; false: none. May be null. */
 	bool (*describe)(const volatile void *word, char *text, size_t size);
 };
@@ -113,14 +115,15 @@ unsigned sim_process_count(void);
 bool sim_running(void);					/* a fiber is, and not the scheduler */
 unsigned sim_self(void);				/* the process of the running fiber */
 void sim_kill_within(unsigned process, uint32_t steps); /* at some step of the next so many */
-/* SIGSTOP at some step of the next @steps, SIGCONT so many later. */
+/* SIGSTOP at some step of the next @steps, SIGCONT up to @length later. */
 void sim_stop_within(unsigned process, uint32_t steps, uint32_t length);
+void sim_go_on_within(unsigned process, uint32_t steps);
 bool sim_stopped(unsigned process);
-unsigned sim_stopped_most(void);			/* at once, in this run so far */
-bool sim_marked(unsigned process);			/* the kernel has marked its alive word */
-bool sim_killed(unsigned process);			/* it got its SIGKILL, or called execve */
-bool sim_proved(unsigned process);			/* and that can be proved */
-bool sim_finished(unsigned process);			/* all its threads came to their end */
+unsigned sim_stopped_most(void);     /* at once, in this run so far */
+bool sim_marked(unsigned process);   /* the kernel has marked its alive word */
+bool sim_killed(unsigned process);   /* it got its SIGKILL, or called execve */
+bool sim_proved(unsigned process);   /* and that can be proved */
+bool sim_finished(unsigned process); /* all its threads came to their end */
 
 /* sim_direct() - the scenario's own staging: accesses are no steps and reach memory at once */
 void sim_direct(bool on);

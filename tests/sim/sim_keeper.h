@@ -13,10 +13,10 @@
 
 struct sim_keeper {
 	unsigned process;
-	dcm_atomic32 *poke;		    /* null: it has none */
-	void (*arrived)(unsigned process);  /* it is attached; null: it was before the run */
+	dcm_atomic32 *poke;		      /* null: it has none */
+	void (*arrived)(unsigned process);    /* it is attached; null: it was before the run */
 	uint32_t (*chores)(unsigned process); /* how many want another look soon; may be null */
-	bool (*over)(unsigned process);	    /* it may end; null: never */
+	bool (*over)(unsigned process);	      /* it may end; null: never */
 };
 
 /* sim_keeper() - the body of the thread; @arg: struct sim_keeper */

@@ -19,7 +19,8 @@ static void wake_thread(unsigned i, int result)
 	t->deadline_ns = NEVER;
 	sim_set_ready(i);
 	if (sim.tracing)
-		sim_note("       (%u %s wakes%s)", t->process, t->name, result != 0 ? ": time is up" : "");
+		sim_note("       (%u %s wakes%s)", t->process, t->name,
+			 result != 0 ? ": time is up" : "");
 }
 
 static bool sleeps_on(const struct sim_thread *t, const volatile void *word)
@@ -330,8 +331,11 @@ void sim_event_run(struct sim_event event)
 		sim_expire_first();
 		break;
 	case SIM_CHANGE:
-		if (sim.current >= 0)
-			sim.threads[sim.current].priority = --sim.lowest;
+		if (sim.current < 0)
+			break;
+		sim.threads[sim.current].priority = --sim.lowest;
+		sim.shunned = 1u << sim.current;
+		sim.next_switch = sim.steps;
 		break;
 	}
 }

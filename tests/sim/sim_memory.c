@@ -224,8 +224,13 @@ static void rmw_end(volatile void *word, unsigned bytes, uint64_t value)
 
 bool sim_hook_cas(volatile void *word, unsigned bytes, uint64_t *expected, uint64_t desired)
 {
-	uint64_t seen = rmw_begin(word, bytes);
-	bool done = seen == *expected;
+	uint64_t seen;
+	bool done;
+
+	if (sim.current >= 0 && sim.scenario->before_cas != NULL)
+		sim.scenario->before_cas(word, desired);
+	seen = rmw_begin(word, bytes);
+	done = seen == *expected;
 
 	if (done)
 		rmw_end(word, bytes, desired);

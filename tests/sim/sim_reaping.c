@@ -30,18 +30,31 @@ static const struct dcm_capacity capacity = {
 	.ring_shift = 1,
 };
 
+/* All for one slot: who takes it from the dead is killed or stopped right there. */
+static const struct dcm_capacity capacity_of_one = {
+	.processes = PROCESSES,
+	.endpoints = 1,
+	.subscriptions = 1,
+	.connections = 1,
+	.listeners = 1,
+	.ring_shift = 1,
+};
+
 /* One life of a process. */
 struct member {
 	unsigned process;
 	bool started; /* DcmInit came back */
 	struct sim_keeper keeper;
 	struct dcm_ref listener, subscription, endpoint, request; /* generation 0: none */
+	const struct member *waits_for; /* whose death its worker sleeps on; null: none */
+	dcm_atomic32 ec;
 };
 
 static const struct dcm_ref none;
 static struct member members[MEMBERS];
 static unsigned member_count, survivor;
-static bool closing;
+static bool closing, all_for_one;
+static unsigned takers;
 
 static struct member *member_of(unsigned process)
 {
@@ -75,7 +88,7 @@ static void get_all(struct member *m, uint32_t self)
 	static const struct dcm_request_key request = {
 		.type = "t", .name = "x", .type_hash = HASH, .name_hash = 7, .client_sid = 1
 	};
-	uint32_t some = sim_random(15) + 1;
+	uint32_t some = all_for_one ? 1 : sim_random(15) + 1;
 
 	/* Where a table is full there is nothing. */
 	if ((some & 1) && !dcm_listener_open(&sim_world, self, &m->listener))
@@ -112,6 +125,26 @@ static void give_back(struct member *m, uint32_t self)
 	m->listener = m->subscription = m->endpoint = m->request = none;
 }
 
+/* As a caller waits for its server: until that one is dead. */
+static void wait_for_death(struct member *m, uint32_t self)
+{
+	const struct member *other = &members[sim_random(member_count)];
+	struct dcm_ref ref = sim_world_ref(other->process);
+	struct dcm_park_guard guard = { .poke.word = NULL };
+
+	if (other == m || !other->started)
+		return;
+	m->waits_for = other;
+	while (!closing) {
+		uint32_t key = dcm_park_prepare(&m->ec);
+
+		if (!dcm_process_guard(&sim_world, ref, self, &guard.alive[0]))
+			break;
+		dcm_park_sleep(&m->ec, key, &guard, DCM_FOREVER);
+	}
+	m->waits_for = NULL;
+}
+
 static bool is_started(void *arg)
 {
 	return ((struct member *)arg)->started;
@@ -121,15 +154,18 @@ static void worker(void *arg)
 {
 	struct member *m = arg;
 	uint32_t self = sim_world_ref(m->process).index;
+	unsigned rounds = all_for_one ? 4 * ROUNDS : ROUNDS;
 
 	sim_wait(is_started, m);
-	for (unsigned i = 0; i < ROUNDS; i++) {
+	for (unsigned i = 0; i < rounds; i++) {
 		get_all(m, self);
-		if (i + 1 == ROUNDS && sim_random(2) == 0)
+		if (i + 1 == rounds && sim_random(2) == 0)
 			return;
 		for (uint32_t n = sim_random(200); n > 0; n--)
 			sim_step();
 		give_back(m, self);
+		if (!all_for_one && sim_random(3) == 0)
+			wait_for_death(m, self);
 	}
 }
 
@@ -153,6 +189,7 @@ static void start_member(bool is_new)
 					 .chores = replace,
 					 .arrived = is_new ? arrived : NULL };
 	sim_thread(m->process, "worker", worker, m);
+	sim_thread_serves();
 	sim_thread(m->process, "keeper", sim_keeper, &m->keeper);
 	sim_thread_serves();
 	sim_thread_keeps();
@@ -173,7 +210,7 @@ static bool slot_is_free(void)
 static uint32_t replace(unsigned process)
 {
 	(void)process;
-	if (member_count < MEMBERS && !closing && slot_is_free() && sim_random(4) != 0) {
+	while (member_count < MEMBERS && !closing && slot_is_free() && sim_random(4) != 0) {
 		start_member(true);
 		if (sim_random(2) == 0)
 			sim_kill_within(sim_process_count() - 1, 600);
@@ -186,8 +223,8 @@ static bool proved(uint32_t index, uint64_t generation)
 {
 	unsigned self = sim_self();
 
-	if (!sim_world_proved(index, generation))
-		return false;
+	if (!sim_world_proved(index, generation) || all_for_one)
+		return sim_world_proved(index, generation);
 	switch (sim_random(8)) {
 	case 0:
 	case 1:
@@ -201,11 +238,53 @@ static bool proved(uint32_t index, uint64_t generation)
 	return true;
 }
 
+/*
+ * All for one: of those who take the one slot from the dead, the first dies with it. The second is
+ * stopped right before it takes it; the third takes it and is stopped, until somebody new is where
+ * the first was, and dies; when that one takes it, the second goes on.
+ */
+static void before_cas(const volatile void *word, uint64_t desired)
+{
+	static unsigned first, second;
+	unsigned self = sim_self();
+	bool again = dcm_word_state(*(const volatile uint64_t *)word) == DCM_REAP;
+
+	if (!all_for_one || word != dcm_slot_word(&sim_world.listener, 0) ||
+	    dcm_word_state(desired) != DCM_REAP || self == survivor || takers == 4 ||
+	    again != (takers > 0))
+		return;
+	switch (takers++) {
+	case 0:
+		first = self;
+		sim_kill_within(self, 3);
+		break;
+	case 1:
+		second = self;
+		sim_stop_within(self, 1, 20000);
+		sim_step();
+		break;
+	case 2:
+		sim_stop_within(self, 3, 20000);
+		sim_kill_within(self, 2000);
+		break;
+	case 3:
+		if (sim_world_ref(self).index != sim_world_ref(first).index) {
+			takers--;
+			break;
+		}
+		sim_stop_within(self, 3, 400);
+		sim_go_on_within(second, 40);
+		break;
+	}
+}
+
 static void setup(void)
 {
 	member_count = 0;
 	closing = false;
-	sim_world_make(&capacity);
+	takers = 0;
+	all_for_one = sim_random(4) == 0;
+	sim_world_make(all_for_one ? &capacity_of_one : &capacity);
 	for (unsigned i = 0; i < FIRST; i++)
 		start_member(false);
 	/* The last of the first: it only keeps. */
@@ -235,14 +314,29 @@ static bool somebody_watches(void)
 	return false;
 }
 
+/* Whoever sleeps until somebody dies, when that one is dead. */
+static void check_waiters(void)
+{
+	for (unsigned i = 0; i < member_count; i++) {
+		const struct member *m = &members[i];
+
+		SIM_CHECK(m->waits_for == NULL || sim_killed(m->process) ||
+				  sim_stopped(m->process) || !sim_marked(m->waits_for->process),
+			  "process %u sleeps until process %u dies, which is dead", m->process,
+			  m->waits_for == NULL ? 0 : m->waits_for->process);
+	}
+}
+
 static void stalled(void)
 {
+	check_waiters();
 	if (sim_stopped_most() < DCM_WATCH && somebody_watches())
 		sim_world_check_owners(all_arrived());
 }
 
 static bool quiet(void)
 {
+	check_waiters();
 	sim_world_check_owners(all_arrived());
 	if (closing) {
 		sim_world_check_quiet();
@@ -264,5 +358,6 @@ const struct sim_scenario sim_reaping = {
 	.quiet = quiet,
 	.stalled = stalled,
 	.proved = proved,
+	.before_cas = before_cas,
 	.describe = sim_world_describe,
 };

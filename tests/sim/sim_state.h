@@ -59,17 +59,17 @@ struct sim_process {
 };
 
 enum sim_event_kind {
-	SIM_KILL,   /* SIGKILL to process @which */
-	SIM_EXEC,   /* process @which calls execve */
-	SIM_END,    /* thread @which of a killed process executes no more */
-	SIM_MARK,   /* the kernel marks alive words of it */
-	SIM_PROVE,  /* and can tell that it is gone */
-	SIM_STOP,   /* SIGSTOP to process @which, SIGCONT some time later */
+	SIM_KILL,  /* SIGKILL to process @which */
+	SIM_EXEC,  /* process @which calls execve */
+	SIM_END,   /* thread @which of a killed process executes no more */
+	SIM_MARK,  /* the kernel marks alive words of it */
+	SIM_PROVE, /* and can tell that it is gone */
+	SIM_STOP,  /* SIGSTOP to process @which, SIGCONT some time later */
 	SIM_STOP_ONLY,
 	SIM_GO_ON,  /* SIGCONT */
 	SIM_STRAY,  /* somebody wakes for no reason */
 	SIM_EXPIRE, /* the first deadline passes though others still run */
-	SIM_CHANGE, /* the running fiber falls to the lowest priority */
+	SIM_CHANGE, /* the running fiber falls to the lowest priority, or is long kept from running */
 };
 
 struct sim_event {
@@ -103,7 +103,8 @@ struct sim {
 	unsigned thread_count;
 	struct sim_process processes[SIM_PROCESSES];
 	unsigned process_count;
-	uint32_t ready; /* bits of threads */
+	uint32_t ready;	  /* bits of threads */
+	uint32_t shunned; /* at random, one of these runs only when nobody else can */
 	uint32_t storing;
 	int current; /* -1: the scheduler */
 	int direct;  /* who runs, while sim_direct() */
