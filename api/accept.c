@@ -278,18 +278,12 @@ static void send_late(struct dcm_server_end *server)
 	dcm_park_wake_all(&c->ec);
 }
 
-static void tend(struct dcm_object *object, void *arg)
+void dcm_server_end_tend(struct dcm_server_end *server)
 {
-	struct dcm_server_end *server = (struct dcm_server_end *)object;
 	struct dcm_end *end = &server->end;
-	uint32_t state;
+	uint32_t state = dcm_rendezvous_look(&end->fabric->seg, end->connection).state;
 	uint64_t own;
 
-	(void)arg;
-	/* A client's end, or one whose accept is not through. */
-	if (object->type != &server_end_type || dcm_load(&server->offered, seq) == 0)
-		return;
-	state = dcm_rendezvous_look(&end->fabric->seg, end->connection).state;
 	/* Of a lost segment it says nothing: the channel goes on until its listener is closed. */
 	if (dcm_guard_lost())
 		return;
@@ -302,15 +296,24 @@ static void tend(struct dcm_object *object, void *arg)
 		dcm_server_reclaim(server);
 		break;
 	case DCM_CONNECTION_ENDED:
-		if (!drain(server))
-			break;
-		own = object->number;
+		DCM_LINE(drained_before_ended) if (!drain(server)) break;
+		own = end->object.number;
 		dcm_cas(&server->listener->ends[end->connection.index], &own, 0ull);
 		dcm_server_end_hang_up(server);
 		break;
 	default:
 		break;
 	}
+}
+
+static void tend(struct dcm_object *object, void *arg)
+{
+	struct dcm_server_end *server = (struct dcm_server_end *)object;
+
+	(void)arg;
+	/* Not a client's end, nor one whose accept is not through. */
+	if (object->type == &server_end_type && dcm_load(&server->offered, seq) != 0)
+		dcm_server_end_tend(server);
 }
 
 /* The keeper's part: hand-overs to finish, channels to end whose client has left. */

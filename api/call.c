@@ -91,6 +91,7 @@ static Retcode look_for_loan(void *arg, struct dcm_wait_on *on)
 	if (r == -ENOSPC) {
 		/* What another collected since wakes nobody: look again, whoever it was. */
 		dcm_session_collect(c->client);
+		DCM_LINE(room_is_looked_for_again)
 		r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, c->message);
 	}
 	if (r == 0)
@@ -171,7 +172,7 @@ static void free_call(struct calling *c)
 	dcm_arena_give(end->arena, c->client->call[c->call].offset);
 	c->client->call[c->call].use = DCM_USE_FREE;
 	pthread_mutex_unlock(&end->lock);
-	dcm_park_wake_all(&end->channel.shared->room);
+	DCM_LINE(freed_call_wakes) dcm_park_wake_all(&end->channel.shared->room);
 }
 
 /* Nobody waits for the call any more: true, or false when its end came first. */

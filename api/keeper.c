@@ -182,34 +182,15 @@ static int64_t next_look(struct life *life, uint32_t soon)
 	return must_tick(life) ? dcm_park_now() + TICK_NS : DCM_FOREVER;
 }
 
-/* Whose deaths are to end the sleep. False: one is dead by now, so around again. */
-static bool watch(const struct dcm_segment *seg, uint32_t self, const struct dcm_ref *watched,
-		  unsigned count, struct dcm_park_guard *guard, uint32_t *soon)
-{
-	for (unsigned i = 0; i < count; i++) {
-		if (dcm_process_guard(seg, watched[i], self, &guard->alive[i]))
-			continue;
-		if (!dcm_process_there(seg, watched[i]))
-			return false;
-		/* It is there, and the word that is ours says that it is not: scribbled on, for the
-		   kernel marks word 0 first. Not slept on, and not looked at without end either. */
-		guard->alive[i].word = NULL;
-		++*soon;
-	}
-	return true;
-}
-
 /* All that may have come up, then sleep until more does. */
 static void round_once(struct life *life)
 {
 	const struct dcm_segment *seg = life->seg;
-	struct dcm_ref watched[DCM_WATCH];
 	uint32_t self = life->self;
 	dcm_atomic32 *control = &dcm_process_at(seg, self)->control;
 	struct dcm_park_guard guard = { .poke.word = &keeper.poke };
 	int64_t deadline;
-	uint32_t key, soon;
-	unsigned count;
+	uint32_t key, soon = 0;
 
 	/* Keys before the work: what comes up during it ends the sleep at once. */
 	guard.poke.expected = dcm_load(&keeper.poke, seq);
@@ -220,12 +201,11 @@ static void round_once(struct life *life)
 	 * In this order. Who lives when it is chosen and dies before the scan is found by it, who
 	 * dies behind it ends the sleep; and what the dead leave is a chore.
 	 */
-	count = dcm_process_next(seg, self, watched);
-	soon = dcm_reap_scan(seg, self, false);
+	if (!dcm_process_watch(seg, self, &guard, &soon))
+		return;
+	soon += dcm_reap_scan(seg, self, false);
 	soon += do_chores();
 	dcm_handle_reclaim();
-	if (!watch(seg, self, watched, count, &guard, &soon))
-		return;
 	deadline = next_look(life, soon);
 	dcm_park_sleep(control, key, &guard, deadline);
 	dcm_store(&keeper.idle, 0u, seq);
@@ -248,9 +228,6 @@ static void *keeper_main(void *arg)
 	begin(&life);
 	result = dcm_process_beacon_arm(start.seg, start.self, &life.beacon);
 	pthread_setname_np(pthread_self(), "dcm-keeper");
-	/* Before DcmInit is over and anything is this process's that its death would leave. */
-	if (result == 0)
-		dcm_process_kick_watchers(start.seg, start.self.index);
 	/* Behind this line what @arg points at is gone. */
 	started(arg, result);
 	if (result < 0) {

@@ -41,7 +41,7 @@ static bool hand_out(struct dcm_server_end *server, uint32_t call, uint32_t gene
 
 	if (DCM_ORDER(handed_out_once, book->handed, false))
 		return false;
-	take_back_reply(server, call);
+	DCM_LINE(next_call_gives_reply_back) take_back_reply(server, call);
 	book->handed = true;
 	book->generation = generation;
 	book->flags = flags;
@@ -84,11 +84,14 @@ static int receive_from(struct receiving *r, struct dcm_server_end *server, bool
 	return result;
 }
 
-/* Its ring was found empty: if its client has left, the keeper may end it now. */
+/*
+ * Its ring was found empty: if its client has left, the keeper may end it now. It looks for itself:
+ * what we found may be from before the client's last message.
+ */
 static void drained(struct dcm_server_end *server)
 {
-	if (dcm_load(&server->draining, acquire) != 0 && dcm_swap(&server->draining, 1u) != 1)
-		dcm_keeper_kick();
+	if (dcm_load(&server->draining, acquire) != 0)
+		DCM_LINE(drained_kicks) dcm_keeper_kick();
 }
 
 static bool try_channel(struct receiving *r, uint32_t connection)
@@ -106,6 +109,7 @@ static bool try_channel(struct receiving *r, uint32_t connection)
 		drained(server);
 	else
 		/* We took the ready bit for one call; for what is left another thread may come. */
+		DCM_LINE(rest_is_signalled)
 		dcm_listener_signal(&listener->fabric->seg, listener->ref.index, connection);
 	dcm_object_drop(object);
 	return received;

@@ -64,6 +64,9 @@ struct dcm_server_end {
 /* dcm_server_end_hang_up() - no more calls; callers are told; the slot is let go of */
 void dcm_server_end_hang_up(struct dcm_server_end *server);
 
+/* dcm_server_end_tend() - by the keeper: what became of a channel that was offered */
+void dcm_server_end_tend(struct dcm_server_end *server);
+
 /* dcm_server_reclaim() - take back the room of replies that the client has collected */
 void dcm_server_reclaim(struct dcm_server_end *server);
 

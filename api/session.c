@@ -14,8 +14,6 @@
 #include "api/sized.h"
 #include "shm/process.h"
 
-static Retcode give_back(struct dcm_end *end, DcmMessage *message);
-
 static const struct dcm_object_type client_end_type = {
 	.kind = DCM_KIND_CHANNEL,
 	.space = DCM_SPACE_CHANNEL,
@@ -65,16 +63,20 @@ static uint32_t collect_all(void)
 	return 0;
 }
 
-/* The last handle on the session is closed: the channel ends, for the server too. */
-static void close_session(struct dcm_object *object)
+void dcm_client_end_hang_up(struct dcm_client_end *client)
 {
-	struct dcm_client_end *client = ((struct dcm_session *)object)->client;
 	struct dcm_end *end = &client->end;
 
 	dcm_wait_close(&client->blocker);
 	dcm_store(&end->channel.shared->client_gone, 1u, release);
 	dcm_rendezvous_client_leaves(&end->fabric->seg, end->fabric->self.index, end->connection);
 	dcm_end_over(end);
+}
+
+/* The last handle on the session is closed. */
+static void close_session(struct dcm_object *object)
+{
+	dcm_client_end_hang_up(((struct dcm_session *)object)->client);
 }
 
 static void release_session(struct dcm_object *object)
@@ -134,7 +136,7 @@ Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, st
 	}
 	client->end.connection = connection;
 	client->end.peer = server;
-	client->end.give_back = give_back;
+	client->end.give_back = dcm_client_end_give_back;
 	client->listener = offer->listener;
 	client->transfer = transfer;
 	client->peer = *peer;
@@ -154,7 +156,7 @@ Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, st
 }
 
 /* A reply comes back: the call slot is free, and its room the server's again. */
-static Retcode give_back(struct dcm_end *end, DcmMessage *message)
+Retcode dcm_client_end_give_back(struct dcm_end *end, DcmMessage *message)
 {
 	struct dcm_client_end *client = (struct dcm_client_end *)end;
 	uint32_t call = dcm_message_call(message);

@@ -53,6 +53,12 @@ Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, st
 			const struct dcm_offer *offer, int fd, uint32_t transfer,
 			const struct dcm_peer *peer, Handle *out);
 
+/* dcm_client_end_hang_up() - no more calls; those blocked end; the channel ends, for the server too */
+void dcm_client_end_hang_up(struct dcm_client_end *client);
+
+/* dcm_client_end_give_back() - give_back of a client's end: a reply released */
+Retcode dcm_client_end_give_back(struct dcm_end *end, DcmMessage *message);
+
 /* dcm_session_collect() - take back what the server is done with and nobody waits for; true: some */
 bool dcm_session_collect(struct dcm_client_end *client);
 

@@ -175,6 +175,7 @@ int dcm_channel_take(struct dcm_channel *ch, uint32_t *index, uint32_t *generati
 						.flags = dcm_load(&call->flags, relaxed) };
 		if ((word & STATE_MASK) == DCM_CALL_POSTED && parcel_valid(ch, request))
 			return DCM_RING_OK;
+		DCM_LINE(abandoned_is_ended)
 		dcm_channel_answer(ch, *index, *generation, request->flags, NULL);
 		if ((word & STATE_MASK) != DCM_CALL_ABANDONED)
 			return -EBADMSG;
@@ -225,9 +226,9 @@ bool dcm_channel_answer(struct dcm_channel *ch, uint32_t index, uint32_t generat
 	if (old & WAITER)
 		DCM_LINE(answer_wakes) dcm_park_wake_word(&call->word);
 	if (flags & DCM_CALL_ASYNC)
-		dcm_park_wake_all(&ch->shared->done);
+		DCM_LINE(answer_wakes_any) dcm_park_wake_all(&ch->shared->done);
 	if ((old & STATE_MASK) == DCM_CALL_ABANDONED || (flags & DCM_CALL_ONE_WAY))
-		dcm_park_wake_all(&ch->shared->room);
+		DCM_LINE(answer_makes_room) dcm_park_wake_all(&ch->shared->room);
 	return (old & STATE_MASK) == DCM_CALL_POSTED;
 }
 
@@ -243,7 +244,7 @@ static void fail(struct dcm_call *call)
 	uint32_t generation = dcm_load(&call->word, seq) >> GENERATION_SHIFT;
 
 	if (end_call(call, generation, DCM_CALL_FAILED) & WAITER)
-		dcm_park_wake_word(&call->word);
+		DCM_LINE(hang_up_wakes_caller) dcm_park_wake_word(&call->word);
 }
 
 void dcm_channel_hang_up(struct dcm_channel *ch)
@@ -251,7 +252,7 @@ void dcm_channel_hang_up(struct dcm_channel *ch)
 	uint32_t value;
 
 	/* seq, K4. */
-	dcm_store(&ch->shared->server_gone, 1u, seq);
+	dcm_store(&ch->shared->server_gone, 1u, DCM_ORDER(gone_before_emptying, seq, release));
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++)
 		if (dcm_ring_pop(ring_of(ch), &value) != DCM_RING_OK)
 			break;

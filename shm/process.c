@@ -5,8 +5,8 @@
  *   C  copies:    a claim, then a look at the others; both seq, in both of two copies of the library
  *                 in one process: at least one sees the other
  *   A  alive:     beacon_arm's store, or the kernel's -> alive, next, dead
- *   R  ring:      CLAIMED -> ALIVE, then a look at the others; both seq, in both of two newcomers:
- *                 at least one sees the other
+ *   R  ring:      newcomer: alive word 0, then a look for who is ALIVE, to ask it; watcher: ALIVE,
+ *                 then a look at alive words 0 (Dekker, all seq): it is asked, or sees for itself
  *   N  name:      name_store -> name_load; torn only if the state word changed meanwhile
  */
 #define _GNU_SOURCE
@@ -278,6 +278,70 @@ static void beacon_put_out(const struct dcm_beacon *beacon)
 					    : sizeof(struct robust_list_head));
 }
 
+/* Names a thread that was alive when the word was read. */
+static bool names_living(uint32_t alive)
+{
+	return (alive & FUTEX_OWNER_DIED) == 0 && (alive & FUTEX_TID_MASK) != 0;
+}
+
+bool dcm_process_alive(const struct dcm_segment *seg, uint32_t index)
+{
+	const struct dcm_process *p = dcm_process_at(seg, index);
+
+	/* seq, R */
+	if (p == NULL || dcm_word_state(dcm_load(&p->word, seq)) != DCM_PROCESS_ALIVE)
+		return false;
+	/* acquire, pairs A */
+	return names_living(dcm_load(dcm_alive_at(seg, index, 0), acquire));
+}
+
+void dcm_process_kick(const struct dcm_segment *seg, uint32_t index)
+{
+	struct dcm_process *p = dcm_process_at(seg, index);
+
+	if (p == NULL)
+		return;
+	/* Dying between the two leaves the keeper asleep: it looks around in its own time. */
+	dcm_add(&p->control, 2u);
+	dcm_park_wake_all(&p->control);
+}
+
+static bool is_used(const struct dcm_segment *seg, uint32_t index)
+{
+	/* seq, R: the bit is set before the step to ALIVE */
+	return (dcm_load(&seg->process.used[index / 64], seq) >> index % 64 & 1) != 0;
+}
+
+void dcm_process_kick_watchers(const struct dcm_segment *seg, uint32_t self)
+{
+	uint32_t count = seg->process.count;
+	unsigned kicked = 0;
+
+	for (uint32_t i = 1; i < count && kicked < DCM_WATCH; i++) {
+		uint32_t index = (self + count - i) % count;
+
+		if (is_used(seg, index) && dcm_process_alive(seg, index)) {
+			dcm_process_kick(seg, index);
+			kicked++;
+		}
+	}
+}
+
+bool dcm_process_appear(const struct dcm_segment *seg, struct dcm_ref self, uint32_t tid)
+{
+	/* release, A. Who sleeps on one sets FUTEX_WAITERS: without it the kernel wakes nobody. */
+	for (uint32_t place = 1; place <= seg->process.count; place++)
+		dcm_store(dcm_alive_at(seg, self.index, place), tid, release);
+	/* seq, R; last, for it says that the others can be slept on. */
+	dcm_store(dcm_alive_at(seg, self.index, 0), tid,
+		  DCM_ORDER(newcomer_looks_in_order, seq, release));
+	/* Before the step: who finds us ALIVE counts on us as a watcher, and so on ours. */
+	DCM_LINE(newcomer_asks) dcm_process_kick_watchers(seg, self.index);
+	/* seq, R. Dying before leaves CLAIMED with a free byte, after it a mark in the alive word. */
+	return dcm_slot_step(&seg->process, self, self.index, DCM_CLAIMED, self.index,
+			     DCM_PROCESS_ALIVE);
+}
+
 int dcm_process_beacon_arm(const struct dcm_segment *seg, struct dcm_ref self,
 			   struct dcm_beacon *beacon)
 {
@@ -289,15 +353,11 @@ int dcm_process_beacon_arm(const struct dcm_segment *seg, struct dcm_ref self,
 		return -EINVAL;
 	/* release, I */
 	dcm_store(&p->tid, tid, release);
-	/* release, A. Who sleeps on one sets FUTEX_WAITERS: without it the kernel wakes nobody. */
-	for (uint32_t place = 0; place <= seg->process.count; place++)
-		dcm_store(dcm_alive_at(seg, self.index, place), tid, release);
+	/* Before the words name this thread: the kernel passes over all that do not. */
 	r = beacon_light(beacon, dcm_alive_at(seg, self.index, 0), 1 + seg->process.count);
 	if (r < 0)
 		return r;
-	/* seq, R. Dying before leaves CLAIMED with a free byte, after it a mark in the alive word. */
-	if (dcm_slot_step(&seg->process, self, self.index, DCM_CLAIMED, self.index,
-			  DCM_PROCESS_ALIVE))
+	if (dcm_process_appear(seg, self, tid))
 		return 0;
 	beacon_put_out(beacon);
 	return -EBADMSG;
@@ -326,23 +386,6 @@ void dcm_process_yield(const struct dcm_segment *seg, struct dcm_ref self)
 	/* In this order: a slot that is not free and whose byte is, counts as left by a dead one. */
 	dcm_slot_yield(&seg->process, self);
 	dcm_segment_unlock(seg, self.index);
-}
-
-/* Names a thread that was alive when the word was read. */
-static bool names_living(uint32_t alive)
-{
-	return (alive & FUTEX_OWNER_DIED) == 0 && (alive & FUTEX_TID_MASK) != 0;
-}
-
-bool dcm_process_alive(const struct dcm_segment *seg, uint32_t index)
-{
-	const struct dcm_process *p = dcm_process_at(seg, index);
-
-	/* seq, R */
-	if (p == NULL || dcm_word_state(dcm_load(&p->word, seq)) != DCM_PROCESS_ALIVE)
-		return false;
-	/* acquire, pairs A */
-	return names_living(dcm_load(dcm_alive_at(seg, index, 0), acquire));
 }
 
 uint64_t dcm_process_generation(const struct dcm_segment *seg, uint32_t index)
@@ -415,28 +458,6 @@ static bool gone_by_number(const struct dcm_process *p, bool byte_is_held)
 	return ended || (found != 0 && found != start_time);
 }
 
-bool dcm_process_guard(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t self,
-		       struct dcm_park_word *word)
-{
-	dcm_atomic32 *alive;
-	uint32_t expected;
-
-	if (!dcm_process_there(seg, ref))
-		return false;
-	if (word == NULL)
-		return true;
-	alive = dcm_alive_at(seg, ref.index, DCM_ORDER(word_of_its_own, 1 + self, 1u));
-	if (alive == NULL)
-		return false;
-	expected = dcm_load(alive, acquire);
-	/* Set before the kernel marks the word, or the mark is in @expected. */
-	if ((expected & FUTEX_WAITERS) == 0)
-		DCM_LINE(sleeper_is_counted) expected = dcm_or(alive, FUTEX_WAITERS) | FUTEX_WAITERS;
-	*word = (struct dcm_park_word){ alive, expected };
-	/* Again, behind the word: if the slot changes hands from here on, a sleep ends at once. */
-	return names_living(expected) && dcm_process_there(seg, ref);
-}
-
 struct dcm_ref dcm_process_of_sid(const struct dcm_segment *seg, uint64_t sid)
 {
 	for (uint32_t i = 0; i < seg->process.count; i++) {
@@ -482,21 +503,48 @@ bool dcm_process_dead(const struct dcm_segment *seg, struct dcm_ref ref)
 	return dead && dcm_load(&p->word, acquire) == word;
 }
 
-void dcm_process_kick(const struct dcm_segment *seg, uint32_t index)
+/* A word that this process, at @self, sleeps on until that at @index dies. False: it has. */
+static bool sleep_word(const struct dcm_segment *seg, uint32_t index, uint32_t self,
+		       struct dcm_park_word *out)
 {
-	struct dcm_process *p = dcm_process_at(seg, index);
+	dcm_atomic32 *alive = dcm_alive_at(seg, index, DCM_ORDER(word_of_its_own, 1 + self, 1u));
+	uint32_t expected;
 
-	if (p == NULL)
-		return;
-	/* Dying between the two leaves the keeper asleep: it looks around in its own time. */
-	dcm_add(&p->control, 2u);
-	dcm_park_wake_all(&p->control);
+	if (alive == NULL)
+		return false;
+	expected = dcm_load(alive, acquire);
+	/* Set before the kernel marks the word, or the mark is in @expected. */
+	if ((expected & FUTEX_WAITERS) == 0)
+		DCM_LINE(sleeper_is_counted)
+		expected = dcm_or(alive, FUTEX_WAITERS) | FUTEX_WAITERS;
+	*out = (struct dcm_park_word){ alive, expected };
+	return names_living(expected);
 }
 
-static bool is_used(const struct dcm_segment *seg, uint32_t index)
+bool dcm_process_guard(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t self,
+		       struct dcm_park_word *word)
 {
-	/* seq, R: the bit is set before the step to ALIVE */
-	return (dcm_load(&seg->process.used[index / 64], seq) >> index % 64 & 1) != 0;
+	if (!dcm_process_there(seg, ref))
+		return false;
+	if (word == NULL)
+		return true;
+	/* Again, behind the word: if the slot changes hands from here on, a sleep ends at once. */
+	return sleep_word(seg, ref.index, self, word) &&
+	       DCM_ORDER(guard_looks_again, dcm_process_there(seg, ref), true);
+}
+
+/* Of which generation is the process at @index that can be watched, as it appears or later; 0: none */
+static uint64_t watchable(const struct dcm_segment *seg, uint32_t index)
+{
+	/* seq, R: ours is ALIVE */
+	uint64_t word = dcm_load(&dcm_process_at(seg, index)->word, seq);
+	uint32_t state = dcm_word_state(word);
+
+	/* seq, R */
+	return (state == DCM_CLAIMED || state == DCM_PROCESS_ALIVE) &&
+			       names_living(dcm_load(dcm_alive_at(seg, index, 0), seq))
+		       ? dcm_word_generation(word)
+		       : 0;
 }
 
 unsigned dcm_process_next(const struct dcm_segment *seg, uint32_t self, struct dcm_ref *out)
@@ -506,24 +554,31 @@ unsigned dcm_process_next(const struct dcm_segment *seg, uint32_t self, struct d
 
 	for (uint32_t i = 1; i < count && found < DCM_WATCH; i++) {
 		uint32_t index = (self + i) % count;
+		uint64_t generation = is_used(seg, index) ? watchable(seg, index) : 0;
 
-		if (is_used(seg, index) && dcm_process_alive(seg, index))
-			out[found++] = (struct dcm_ref){ index, dcm_process_generation(seg, index) };
+		if (generation != 0)
+			out[found++] = (struct dcm_ref){ index, generation };
 	}
 	return found;
 }
 
-void dcm_process_kick_watchers(const struct dcm_segment *seg, uint32_t self)
+bool dcm_process_watch(const struct dcm_segment *seg, uint32_t self, struct dcm_park_guard *guard,
+		       uint32_t *again)
 {
-	uint32_t count = seg->process.count;
-	unsigned kicked = 0;
+	struct dcm_ref next[DCM_WATCH];
 
-	for (uint32_t i = 1; i < count && kicked < DCM_WATCH; i++) {
-		uint32_t index = (self + count - i) % count;
+	for (unsigned i = dcm_process_next(seg, self, next); i-- > 0;) {
+		bool living = sleep_word(seg, next[i].index, self, &guard->alive[i]);
 
-		if (is_used(seg, index) && dcm_process_alive(seg, index)) {
-			dcm_process_kick(seg, index);
-			kicked++;
-		}
+		/* Again, behind the word, as dcm_process_guard(). */
+		if (watchable(seg, next[i].index) != next[i].generation)
+			return false;
+		if (living)
+			continue;
+		/* It is there, and the word that is ours says that it is not: scribbled on, for the
+		   kernel marks word 0 first. Not slept on, and not looked at without end either. */
+		guard->alive[i].word = NULL;
+		++*again;
 	}
+	return true;
 }

@@ -66,6 +66,11 @@ struct dcm_beacon {
 };
 int dcm_process_beacon_arm(const struct dcm_segment *seg, struct dcm_ref self,
 			   struct dcm_beacon *beacon);
+/*
+ * dcm_process_appear() - of the above, what is not the kernel's: the alive words name @tid, those
+ * who are to watch the newcomer are asked to, CLAIMED -> ALIVE. Return: false: the slot is not ours.
+ */
+bool dcm_process_appear(const struct dcm_segment *seg, struct dcm_ref self, uint32_t tid);
 /* dcm_process_beacon_disarm() - alive words to 0 and their waiters woken; by the keeper, at its end */
 void dcm_process_beacon_disarm(const struct dcm_segment *seg, struct dcm_ref self,
 			       struct dcm_beacon *beacon);
@@ -127,13 +132,22 @@ bool dcm_process_dead(const struct dcm_segment *seg, struct dcm_ref ref);
 void dcm_process_kick(const struct dcm_segment *seg, uint32_t index);
 
 /*
- * dcm_process_next() - the living processes that the one at @self watches
+ * dcm_process_next() - the processes that the one at @self watches: living ones, and newcomers that
+ * are about to be ALIVE
  * Return: how many of @out[DCM_WATCH] were set (fewer when there are fewer others).
  */
 unsigned dcm_process_next(const struct dcm_segment *seg, uint32_t self, struct dcm_ref *out);
 
-/* dcm_process_kick_watchers() - the newly ALIVE process at @self asks those before it to watch it */
+/* dcm_process_kick_watchers() - ask those before the process at @self to watch it */
 void dcm_process_kick_watchers(const struct dcm_segment *seg, uint32_t self);
+
+/*
+ * dcm_process_watch() - have a sleep of the keeper at @self end with the death of those it watches
+ * @again: counts those on whom no sleep can be, since the segment is damaged: look again soon
+ * Return: true, or false: one of them died meanwhile, look again.
+ */
+bool dcm_process_watch(const struct dcm_segment *seg, uint32_t self, struct dcm_park_guard *guard,
+		       uint32_t *again);
 
 /* dcm_name_store()/dcm_name_load() - names in the segment; load always ends in a zero within size */
 void dcm_name_store(struct dcm_name *to, const char *from);

@@ -87,12 +87,14 @@ const char *sim_name_of(const volatile void *word)
 
 void sim_note(const char *format, ...)
 {
-	const char *who = sim.current >= 0 ? sim.threads[sim.current].name : "";
+	char who[32] = "";
 	va_list args;
 
 	if (!sim.tracing)
 		return;
-	fprintf(stderr, "%6llu %-10s ", (unsigned long long)sim.steps, who);
+	if (sim.current >= 0)
+		snprintf(who, sizeof who, "%u %s", sim_self(), sim.threads[sim.current].name);
+	fprintf(stderr, "%6llu %-13s ", (unsigned long long)sim.steps, who);
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
@@ -197,8 +199,11 @@ static int pick(void)
 
 	if (left == 0)
 		return -1;
-	if (!sim.by_priority)
+	if (!sim.by_priority) {
+		if ((left & ~sim.shunned) != 0)
+			left &= ~sim.shunned;
 		return (int)nth_bit(left, sim_random((uint32_t)__builtin_popcount(left)));
+	}
 	for (; left != 0; left &= left - 1) {
 		int i = __builtin_ctz(left);
 
@@ -303,6 +308,11 @@ unsigned sim_process_count(void)
 	return sim.process_count;
 }
 
+bool sim_running(void)
+{
+	return sim.current >= 0;
+}
+
 unsigned sim_self(void)
 {
 	return sim.threads[sim.current].process;
@@ -311,6 +321,29 @@ unsigned sim_self(void)
 void sim_kill_within(unsigned process, uint32_t steps)
 {
 	sim_event_add(sim.steps + 1 + sim_random(steps), SIM_KILL, process);
+}
+
+void sim_stop_within(unsigned process, uint32_t steps, uint32_t length)
+{
+	uint64_t at = sim.steps + 1 + sim_random(steps);
+
+	sim_event_add(at, SIM_STOP_ONLY, process);
+	sim_event_add(at + 1 + sim_random(length), SIM_GO_ON, process);
+}
+
+void sim_go_on_within(unsigned process, uint32_t steps)
+{
+	sim_event_add(sim.steps + 1 + sim_random(steps), SIM_GO_ON, process);
+}
+
+bool sim_stopped(unsigned process)
+{
+	return sim.processes[process].stopped > 0;
+}
+
+unsigned sim_stopped_most(void)
+{
+	return sim.stopped_most;
 }
 
 bool sim_marked(unsigned process)
@@ -346,18 +379,19 @@ void sim_direct(bool on)
 	}
 }
 
-void sim_plain(const volatile void *start, size_t bytes)
+void sim_plain(const volatile void *start, size_t bytes, size_t stride, size_t rows)
 {
 	sim.plain[sim.plain_count].start = start;
-	sim.plain[sim.plain_count++].bytes = bytes;
+	sim.plain[sim.plain_count].bytes = bytes;
+	sim.plain[sim.plain_count].stride = stride;
+	sim.plain[sim.plain_count++].rows = rows;
 }
 
 unsigned sim_process(const char *name, unsigned flags)
 {
 	if (sim.process_count == SIM_PROCESSES)
 		bail("too many processes in scenario %s", sim.scenario->name);
-	sim.processes[sim.process_count] =
-		(struct sim_process){ .name = name, .flags = flags };
+	sim.processes[sim.process_count] = (struct sim_process){ .name = name, .flags = flags };
 	return sim.process_count++;
 }
 
@@ -398,6 +432,11 @@ void sim_thread(unsigned process, const char *name, void (*body)(void *), void *
 	sim_set_ready(i);
 }
 
+void sim_thread_keeps(void)
+{
+	sim.threads[sim.thread_count - 1].keeps = true;
+}
+
 void sim_thread_serves(void)
 {
 	sim.threads[sim.thread_count - 1].serves = true;
@@ -417,14 +456,15 @@ static int some_process(unsigned flag)
 	return -1;
 }
 
-static void plan_on(unsigned flag, enum sim_event_kind kind, uint32_t most)
+static void plan_on(unsigned flag, enum sim_event_kind kind, enum sim_event_kind rarely,
+		    uint32_t most)
 {
 	for (uint32_t n = sim_random(most + 1); n > 0; n--) {
 		int p = some_process(flag);
 
 		if (p >= 0)
-			sim_event_add(1 + sim_random((uint32_t)sim.scenario->horizon), kind,
-				      (unsigned)p);
+			sim_event_add(1 + sim_random((uint32_t)sim.scenario->horizon),
+				      sim_random(4) == 0 ? rarely : kind, (unsigned)p);
 	}
 }
 
@@ -438,13 +478,12 @@ static void plan_run(void)
 	sim.weak = sim_random(2);
 	sim.stay = stays[sim_random(6)];
 	sim.linger = lingers[sim_random(5)];
-	plan_on(SIM_KILLABLE, SIM_KILL, sim.scenario->kills_max);
-	plan_on(SIM_STOPPABLE, SIM_STOP, sim.scenario->stops_max);
+	plan_on(SIM_KILLABLE, SIM_KILL, SIM_EXEC, sim.scenario->kills_max);
+	plan_on(SIM_STOPPABLE, SIM_STOP, SIM_STOP, sim.scenario->stops_max);
 	for (uint32_t n = sim_random(sim.scenario->spurious_max + 1); n > 0; n--)
 		sim_event_add(1 + sim_random(horizon), sim_random(2) ? SIM_STRAY : SIM_EXPIRE, 0);
-	if (sim.by_priority)
-		for (uint32_t n = 1 + sim_random(6); n > 0; n--)
-			sim_event_add(1 + sim_random(horizon), SIM_CHANGE, 0);
+	for (uint32_t n = sim_random(6) + sim.by_priority; n > 0; n--)
+		sim_event_add(1 + sim_random(horizon), SIM_CHANGE, 0);
 }
 
 static void start_run(const struct sim_scenario *scenario, uint64_t seed)
@@ -469,22 +508,43 @@ static void start_run(const struct sim_scenario *scenario, uint64_t seed)
 	dcm_hooks = &hooks;
 }
 
-/* Nobody can run: what ends the silence? */
-static bool rouse(void)
+/* Is the kernel at the death of somebody? */
+static bool somebody_dies(void)
 {
-	uint64_t event = next_event();
+	for (unsigned i = 0; i < sim.event_count; i++)
+		if (sim.events[i].kind == SIM_END || sim.events[i].kind == SIM_MARK ||
+		    sim.events[i].kind == SIM_PROVE)
+			return true;
+	return false;
+}
 
-	if (event != UINT64_MAX) {
-		sim.steps = event > sim.steps ? event : sim.steps;
-		return true;
-	}
+/* What happens by itself, without any event. False: nothing. */
+static bool settle(void)
+{
 	if (sim.storing != 0) {
 		for (unsigned i = 0; i < sim.thread_count; i++)
 			sim_drain(i);
 		sim.changed = true;
 		return true;
 	}
-	if (sim_expire_first())
+	return sim_expire_first();
+}
+
+/* Nobody can run: what ends the silence? */
+static bool rouse(void)
+{
+	uint64_t event = next_event();
+
+	if (event != UINT64_MAX) {
+		if (sim.scenario->stalled != NULL && !somebody_dies()) {
+			if (settle())
+				return true;
+			sim.scenario->stalled();
+		}
+		sim.steps = event > sim.steps ? event : sim.steps;
+		return true;
+	}
+	if (settle())
 		return true;
 	return sim.scenario->quiet != NULL && sim.scenario->quiet() && !sim.failed;
 }

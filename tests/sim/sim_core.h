@@ -8,7 +8,7 @@
  *
  *	static void setup(void)
  *	{
- *		unsigned p = sim_process("writer", SIM_KILLABLE, NULL);
+ *		unsigned p = sim_process("writer", SIM_KILLABLE);
  *		sim_thread(p, "writer", writer, NULL);
  *		...
  *	}
@@ -21,10 +21,13 @@
  *   memory   x86-TSO: stores that are not seq wait in a FIFO of the fiber, its own loads see them
  *            there, read-modify-writes and seq stores drain it; and, in half of the runs, loads
  *            that are not seq happen before what stands before them (as other processors do)
- *   kernel   futexes with up to three words, queues in order, needless wake-ups, time-outs;
- *            a robust alive word that is marked, and one waiter woken, some time after a SIGKILL
- *   death    in two levels: the mark, and later the proof (sim_proved). Threads of a killed
- *            process run on for a random while, at the longest until the proof
+ *   kernel   futexes with several words, queues in order, needless wake-ups, time-outs;
+ *            robust alive words that are marked, one waiter of each woken, one after the other,
+ *            some time after a SIGKILL or an execve
+ *   death    in two levels: the marks, and later the proof (sim_proved). Threads of a killed
+ *            process run on for a random while, at the longest until the proof; at an execve all
+ *            of them have ended before the first mark
+ *   locks    pthread mutexes, which a dead thread leaves locked
  *   time     passes by itself only when nobody can run
  *
  * A run fails when a scenario says so, when it takes too many steps, or when at its end somebody
@@ -35,7 +38,7 @@
 
 #include "shm/atomics.h"
 
-enum { SIM_PROCESSES = 16, SIM_THREADS = 24 };
+enum { SIM_PROCESSES = 20, SIM_THREADS = 32 };
 
 /* What may happen to a process. */
 enum {
@@ -53,9 +56,13 @@ struct sim_scenario {
 	void (*setup)(void);
 	/* Nobody can run: look at everything. True: somebody can run again. May be null. */
 	bool (*quiet)(void);
+	/* The same while some are stopped: whatever was due of the kernel has happened. May be null. */
+	void (*stalled)(void);
 	void (*finish)(void); /* after each run, failed or not: give back memory. May be null. */
 	/* The hook: is the process of this slot and generation proved dead? May be null. */
 	bool (*proved)(uint32_t index, uint64_t generation);
+	/* A participant is about to compare and swap: what shall become of it? May be null. */
+	void (*before_cas)(const volatile void *word, uint64_t desired);
 	/* For traces: a name for a word; false: none. May be null. */
 	bool (*describe)(const volatile void *word, char *text, size_t size);
 };
@@ -79,6 +86,7 @@ unsigned sim_process(const char *name, unsigned flags);
 void sim_process_alive(unsigned process, struct sim_alive alive);
 void sim_thread(unsigned process, const char *name, void (*body)(void *), void *arg);
 void sim_thread_serves(void); /* the last one may sleep for ever */
+void sim_thread_keeps(void);  /* the alive words are on the list of the last one: it ends first */
 
 /* Below this many, 0 to @n - 1. */
 uint32_t sim_random(uint32_t n);
@@ -104,17 +112,23 @@ void sim_changed(void);
 
 /* Of processes. */
 unsigned sim_process_count(void);
+bool sim_running(void);					/* a fiber is, and not the scheduler */
 unsigned sim_self(void);				/* the process of the running fiber */
 void sim_kill_within(unsigned process, uint32_t steps); /* at some step of the next so many */
-bool sim_marked(unsigned process);			/* the kernel has marked its alive word */
-bool sim_killed(unsigned process);			/* it got its SIGKILL */
-bool sim_proved(unsigned process);			/* and that can be proved */
-bool sim_finished(unsigned process);			/* all its threads came to their end */
+/* SIGSTOP at some step of the next @steps, SIGCONT up to @length later. */
+void sim_stop_within(unsigned process, uint32_t steps, uint32_t length);
+void sim_go_on_within(unsigned process, uint32_t steps);
+bool sim_stopped(unsigned process);
+unsigned sim_stopped_most(void);     /* at once, in this run so far */
+bool sim_marked(unsigned process);   /* the kernel has marked its alive word */
+bool sim_killed(unsigned process);   /* it got its SIGKILL, or called execve */
+bool sim_proved(unsigned process);   /* and that can be proved */
+bool sim_finished(unsigned process); /* all its threads came to their end */
 
 /* sim_direct() - the scenario's own staging: accesses are no steps and reach memory at once */
 void sim_direct(bool on);
 
-/* sim_plain() - words of which only few accesses are steps: long names */
-void sim_plain(const volatile void *start, size_t bytes);
+/* sim_plain() - words of which only few accesses are steps, long names: @bytes in each of @rows */
+void sim_plain(const volatile void *start, size_t bytes, size_t stride, size_t rows);
 
 #endif

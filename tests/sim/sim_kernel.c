@@ -8,6 +8,9 @@
 
 static const int64_t NEVER = INT64_MAX;
 
+/* Long enough that nobody spins for many steps. */
+enum { PAUSE_NS = 4000 };
+
 static void wake_thread(unsigned i, int result)
 {
 	struct sim_thread *t = &sim.threads[i];
@@ -16,7 +19,8 @@ static void wake_thread(unsigned i, int result)
 	t->deadline_ns = NEVER;
 	sim_set_ready(i);
 	if (sim.tracing)
-		sim_note("       (%s wakes%s)", t->name, result != 0 ? ": time is up" : "");
+		sim_note("       (%u %s wakes%s)", t->process, t->name,
+			 result != 0 ? ": time is up" : "");
 }
 
 static bool sleeps_on(const struct sim_thread *t, const volatile void *word)
@@ -121,6 +125,7 @@ void sim_hook_pause(void)
 {
 	if (sim.current < 0)
 		return;
+	sim.now_ns += PAUSE_NS;
 	sim.threads[sim.current].priority = --sim.lowest;
 	sim.next_switch = sim.steps;
 	sim.next_stop = sim.steps;
@@ -177,16 +182,19 @@ static uint64_t some_while(uint32_t most)
 	return sim_random(2) == 0 ? 0 : sim_random(most);
 }
 
-static void kill_process(unsigned p)
+/* By SIGKILL, or by its execve, which only ends it as far as it is known to the others. */
+static void kill_process(unsigned p, bool exec)
 {
 	uint64_t last = sim.steps;
 
-	if (sim.processes[p].killed)
+	if (sim.processes[p].killed || (exec && sim.processes[p].stopped > 0))
 		return;
 	sim.processes[p].killed = true;
+	sim.stopped -= sim.processes[p].stopped > 0;
 	sim.processes[p].stopped = 0; /* SIGKILL ends a stop */
 	if (sim.tracing)
-		sim_note("       (%s gets SIGKILL)", sim.processes[p].name);
+		sim_note("       (%u, %s, %s)", p, sim.processes[p].name,
+			 exec ? "calls execve" : "gets SIGKILL");
 	for (unsigned i = 0; i < sim.thread_count; i++) {
 		uint64_t at = sim.steps + some_while(20);
 
@@ -197,33 +205,57 @@ static void kill_process(unsigned p)
 		sim_event_add(at, SIM_END, i);
 		last = at > last ? at : last;
 	}
-	sim_event_add(sim.steps + some_while(100), SIM_MARK, p);
+	sim_event_add((exec ? last : sim.steps) + some_while(100), SIM_MARK, p);
 	sim_event_add(last, SIM_PROVE, p);
 	sim.changed = true;
 }
 
 /* As handle_futex_death(): mark, and wake one. */
-static void mark_word(unsigned char *at)
+static void mark_word(unsigned char *alive)
 {
-	uint64_t word = sim_peek(at, 4);
+	uint64_t word = sim_peek(alive, 4);
 
 	if ((word & FUTEX_TID_MASK) == 0)
 		return;
-	sim_poke(at, 4, (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
+	sim_poke(alive, 4, (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
+	if (sim.tracing)
+		sim_note("       (%s is marked)", sim_name_of(alive));
 	if (word & FUTEX_WAITERS)
-		wake_on(at, 1);
+		wake_on(alive, 1);
 }
 
+static void end_thread(unsigned i)
+{
+	struct sim_thread *t = &sim.threads[i];
+
+	if (t->state == SIM_ENDED)
+		return;
+	t->state = SIM_ENDED;
+	sim_unset_ready(i);
+}
+
+/* As exit_robust_list(), by the keeper: one word after the other, and others run meanwhile. */
 static void mark(unsigned p)
 {
 	struct sim_process *process = &sim.processes[p];
+	struct sim_alive alive = process->alive;
 
+	for (unsigned i = 0; i < sim.thread_count; i++)
+		if (sim.threads[i].process == p && sim.threads[i].keeps) {
+			sim_drain(i);
+			end_thread(i);
+		}
+	while (process->marks < alive.count) {
+		mark_word(alive.first + alive.stride * process->marks++);
+		if (process->marks < alive.count && sim_random(4) == 0) {
+			sim_event_add(sim.steps + 1 + some_while(20), SIM_MARK, p);
+			return;
+		}
+	}
 	process->marked = true;
 	sim.changed = true;
 	if (sim.tracing)
-		sim_note("       (%s is marked dead)", process->name);
-	for (unsigned i = 0; i < process->alive.count; i++)
-		mark_word(process->alive.first + i * process->alive.stride);
+		sim_note("       (%u, %s, is marked dead)", p, process->name);
 }
 
 static void prove(unsigned p)
@@ -243,7 +275,7 @@ static void prove(unsigned p)
 	sim.processes[p].proved = true;
 	sim.changed = true;
 	if (sim.tracing)
-		sim_note("       (the death of %s can be proved)", sim.processes[p].name);
+		sim_note("       (the death of %u, %s, can be proved)", p, sim.processes[p].name);
 }
 
 static void stop(unsigned p, bool on)
@@ -252,29 +284,24 @@ static void stop(unsigned p, bool on)
 
 	if (process->killed)
 		return;
+	if (process->stopped == 0 && on && ++sim.stopped > sim.stopped_most)
+		sim.stopped_most = sim.stopped;
 	process->stopped += on ? 1 : -1u;
+	if (process->stopped == 0)
+		sim.stopped--;
 	if (sim.tracing)
-		sim_note("       (%s is %s)", process->name, on ? "stopped" : "let go on");
+		sim_note("       (%u, %s, is %s)", p, process->name, on ? "stopped" : "let go on");
 	for (unsigned i = 0; i < sim.thread_count; i++)
 		if (sim.threads[i].process == p && sim.threads[i].state == SIM_READY)
 			sim_set_ready(i);
-}
-
-static void end_thread(unsigned i)
-{
-	struct sim_thread *t = &sim.threads[i];
-
-	if (t->state == SIM_ENDED)
-		return;
-	t->state = SIM_ENDED;
-	sim_unset_ready(i);
 }
 
 void sim_event_run(struct sim_event event)
 {
 	switch (event.kind) {
 	case SIM_KILL:
-		kill_process(event.which);
+	case SIM_EXEC:
+		kill_process(event.which, event.kind == SIM_EXEC);
 		break;
 	case SIM_END:
 		end_thread(event.which);
@@ -290,6 +317,9 @@ void sim_event_run(struct sim_event event)
 		sim_event_add(sim.steps + 1 + sim_random((uint32_t)sim.scenario->horizon),
 			      SIM_GO_ON, event.which);
 		break;
+	case SIM_STOP_ONLY:
+		stop(event.which, true);
+		break;
 	case SIM_GO_ON:
 		if (sim.processes[event.which].stopped > 0)
 			stop(event.which, false);
@@ -301,8 +331,11 @@ void sim_event_run(struct sim_event event)
 		sim_expire_first();
 		break;
 	case SIM_CHANGE:
-		if (sim.current >= 0)
-			sim.threads[sim.current].priority = --sim.lowest;
+		if (sim.current < 0)
+			break;
+		sim.threads[sim.current].priority = --sim.lowest;
+		sim.shunned = 1u << sim.current;
+		sim.next_switch = sim.steps;
 		break;
 	}
 }

@@ -8,8 +8,8 @@
 
 #include "tests/tap.h"
 
-const struct sim_scenario *const sim_scenarios[] = { &sim_ring, &sim_park, &sim_registry,
-						     &sim_rendezvous };
+const struct sim_scenario *const sim_scenarios[] = { &sim_ring,	      &sim_park,    &sim_registry,
+						     &sim_rendezvous, &sim_channel, &sim_reaping };
 const unsigned sim_scenario_count = sizeof sim_scenarios / sizeof sim_scenarios[0];
 
 double sim_seconds(void)
@@ -54,32 +54,37 @@ bool sim_replay(void)
 }
 
 /* One range of seeds, up to the first that fails. */
-static bool explore(const struct sim_scenario *scenario, uint64_t first, uint64_t count)
+static bool explore(const struct sim_scenario *scenario, uint64_t first, uint64_t count,
+		    uint64_t *run)
 {
-	for (uint64_t i = 0; i < count; i++)
+	for (uint64_t i = 0; i < count; i++) {
+		++*run;
 		if (!sim_run(scenario, first + i)) {
 			sim_explain(scenario, first + i);
 			return false;
 		}
+	}
 	return true;
 }
 
 int sim_program(const struct sim_scenario *scenario, uint64_t seeds)
 {
-	uint64_t count = tap_scaled(seeds) / 2 + 1, steps;
+	uint64_t count = tap_scaled(seeds) / 2 + 1, run = 0, steps;
+	unsigned violations;
 	double start;
 
 	plan_lazy();
 	if (sim_replay())
 		return 0;
 	start = sim_seconds();
-	ok(explore(scenario, 1, count), "%s: %llu seeds from 1 on", scenario->name,
-	   (unsigned long long)count);
-	ok(explore(scenario, tap_seed() << 20, count), "%s: %llu seeds not seen before",
-	   scenario->name, (unsigned long long)count);
+	violations = !ok(explore(scenario, 1, count, &run), "%s: %llu seeds from 1 on",
+			 scenario->name, (unsigned long long)count);
+	violations +=
+		!ok(explore(scenario, tap_seed() << 20, count, &run),
+		    "%s: %llu seeds not seen before", scenario->name, (unsigned long long)count);
 	steps = sim_steps_total();
-	note("%.0f seeds/s, %.0f steps/s, %.0f steps a seed",
-	     (double)(2 * count) / (sim_seconds() - start), (double)steps / (sim_seconds() - start),
-	     (double)steps / (double)(2 * count));
+	note("%.0f seeds/s, %.0f steps/s, %.0f steps a seed", (double)run / (sim_seconds() - start),
+	     (double)steps / (sim_seconds() - start), (double)steps / (double)run);
+	tap_proof("simulator", scenario->name, run, "schedules", violations);
 	return 0;
 }

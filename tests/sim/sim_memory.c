@@ -94,14 +94,15 @@ void sim_drain(unsigned thread)
 /* A word that many accesses go to and nothing hangs on: only some of them are steps. */
 static void step_at(const volatile void *word)
 {
-	const volatile char *at = word;
+	for (unsigned i = 0; i < sim.plain_count; i++) {
+		size_t at = (size_t)((const volatile char *)word - sim.plain[i].start);
 
-	for (unsigned i = 0; i < sim.plain_count; i++)
-		if (at >= sim.plain[i].start && at < sim.plain[i].start + sim.plain[i].bytes) {
-			if (sim.plain_skip++ % 16 != 0)
-				return;
-			break;
-		}
+		if (at >= sim.plain[i].stride * sim.plain[i].rows)
+			continue;
+		if (at % sim.plain[i].stride < sim.plain[i].bytes && sim.plain_skip++ % 16 != 0)
+			return;
+		break;
+	}
 	sim_step();
 }
 
@@ -223,8 +224,13 @@ static void rmw_end(volatile void *word, unsigned bytes, uint64_t value)
 
 bool sim_hook_cas(volatile void *word, unsigned bytes, uint64_t *expected, uint64_t desired)
 {
-	uint64_t seen = rmw_begin(word, bytes);
-	bool done = seen == *expected;
+	uint64_t seen;
+	bool done;
+
+	if (sim.current >= 0 && sim.scenario->before_cas != NULL)
+		sim.scenario->before_cas(word, desired);
+	seen = rmw_begin(word, bytes);
+	done = seen == *expected;
 
 	if (done)
 		rmw_end(word, bytes, desired);

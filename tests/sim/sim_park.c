@@ -148,8 +148,8 @@ static void caller(void *arg)
 
 		guard.poke.expected = dcm_load(&s->poke, acquire);
 		key = dcm_park_prepare(&ec);
-		if (interrupted(s) || !dcm_process_guard(&sim_world, sim_world_ref(server), self,
-							 &guard.alive[0]))
+		if (interrupted(s) ||
+		    !dcm_process_guard(&sim_world, sim_world_ref(server), self, &guard.alive[0]))
 			break;
 		dcm_park_sleep(&ec, key, &guard, DCM_FOREVER);
 	}

@@ -74,7 +74,8 @@ static void setup(void)
 	view = dcm_ring_view(&shared.ring, 1 + sim_random(2));
 	for (unsigned i = 0; i < PUSHERS + POPPERS; i++) {
 		bool pushes = i < PUSHERS;
-		unsigned p = sim_process(pushes ? "pusher" : "popper", SIM_KILLABLE | SIM_STOPPABLE);
+		unsigned p =
+			sim_process(pushes ? "pusher" : "popper", SIM_KILLABLE | SIM_STOPPABLE);
 
 		numbers[i] = pushes ? i : i - PUSHERS;
 		if (!pushes)

@@ -27,6 +27,7 @@ struct sim_thread {
 	void (*body)(void *);
 	void *arg;
 	bool serves;   /* may sleep for ever */
+	bool keeps;    /* the alive words are on its list */
 	bool finished; /* came to its end, was not killed */
 	int64_t priority;
 	struct sim_fiber *fiber;
@@ -51,21 +52,24 @@ struct sim_process {
 	const char *name;
 	unsigned flags;
 	struct sim_alive alive;
+	unsigned marks; /* of its alive words, so many are marked */
 	bool killed, marked, proved;
 	uint32_t stopped; /* how many stops are not over */
 	unsigned threads;
 };
 
 enum sim_event_kind {
-	SIM_KILL,   /* SIGKILL to process @which */
-	SIM_END,    /* thread @which of a killed process executes no more */
-	SIM_MARK,   /* the kernel marks its alive word */
-	SIM_PROVE,  /* and can tell that it is gone */
-	SIM_STOP,   /* SIGSTOP to process @which */
+	SIM_KILL,  /* SIGKILL to process @which */
+	SIM_EXEC,  /* process @which calls execve */
+	SIM_END,   /* thread @which of a killed process executes no more */
+	SIM_MARK,  /* the kernel marks alive words of it */
+	SIM_PROVE, /* and can tell that it is gone */
+	SIM_STOP,  /* SIGSTOP to process @which, SIGCONT some time later */
+	SIM_STOP_ONLY,
 	SIM_GO_ON,  /* SIGCONT */
 	SIM_STRAY,  /* somebody wakes for no reason */
 	SIM_EXPIRE, /* the first deadline passes though others still run */
-	SIM_CHANGE, /* the running fiber falls to the lowest priority */
+	SIM_CHANGE, /* the running fiber falls to the lowest priority, or is long kept from running */
 };
 
 struct sim_event {
@@ -99,11 +103,13 @@ struct sim {
 	unsigned thread_count;
 	struct sim_process processes[SIM_PROCESSES];
 	unsigned process_count;
-	uint32_t ready; /* bits of threads */
+	uint32_t ready;	  /* bits of threads */
+	uint32_t shunned; /* at random, one of these runs only when nobody else can */
 	uint32_t storing;
 	int current; /* -1: the scheduler */
 	int direct;  /* who runs, while sim_direct() */
 	uint64_t queue_counter;
+	unsigned stopped, stopped_most; /* processes */
 
 	struct sim_event events[SIM_EVENTS];
 	unsigned event_count;
@@ -113,7 +119,7 @@ struct sim {
 
 	struct {
 		const volatile char *start;
-		size_t bytes;
+		size_t bytes, stride, rows;
 	} plain[SIM_PLAINS];
 	unsigned plain_count;
 	uint32_t plain_skip;

@@ -30,33 +30,47 @@ void sim_world_make(const struct dcm_capacity *capacity)
 		sim_world.bytes = places.bytes;
 	}
 	/* Names are long and guarded by their slots' words. */
-	sim_plain(sim_world.base + sim_world.names.start,
-		  sim_world.names.stride * capacity->endpoints);
-	sim_plain(sim_world.process.slots, sim_world.process.stride * capacity->processes);
-	for (uint32_t i = 0; i < capacity->connections; i++)
-		sim_plain(&dcm_connection_at(&sim_world, i)->type, 2 * sizeof(struct dcm_name));
+	sim_plain(sim_world.base + sim_world.names.start, sim_world.names.stride,
+		  sim_world.names.stride, capacity->endpoints);
+	sim_plain(&dcm_process_at(&sim_world, 0)->name, sizeof(struct dcm_name),
+		  sim_world.process.stride, capacity->processes);
+	sim_plain(&dcm_connection_at(&sim_world, 0)->type, 2 * sizeof(struct dcm_name),
+		  sim_world.connection.stride, capacity->connections);
 }
 
-unsigned sim_world_process(const char *name, unsigned flags)
+unsigned sim_world_newcomer(const char *name, unsigned flags)
 {
 	unsigned number = sim_process(name, flags);
-	struct dcm_process *p;
 	struct dcm_ref *ref = &refs[number];
+	struct dcm_process *p;
 
 	sim_direct(true);
 	if (!dcm_slot_claim(&sim_world.process, 0, ref))
 		bail("the table of processes is too small");
 	p = dcm_process_at(&sim_world, ref->index);
 	dcm_name_store(&p->name, name);
-	dcm_store(&p->tid, 1000 + number, relaxed);
-	for (uint32_t place = 0; place <= sim_world.process.count; place++)
-		dcm_store(dcm_alive_at(&sim_world, ref->index, place), 1000 + number, relaxed);
-	dcm_store(&p->word, dcm_word(ref->generation, ref->index, DCM_PROCESS_ALIVE), seq);
+	dcm_store(&p->tid, sim_world_tid(number), relaxed);
+	dcm_store(&p->word, dcm_word(ref->generation, ref->index, DCM_CLAIMED), seq);
 	sim_process_alive(number, (struct sim_alive){
 					  (void *)dcm_alive_at(&sim_world, ref->index, 0),
 					  sizeof(struct dcm_alive), 1 + sim_world.process.count });
 	sim_direct(false);
 	return number;
+}
+
+unsigned sim_world_process(const char *name, unsigned flags)
+{
+	unsigned number = sim_world_newcomer(name, flags);
+
+	sim_direct(true);
+	dcm_process_appear(&sim_world, refs[number], sim_world_tid(number));
+	sim_direct(false);
+	return number;
+}
+
+uint32_t sim_world_tid(unsigned process)
+{
+	return 1000 + process;
 }
 
 struct dcm_ref sim_world_ref(unsigned process)
@@ -143,18 +157,26 @@ static bool lives(uint32_t index)
 	return alive;
 }
 
+static void check_owners(const struct dcm_table *t, const char *what)
+{
+	for (uint32_t i = 0; i < t->count; i++) {
+		uint64_t word = dcm_load(dcm_slot_word(t, i), seq);
+
+		SIM_CHECK(dcm_word_state(word) == DCM_FREE || lives(dcm_word_owner(word)),
+			  "%s %u, word %#llx, is left to the dead", what, i,
+			  (unsigned long long)word);
+	}
+}
+
 static void check_table(const struct dcm_table *t, const char *what)
 {
+	check_owners(t, what);
 	for (uint32_t i = 0; i < t->count; i++) {
 		uint64_t word = dcm_load(dcm_slot_word(t, i), seq);
 		bool used = dcm_load(&t->used[i / 64], seq) >> i % 64 & 1;
 
 		SIM_CHECK(used == (dcm_word_state(word) != DCM_FREE), "used bit of %s %u is %d",
 			  what, i, used);
-		if (dcm_word_state(word) == DCM_FREE)
-			continue;
-		SIM_CHECK(lives(dcm_word_owner(word)), "%s %u, word %#llx, is left to the dead",
-			  what, i, (unsigned long long)word);
 	}
 }
 
@@ -176,6 +198,16 @@ static void check_index(const struct dcm_table *t, dcm_atomic64 *rows, uint64_t 
 				  b, set, state);
 		}
 	}
+}
+
+void sim_world_check_owners(bool processes)
+{
+	if (processes)
+		check_owners(&sim_world.process, "process");
+	check_owners(&sim_world.endpoint, "endpoint");
+	check_owners(&sim_world.subscription, "subscription");
+	check_owners(&sim_world.connection, "connection");
+	check_owners(&sim_world.listener, "listener");
 }
 
 void sim_world_check_quiet(void)

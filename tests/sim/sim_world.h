@@ -17,11 +17,18 @@ void sim_world_make(const struct dcm_capacity *capacity);
  */
 unsigned sim_world_process(const char *name, unsigned flags);
 struct dcm_ref sim_world_ref(unsigned process);
+uint32_t sim_world_tid(unsigned process);
+
+/* sim_world_newcomer() - one that has claimed its slot; its keeper, later, calls dcm_process_appear() */
+unsigned sim_world_newcomer(const char *name, unsigned flags);
 
 /* The hook: can the kernel tell that the process of this use of the slot is gone? */
 bool sim_world_proved(uint32_t index, uint64_t generation);
 
 bool sim_world_describe(const volatile void *word, char *text, size_t size);
+
+/* sim_world_check_owners() - no slot is a dead process's; with @processes, none of theirs either */
+void sim_world_check_owners(bool processes);
 
 /*
  * sim_world_check_quiet() - nobody is between two steps: the used bits are exact, no slot of a dead

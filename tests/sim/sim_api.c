@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/sim/sim_api.h"
+
+#include <string.h>
+
+#include "api/fork.h"
+#include "api/guard.h"
+#include "api/identity.h"
+#include "api/keeper.h"
+#include "api/retcode.h"
+#include "shm/park.h"
+#include "tests/tap.h"
+
+enum { OBJECTS = 16, POOL_BYTES = 192 * 1024 };
+
+/* A number is its place here + 1: none is given out twice in one run. */
+static struct {
+	struct dcm_object *object;
+	unsigned process;
+	bool listed, released;
+} objects[OBJECTS];
+static unsigned object_count;
+
+static alignas(16) unsigned char pool[POOL_BYTES];
+static size_t pooled;
+
+static struct {
+	struct dcm_fabric fabric;
+	dcm_atomic32 poke;
+} processes[SIM_PROCESSES];
+static unsigned maker;
+
+void sim_api_make(void)
+{
+	memset(pool, 0, pooled);
+	memset(objects, 0, sizeof objects);
+	object_count = 0;
+	pooled = 0;
+	for (unsigned i = 0; i < SIM_PROCESSES; i++) {
+		processes[i].fabric.seg = sim_world;
+		dcm_store(&processes[i].poke, 0u, relaxed);
+	}
+}
+
+void sim_api_free(void)
+{
+	for (unsigned i = 0; i < object_count; i++)
+		if (!objects[i].released && objects[i].object->type->forget != NULL)
+			objects[i].object->type->forget(objects[i].object);
+}
+
+void sim_api_as(unsigned process)
+{
+	maker = process;
+}
+
+struct dcm_fabric *sim_api_fabric(unsigned process)
+{
+	processes[process].fabric.self = sim_world_ref(process);
+	return &processes[process].fabric;
+}
+
+dcm_atomic32 *sim_api_poke(unsigned process)
+{
+	return &processes[process].poke;
+}
+
+unsigned sim_api_left(unsigned process)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < object_count; i++)
+		left += objects[i].process == process && !objects[i].released;
+	return left;
+}
+
+/* Whose thread calls. */
+static unsigned here(void)
+{
+	return sim_running() ? sim_self() : maker;
+}
+
+/* handle.h */
+
+struct dcm_object *dcm_object_new(const struct dcm_object_type *type, size_t bytes)
+{
+	struct dcm_object *object = (void *)(pool + pooled);
+
+	pooled += (bytes + 15) / 16 * 16;
+	if (pooled > sizeof pool || object_count == OBJECTS)
+		bail("the simulation makes more objects than expected");
+	objects[object_count].object = object;
+	objects[object_count++].process = here();
+	object->type = type;
+	object->count = 1;
+	return object;
+}
+
+void dcm_object_hold(struct dcm_object *object)
+{
+	object->count++;
+}
+
+static unsigned place_of(const struct dcm_object *object)
+{
+	unsigned i = 0;
+
+	while (objects[i].object != object)
+		i++;
+	return i;
+}
+
+void dcm_object_drop(struct dcm_object *object)
+{
+	unsigned i = place_of(object);
+
+	SIM_CHECK(!objects[i].released && object->count > 0, "object %u is dropped too often", i);
+	if (--object->count > 0)
+		return;
+	objects[i].released = true;
+	if (object->type->release != NULL)
+		object->type->release(object);
+}
+
+int dcm_handle_insert(struct dcm_object *object)
+{
+	unsigned i = place_of(object);
+
+	object->number = i + 1;
+	objects[i].listed = true;
+	dcm_object_hold(object);
+	return 0;
+}
+
+static struct dcm_object *listed(uint64_t number, uint32_t kinds)
+{
+	if (number == 0 || number > object_count || !objects[number - 1].listed ||
+	    objects[number - 1].process != here() ||
+	    (kinds >> objects[number - 1].object->type->kind & 1) == 0)
+		return NULL;
+	return objects[number - 1].object;
+}
+
+struct dcm_object *dcm_handle_find(uint64_t number, uint32_t kinds)
+{
+	struct dcm_object *object;
+
+	sim_step();
+	object = listed(number, kinds);
+	if (object != NULL)
+		dcm_object_hold(object);
+	return object;
+}
+
+bool dcm_handle_close(uint64_t number, uint32_t kinds)
+{
+	struct dcm_object *object;
+
+	sim_step();
+	object = listed(number, kinds);
+	if (object == NULL)
+		return false;
+	objects[number - 1].listed = false;
+	if (object->type->close != NULL)
+		object->type->close(object);
+	dcm_object_drop(object);
+	return true;
+}
+
+void dcm_handle_each(uint32_t kinds, void (*visit)(struct dcm_object *object, void *arg), void *arg)
+{
+	for (uint64_t number = 1; number <= object_count; number++) {
+		struct dcm_object *object = dcm_handle_find(number, kinds);
+
+		if (object == NULL)
+			continue;
+		visit(object, arg);
+		dcm_object_drop(object);
+	}
+}
+
+/* identity.h */
+
+Sid dcm_sid_next(void)
+{
+	return 1;
+}
+
+Retcode dcm_kernel_insert(struct dcm_kernel_object *object, Handle *out)
+{
+	dcm_handle_insert(&object->object);
+	*out = (Handle)object->object.number;
+	dcm_object_drop(&object->object);
+	return rcOk;
+}
+
+/* fork.h: nobody forks */
+
+static uint32_t settled = DCM_FORK_SETTLED;
+uint32_t *dcm_fork_word = &settled;
+
+void dcm_fork_settle(void)
+{
+}
+
+/* keeper.h: the scenario's keepers do the chores */
+
+void dcm_keeper_chore(uint32_t (*chore)(void))
+{
+	(void)chore;
+}
+
+void dcm_keeper_kick(void)
+{
+	dcm_park_poke(&processes[here()].poke);
+}
+
+void dcm_keeper_blocked(int change)
+{
+	(void)change;
+}
+
+/* attach.h: a simulated process stays attached until it dies */
+
+void dcm_fabric_hold(struct dcm_fabric *fabric)
+{
+	(void)fabric;
+}
+
+bool dcm_fabric_drop(struct dcm_fabric *fabric)
+{
+	(void)fabric;
+	return false;
+}
+
+/* guard.h: nobody truncates the segment */
+
+bool dcm_guard_lost(void)
+{
+	return false;
+}
+
+Retcode dcm_guard_fail(void)
+{
+	return rcFail;
+}
