@@ -420,6 +420,13 @@ static bool server_step(const struct dcm_segment *seg, struct dcm_ref ref, uint6
 		if (dcm_load(&c->server, acquire) != server)
 			return true;
 		break;
+	case DCM_CONNECTION_REFUSED:
+	case DCM_CONNECTION_HUNGUP:
+		/* Perhaps the server died before it said so; and its client, who looked when the
+		   endpoint was gone already, may sleep without a guard. */
+		if (dcm_load(&c->server, acquire) == server)
+			DCM_LINE(reaper_tells_refused) wake_client(c);
+		return true;
 	default:
 		return true;
 	}
