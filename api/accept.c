@@ -296,7 +296,9 @@ void dcm_server_end_tend(struct dcm_server_end *server)
 		dcm_server_reclaim(server);
 		break;
 	case DCM_CONNECTION_ENDED:
-		DCM_LINE(drained_before_ended) if (!drain(server)) break;
+		DCM_LINE(drained_before_ended)
+		if (!drain(server))
+			break;
 		own = end->object.number;
 		dcm_cas(&server->listener->ends[end->connection.index], &own, 0ull);
 		dcm_server_end_hang_up(server);

@@ -85,6 +85,7 @@ static const struct mutant mutants[] = {
 	{ .name = "refused_are_woken", .first = &sim_rendezvous },
 	{ .name = "leaving_client_kicks", .first = &sim_rendezvous },
 	{ .name = "leaving_server_wakes", .first = &sim_rendezvous },
+	{ .name = "reaper_tells_refused", .first = &sim_rendezvous },
 	/* channel, listener */
 	{ .name = "signal_sets_bit", .first = &sim_channel },
 	{ .name = "signal_looks_in_order", .first = &sim_channel },
