@@ -289,6 +289,12 @@ static void serve(DcmRequest *request)
 	bool one_way = request->flags & DCM_REQUEST_ONE_WAY;
 
 	sim_note("RECEIVES message %llu", (unsigned long long)number);
+	if (listener_closed || session_closed[((struct channel *)request->context)->client]) {
+		/* Hung up meanwhile, it has failed, and what lies there may be the next loan. */
+		m->received = m->received || (m->sent && one_way == (m->kind == ONE_WAY));
+		ends_unanswered(m, request);
+		return;
+	}
 	SIM_CHECK(number > 0 && number < MESSAGES && m->sent, "received %#llx",
 		  (unsigned long long)number);
 	SIM_CHECK(!m->received, "message %llu was received twice", (unsigned long long)number);

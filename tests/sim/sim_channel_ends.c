@@ -111,6 +111,7 @@ static void make_server_end(struct channel *ch, unsigned char *base,
 	ch->server_end =
 		(struct dcm_server_end *)dcm_object_new(&server_end_type, sizeof *ch->server_end);
 	ch->server_end->listener = listener;
+	ch->server_end->context = ch;
 	dcm_object_hold(&listener->kernel.object);
 	ch->server_end->fd = -1;
 	ch->server_end->end.give_back = dcm_server_give_back;
