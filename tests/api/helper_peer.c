@@ -195,7 +195,7 @@ static Retcode do_receiving(const struct peer_ask *ask, struct peer_answer *a)
 	}
 }
 
-static Retcode set_limit(int resource, uint64_t value)
+static Retcode set_limit(enum __rlimit_resource resource, uint64_t value)
 {
 	struct rlimit limit;
 
@@ -280,7 +280,7 @@ static Retcode do_process(const struct peer_ask *ask, struct peer_answer *a)
 		execlp("sleep", "sleep", "600", (char *)NULL);
 		return rcFail;
 	case PEER_LIMIT:
-		return set_limit((int)ask->other, ask->size);
+		return set_limit((enum __rlimit_resource)ask->other, ask->size);
 	case PEER_LEAVE:
 		leaving = true;
 		return rcOk;
