@@ -200,7 +200,9 @@ static void server_keeper(void *arg)
 
 			if (ref.generation != 0 &&
 			    dcm_rendezvous_look(&sim_world, ref).state == DCM_CONNECTION_ENDED) {
-				s->listed[i] = 0;
+				/* Unless the slot is listed in a later use by now, as tend() has it. */
+				if (s->listed[i] == ref.generation)
+					s->listed[i] = 0;
 				dcm_rendezvous_server_leaves(&sim_world, self, ref);
 			}
 		}
