@@ -36,7 +36,6 @@ int dcm_access_give(int fd, const char *path, const struct dcm_access *access,
 	uid_t owner = access->owner == DCM_ANYONE ? (uid_t)-1 : access->owner;
 	gid_t group = access->group == DCM_ANYONE ? (gid_t)-1 : access->group;
 
-	/* Another's lock file in a directory of both: what it is, it stays. */
 	if ((owner != (uid_t)-1 || group != (gid_t)-1) && fchown(fd, owner, group) < 0)
 		return dcm_segment_refuse(
 			why, -errno,
