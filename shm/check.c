@@ -170,7 +170,7 @@ static bool alive_words_hold(const struct dcm_segment *seg, uint32_t slot)
 {
 	uint32_t tid = dcm_load(&dcm_process_at(seg, slot)->tid, acquire);
 
-	for (uint32_t place = 0; place <= seg->process.count; place++) {
+	for (uint32_t place = 0; place < dcm_alive_words(seg->process.count); place++) {
 		uint32_t alive = dcm_load(dcm_alive_at(seg, slot, place), acquire);
 
 		/* On its way out, word by word. */

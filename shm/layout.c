@@ -42,8 +42,7 @@ bool dcm_layout_places(const struct dcm_capacity *c, struct dcm_places *out)
 	if (!capacity_valid(c))
 		return false;
 	out->process = put(&end, sizeof(struct dcm_process), c->processes);
-	out->alive = put(&end, sizeof(struct dcm_alive) * (1 + (uint64_t)c->processes),
-			 c->processes);
+	out->alive = put(&end, sizeof(struct dcm_alive) * dcm_alive_words(c->processes), c->processes);
 	out->endpoint = put(&end, sizeof(struct dcm_endpoint), c->endpoints);
 	out->endpoint_names = put(&end, sizeof(struct dcm_endpoint_names), c->endpoints);
 	out->subscription = put(&end,

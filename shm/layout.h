@@ -16,7 +16,7 @@
 #include "shm/atomics.h"
 
 #define DCM_MAGIC 0x31304d43444d4853ull /* "SHMDCM01" in memory */
-#define DCM_LAYOUT 2u			/* rises with any change of meaning */
+#define DCM_LAYOUT 3u			/* rises with any change of meaning */
 #define DCM_HASH_XXH3 1u
 #define DCM_CACHELINE 64u
 #define DCM_PAGE 4096u
@@ -45,7 +45,7 @@ struct dcm_capacity {
 
 enum {
 	DCM_LOCK_BYTES = 32768, /* in every layout */
-	DCM_PROCESSES_MAX = 2047, /* the kernel walks 2,048 words of a robust list */
+	DCM_PROCESSES_MAX = 1023, /* the kernel walks 2,048 words of a robust list */
 	DCM_ENDPOINTS_MAX = 524288, /* 19 bits of an endpoint reference */
 	DCM_SUBSCRIPTIONS_MAX = 65536,
 	DCM_CONNECTIONS_MAX = 65536,
@@ -100,9 +100,11 @@ struct dcm_process {
 
 /*
  * A row for each process, of robust futexes of its keeper: tid, FUTEX_OWNER_DIED by the kernel, 0
- * when left in order. Word 0 tells at a look; on word 1 + q sleep the threads of process q alone,
- * which set FUTEX_WAITERS first. The kernel wakes one sleeper for each word: none of another
- * process's, stopped or about to die, can swallow it. What the words say is proved elsewhere.
+ * when left in order. Word 0 tells at a look; on the next words, one for each process, sleep its
+ * calls alone, and on the last, again one for each, its keeper (dcm_alive_calls(), ..._keeper()),
+ * which set FUTEX_WAITERS first. The kernel wakes one sleeper for each word, from the first word
+ * on: none of another process's, stopped or about to die, can swallow it, and calls are woken before
+ * keepers, which have more to do. What the words say is proved elsewhere.
  */
 struct dcm_alive {
 	dcm_atomic32 word;
@@ -180,23 +182,23 @@ struct dcm_bucket {
 	alignas(DCM_CACHELINE) dcm_atomic32 ec;
 };
 
-static_assert(sizeof(struct dcm_capacity) == 24, "layout 2");
+static_assert(sizeof(struct dcm_capacity) == 24, "layout 3");
 static_assert(offsetof(struct dcm_header, layout) == 8, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, fingerprint) == 12, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, bytes) == 16, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, compat) == 24, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, boot_id) == 32, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, library_version) == 56, "frozen in every layout");
-static_assert(offsetof(struct dcm_header, capacity) == 64, "layout 2");
+static_assert(offsetof(struct dcm_header, capacity) == 64, "layout 3");
 static_assert(offsetof(struct dcm_header, lock_inode) == 88,
 	      "frozen in every layout: read before one of another layout is replaced");
 static_assert(sizeof(struct dcm_header) <= DCM_PAGE, "one page");
-static_assert(sizeof(struct dcm_process) == 384, "layout 2");
-static_assert(sizeof(struct dcm_endpoint) == 128, "layout 2");
-static_assert(sizeof(struct dcm_endpoint_names) == 512, "layout 2");
-static_assert(sizeof(struct dcm_subscription) == 192, "layout 2");
-static_assert(sizeof(struct dcm_connection) == 704, "layout 2");
-static_assert(sizeof(struct dcm_listener) == 128, "layout 2");
+static_assert(sizeof(struct dcm_process) == 384, "layout 3");
+static_assert(sizeof(struct dcm_endpoint) == 128, "layout 3");
+static_assert(sizeof(struct dcm_endpoint_names) == 512, "layout 3");
+static_assert(sizeof(struct dcm_subscription) == 192, "layout 3");
+static_assert(sizeof(struct dcm_connection) == 704, "layout 3");
+static_assert(sizeof(struct dcm_listener) == 128, "layout 3");
 
 /* Where each table begins, in bytes from the start of the file, and how far its slots are apart. */
 struct dcm_place {
@@ -206,7 +208,7 @@ struct dcm_place {
 
 struct dcm_places {
 	struct dcm_place process, endpoint, endpoint_names, subscription, connection, listener;
-	struct dcm_place alive; /* rows of 1 + processes words */
+	struct dcm_place alive; /* rows of dcm_alive_words() */
 	struct dcm_place bucket;
 	/* Bitmaps: a row of words for each bucket. */
 	struct dcm_place endpoint_index, subscription_index, connection_index;
@@ -219,6 +221,12 @@ struct dcm_places {
 static inline uint32_t dcm_bitmap_words(uint32_t bits)
 {
 	return (bits + 63) / 64;
+}
+
+/* Of a row of alive words in a table of @processes. */
+static inline uint32_t dcm_alive_words(uint32_t processes)
+{
+	return 1 + 2 * processes;
 }
 
 /*

@@ -32,6 +32,8 @@
 
 #define NAME_BYTES (DCM_NAME_WORDS * 8)
 
+/* ROBUST_LIST_LIMIT: whatever is behind it the kernel does not mark. */
+static_assert(1 + 2 * DCM_PROCESSES_MAX <= 2048, "the kernel comes to the end of each row");
 static_assert(sizeof(struct robust_list) == sizeof(void *), "struct dcm_beacon");
 static_assert(sizeof(struct robust_list_head) == 3 * sizeof(void *), "struct dcm_beacon");
 static_assert(sizeof(struct robust_list) == sizeof(struct dcm_alive), "one offset leads to all words");
@@ -330,7 +332,7 @@ void dcm_process_kick_watchers(const struct dcm_segment *seg, uint32_t self)
 bool dcm_process_appear(const struct dcm_segment *seg, struct dcm_ref self, uint32_t tid)
 {
 	/* release, A. Who sleeps on one sets FUTEX_WAITERS: without it the kernel wakes nobody. */
-	for (uint32_t place = 1; place <= seg->process.count; place++)
+	for (uint32_t place = 1; place < dcm_alive_words(seg->process.count); place++)
 		dcm_store(dcm_alive_at(seg, self.index, place), tid, release);
 	/* seq, R; last, for it says that the others can be slept on. */
 	dcm_store(dcm_alive_at(seg, self.index, 0), tid,
@@ -354,7 +356,8 @@ int dcm_process_beacon_arm(const struct dcm_segment *seg, struct dcm_ref self,
 	/* release, I */
 	dcm_store(&p->tid, tid, release);
 	/* Before the words name this thread: the kernel passes over all that do not. */
-	r = beacon_light(beacon, dcm_alive_at(seg, self.index, 0), 1 + seg->process.count);
+	r = beacon_light(beacon, dcm_alive_at(seg, self.index, 0),
+			 dcm_alive_words(seg->process.count));
 	if (r < 0)
 		return r;
 	if (dcm_process_appear(seg, self, tid))
@@ -370,7 +373,7 @@ void dcm_process_beacon_disarm(const struct dcm_segment *seg, struct dcm_ref sel
 		return;
 	/* Dying from here on leaves 0 in word 0, which with a free byte is as good a proof as the
 	   mark; the kernel marks what is left of the others. */
-	for (uint32_t place = 0; place <= seg->process.count; place++) {
+	for (uint32_t place = 0; place < dcm_alive_words(seg->process.count); place++) {
 		dcm_atomic32 *alive = dcm_alive_at(seg, self.index, place);
 
 		/* list_op_pending: killed before it wakes, the kernel finds 0 there and does. */
@@ -503,11 +506,11 @@ bool dcm_process_dead(const struct dcm_segment *seg, struct dcm_ref ref)
 	return dead && dcm_load(&p->word, acquire) == word;
 }
 
-/* A word that this process, at @self, sleeps on until that at @index dies. False: it has. */
-static bool sleep_word(const struct dcm_segment *seg, uint32_t index, uint32_t self,
+/* The word at @place to sleep on until the process at @index dies. False: it has. */
+static bool sleep_word(const struct dcm_segment *seg, uint32_t index, uint32_t place,
 		       struct dcm_park_word *out)
 {
-	dcm_atomic32 *alive = dcm_alive_at(seg, index, DCM_ORDER(word_of_its_own, 1 + self, 1u));
+	dcm_atomic32 *alive = dcm_alive_at(seg, index, place);
 	uint32_t expected;
 
 	if (alive == NULL)
@@ -529,7 +532,8 @@ bool dcm_process_guard(const struct dcm_segment *seg, struct dcm_ref ref, uint32
 	if (word == NULL)
 		return true;
 	/* Again, behind the word: if the slot changes hands from here on, a sleep ends at once. */
-	return sleep_word(seg, ref.index, self, word) &&
+	return sleep_word(seg, ref.index, dcm_alive_calls(DCM_ORDER(word_of_its_own, self, 0u)),
+			  word) &&
 	       DCM_ORDER(guard_looks_again, dcm_process_there(seg, ref), true);
 }
 
@@ -565,10 +569,11 @@ unsigned dcm_process_next(const struct dcm_segment *seg, uint32_t self, struct d
 bool dcm_process_watch(const struct dcm_segment *seg, uint32_t self, struct dcm_park_guard *guard,
 		       uint32_t *again)
 {
+	uint32_t place = dcm_alive_keeper(seg, DCM_ORDER(keeper_of_its_own, self, 0u));
 	struct dcm_ref next[DCM_WATCH];
 
 	for (unsigned i = dcm_process_next(seg, self, next); i-- > 0;) {
-		bool living = sleep_word(seg, next[i].index, self, &guard->alive[i]);
+		bool living = sleep_word(seg, next[i].index, place, &guard->alive[i]);
 
 		/* Again, behind the word, as dcm_process_guard(). */
 		if (watchable(seg, next[i].index) != next[i].generation)

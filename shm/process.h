@@ -7,8 +7,9 @@
  * Death is learnt at two levels. The alive words, robust futexes of the process's keeper thread,
  * get FUTEX_OWNER_DIED from the kernel within the same instant in which the process dies or calls
  * execve; that wakes those who wait for that process, and errors are returned on its word. Every
- * process that may wait has a word of its own there: the kernel wakes one sleeper for each word,
- * and so each waiting process, whatever became of the others.
+ * process that may wait has two words of its own there, for its calls and for its keeper: the
+ * kernel wakes one sleeper for each word, and so each waiting process, whatever became of the
+ * others; calls first, before the keepers begin to reap.
  * What a dead process owned is taken over only on proof (dcm_process_dead): the lock byte, or the
  * identity of the process as the kernel tells it.
  *
@@ -59,7 +60,7 @@ int dcm_process_claim(const struct dcm_segment *seg, const struct dcm_process_se
  * Return: 0 or negative errno.
  */
 struct dcm_beacon {
-	void *nodes[1 + DCM_PROCESSES_MAX]; /* struct robust_list, one for each alive word */
+	void *nodes[1 + 2 * DCM_PROCESSES_MAX]; /* struct robust_list, one for each alive word */
 	void *head[3];	     /* struct robust_list_head */
 	void *previous_head; /* glibc's, put back on disarm */
 	size_t previous_bytes;
@@ -96,7 +97,7 @@ static inline bool dcm_process_there(const struct dcm_segment *seg, struct dcm_r
 }
 
 /*
- * dcm_process_guard() - have a sleep of process @self end with the death of @ref
+ * dcm_process_guard() - have a sleep of a call of process @self end with the death of @ref
  * @word: set to what ends it; null: only look
  * Return: true, or false: it is not there.
  */

@@ -13,7 +13,7 @@ void dcm_reap_notice(const struct dcm_segment *seg, uint32_t index, uint32_t by)
 
 	/* Those of this process who sleep there were woken by the one that the kernel woke, unless
 	   the host cancelled that thread. */
-	dcm_park_wake_word(dcm_alive_at(seg, index, 1 + by));
+	dcm_park_wake_word(dcm_alive_at(seg, index, dcm_alive_calls(by)));
 	for (uint32_t i = 0; (endpoint = dcm_endpoint_at(seg, i)) != NULL; i++) {
 		uint64_t word = dcm_load(&endpoint->word, seq);
 

@@ -57,13 +57,26 @@ static inline struct dcm_process *dcm_process_at(const struct dcm_segment *seg, 
 	return dcm_slot(&seg->process, index);
 }
 
-/* Of the alive words of process @index the one at @place: 0, or 1 + the slot of who sleeps there. */
+/* In a row of alive words: where the calls of process @sleeper sleep, and where its keeper does. */
+static inline uint32_t dcm_alive_calls(uint32_t sleeper)
+{
+	return 1 + sleeper;
+}
+
+static inline uint32_t dcm_alive_keeper(const struct dcm_segment *seg, uint32_t sleeper)
+{
+	return 1 + seg->process.count + sleeper;
+}
+
+/* Of the alive words of process @index the one at @place: 0, or one of the above. */
 static inline dcm_atomic32 *dcm_alive_at(const struct dcm_segment *seg, uint32_t index,
 					 uint32_t place)
 {
 	struct dcm_alive *row = (void *)(seg->base + seg->alive.start + seg->alive.stride * index);
 
-	return index < seg->process.count && place <= seg->process.count ? &row[place].word : NULL;
+	return index < seg->process.count && place < dcm_alive_words(seg->process.count)
+		       ? &row[place].word
+		       : NULL;
 }
 
 static inline struct dcm_endpoint *dcm_endpoint_at(const struct dcm_segment *seg, uint32_t index)

@@ -80,7 +80,7 @@ int main(void)
 	map_fabric(&seg);
 	self = slot_of(&seg, getpid());
 	gone = (struct gone){ &seg, slot_of(&seg, peer.pid) };
-	dcm_store(dcm_alive_at(&seg, gone.slot, 1 + self), 0u, seq);
+	dcm_store(dcm_alive_at(&seg, gone.slot, dcm_alive_keeper(&seg, self)), 0u, seq);
 	before = cpu_ms();
 	dcm_process_kick(&seg, self);
 	pause_ms(1000);

@@ -104,7 +104,7 @@ int main(void)
 	tap_fabric_dir();
 	dice = tap_seed() | 1;
 	/* Many: the longer the look, the more of it is behind a slot at its beginning. */
-	setenv("DCM_MAX_PROCESSES", "2047", 1);
+	setenv("DCM_MAX_PROCESSES", "1023", 1);
 	is_rc(rcOk, DcmInit(), "this process attaches");
 	map_fabric();
 	self = slot_of(getpid());

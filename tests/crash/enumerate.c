@@ -46,7 +46,7 @@ static void join(uint32_t index)
 		bail("no process slot %u", index);
 	dcm_name_store(&p->name, "somebody");
 	dcm_store(&p->tid, 1000 + index, seq);
-	for (uint32_t place = 0; place <= world.process.count; place++)
+	for (uint32_t place = 0; place < dcm_alive_words(world.process.count); place++)
 		dcm_store(dcm_alive_at(&world, index, place), 1000 + index, seq);
 	dcm_store(&p->word, dcm_word(ref.generation, index, DCM_PROCESS_ALIVE), seq);
 }
@@ -54,7 +54,7 @@ static void join(uint32_t index)
 static void mark_dead(uint32_t index)
 {
 	/* As the kernel leaves them: the number gone, the bit set. */
-	for (uint32_t place = 0; place <= world.process.count; place++)
+	for (uint32_t place = 0; place < dcm_alive_words(world.process.count); place++)
 		dcm_store(dcm_alive_at(&world, index, place), FUTEX_OWNER_DIED, seq);
 }
 

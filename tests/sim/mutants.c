@@ -66,6 +66,7 @@ static const struct mutant mutants[] = {
 	{ .name = "sleeper_passes_baton", .first = &sim_park },
 	{ .name = "sleeper_is_counted", .first = &sim_park },
 	{ .name = "word_of_its_own", .first = &sim_park },
+	{ .name = "keeper_of_its_own", .first = &sim_reaping },
 	{ .name = "guard_looks_again", .first = &sim_reaping },
 	/* process, keeper: who watches whom */
 	{ .name = "newcomer_asks", .first = &sim_reaping },

@@ -53,7 +53,8 @@ unsigned sim_world_newcomer(const char *name, unsigned flags)
 	dcm_store(&p->word, dcm_word(ref->generation, ref->index, DCM_CLAIMED), seq);
 	sim_process_alive(number, (struct sim_alive){
 					  (void *)dcm_alive_at(&sim_world, ref->index, 0),
-					  sizeof(struct dcm_alive), 1 + sim_world.process.count });
+					  sizeof(struct dcm_alive),
+					  dcm_alive_words(sim_world.process.count) });
 	sim_direct(false);
 	return number;
 }

@@ -325,7 +325,10 @@ static void test_fields(struct stage *s)
 	DAMAGE(s, dcm_alive_at(&s->w.seg, s->server, 0), 9999u, ALIVE, PROCESS, s->server,
 	       "another thread's number");
 	DAMAGE(s, dcm_alive_at(&s->w.seg, s->server, 2), 9999u | FUTEX_WAITERS, ALIVE, PROCESS,
-	       s->server, "another thread's number for one that waits");
+	       s->server, "another thread's number for calls that wait");
+	DAMAGE(s, dcm_alive_at(&s->w.seg, s->server, dcm_alive_keeper(&s->w.seg, s->client)),
+	       9999u | FUTEX_WAITERS, ALIVE, PROCESS, s->server,
+	       "another thread's number for a keeper that waits");
 	DAMAGE(s, dcm_alive_at(&s->w.seg, s->server, 0), 0u, LEAVING, PROCESS, s->server,
 	       "a process that leaves");
 }

@@ -129,7 +129,8 @@ void proc_wait_dead(struct dcm_ref ref)
 void proc_wait_marked(uint32_t index)
 {
 	/* The last to be marked; the test sleeps there, so it counts. */
-	dcm_atomic32 *alive = dcm_alive_at(&proc_seg, index, proc_seg.process.count);
+	dcm_atomic32 *alive =
+		dcm_alive_at(&proc_seg, index, dcm_alive_words(proc_seg.process.count) - 1);
 	uint32_t seen;
 
 	while (((seen = dcm_or(alive, FUTEX_WAITERS) | FUTEX_WAITERS) & FUTEX_OWNER_DIED) == 0)

@@ -54,7 +54,7 @@ uint32_t world_process(struct world *w, const char *name)
 	dcm_name_store(&p->name, name);
 	dcm_store(&p->pid, 0u, relaxed);
 	dcm_store(&p->tid, tid, relaxed);
-	for (uint32_t place = 0; place <= w->seg.process.count; place++)
+	for (uint32_t place = 0; place < dcm_alive_words(w->seg.process.count); place++)
 		dcm_store(dcm_alive_at(&w->seg, i, place), tid, release);
 	dcm_store(&p->word, dcm_word(ref.generation, i, DCM_PROCESS_ALIVE), seq);
 	return i;
@@ -63,7 +63,7 @@ uint32_t world_process(struct world *w, const char *name)
 void world_kill(struct world *w, uint32_t process)
 {
 	/* As the kernel: mark each word, and wake one that sleeps there. */
-	for (uint32_t place = 0; place <= w->seg.process.count; place++) {
+	for (uint32_t place = 0; place < dcm_alive_words(w->seg.process.count); place++) {
 		dcm_atomic32 *alive = dcm_alive_at(&w->seg, process, place);
 
 		dcm_store(alive, FUTEX_OWNER_DIED, seq);

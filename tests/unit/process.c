@@ -163,7 +163,12 @@ static void killed(void)
 	is_hex((uint32_t)child.pid, dcm_load(dcm_alive_at(&proc_seg, child.ref.index, 0), seq),
 	       "as its thread says");
 	is_hex((uint32_t)child.pid, dcm_load(dcm_alive_at(&proc_seg, child.ref.index, 8), seq),
-	       "to everybody");
+	       "to everybody's calls");
+	is_hex((uint32_t)child.pid, dcm_load(dcm_alive_at(&proc_seg, child.ref.index, 16), seq),
+	       "and keepers");
+	ok(dcm_alive_at(&proc_seg, child.ref.index, 17) == NULL, "and that is all");
+	ok(dcm_alive_calls(7) < dcm_alive_keeper(&proc_seg, 0),
+	   "calls are woken before keepers, as the words lie");
 	is_uint(child.ref.generation, dcm_process_generation(&proc_seg, child.ref.index),
 		"it is there");
 	ok(!dcm_process_dead(&proc_seg, child.ref), "not dead");

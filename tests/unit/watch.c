@@ -113,34 +113,58 @@ static void kicks(void)
 	dcm_process_yield(&proc_seg, ref);
 	proc_end();
 }
-/* The last word of the longest row there can be, and so the last that the kernel walks. */
-static void last_word(void)
+
+/* Of the last process of the largest table there can be. */
+static bool a_call_sleeps(struct dcm_ref ref, struct dcm_park_guard *guard)
+{
+	return dcm_process_guard(&proc_seg, ref, DCM_PROCESSES_MAX - 1, &guard->alive[0]);
+}
+
+static bool a_keeper_sleeps(struct dcm_ref ref, struct dcm_park_guard *guard)
+{
+	uint32_t again = 0;
+
+	return dcm_process_alive(&proc_seg, ref.index) &&
+	       dcm_process_watch(&proc_seg, DCM_PROCESSES_MAX - 1, guard, &again);
+}
+
+static pid_t sleep_in_child(bool (*sleeps)(struct dcm_ref, struct dcm_park_guard *),
+			    struct dcm_ref ref)
+{
+	struct dcm_park_guard guard = { .poke.word = NULL };
+	dcm_atomic32 ec = 0;
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	if (proc_attach(&proc_seg) < 0)
+		_exit(1);
+	dcm_segment_settled(&proc_seg);
+	while (sleeps(ref, &guard))
+		dcm_park_sleep(&ec, 0, &guard, DCM_FOREVER);
+	_exit(dcm_process_alive(&proc_seg, ref.index));
+}
+
+/* The longest row there can be: the kernel walks to its end. */
+static void last_words(void)
 {
 	struct dcm_capacity before = proc_capacity;
 	struct proc_child child;
+	pid_t call, keeper;
 	int status = 0;
-	pid_t pid;
 
 	proc_capacity.processes = DCM_PROCESSES_MAX;
 	proc_begin("last");
 	child = proc_start(proc_lives);
-	pid = fork();
-	if (pid == 0) {
-		struct dcm_park_guard guard = { .poke.word = NULL };
-		dcm_atomic32 ec = 0;
-
-		if (proc_attach(&proc_seg) < 0)
-			_exit(1);
-		dcm_segment_settled(&proc_seg);
-		while (dcm_process_guard(&proc_seg, child.ref, DCM_PROCESSES_MAX - 1,
-					 &guard.alive[0]))
-			dcm_park_sleep(&ec, 0, &guard, DCM_FOREVER);
-		_exit(0);
-	}
+	call = sleep_in_child(a_call_sleeps, child.ref);
+	keeper = sleep_in_child(a_keeper_sleeps, child.ref);
 	nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
 	proc_end_child(child);
-	waitpid(pid, &status, 0);
-	is_int(0, status, "of %d processes the last is woken by a death too", DCM_PROCESSES_MAX);
+	waitpid(call, &status, 0);
+	is_int(0, status, "of %d processes a call of the last is woken by a death",
+	       DCM_PROCESSES_MAX);
+	waitpid(keeper, &status, 0);
+	is_int(0, status, "and its keeper, on the very last word");
 	proc_end();
 	proc_capacity = before;
 }
@@ -151,6 +175,6 @@ int main(void)
 	left();
 	ring();
 	kicks();
-	last_word();
+	last_words();
 	return 0;
 }
