@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/handle.h"
+#include "shm/baton.h"
 #include "shm/park.h"
 #include "shm/process.h"
 #include "shm/reap.h"
@@ -57,6 +58,7 @@ struct life {
 	bool takes_sigbus;
 	uint32_t sleeps_seen;
 	int64_t soon_ns; /* how soon to look after the dying again */
+	struct dcm_hands hands;
 };
 
 void dcm_keeper_chore(uint32_t (*chore)(void))
@@ -204,6 +206,9 @@ static void round_once(struct life *life)
 	if (!dcm_process_watch(seg, self, &guard, &soon))
 		return;
 	soon += dcm_reap_scan(seg, self, false);
+	/* Whoever is counted later falls asleep later. */
+	if (dcm_load(&keeper.blocked, seq) != 0)
+		dcm_baton_look(seg, self, &life->hands);
 	soon += do_chores();
 	dcm_handle_reclaim();
 	deadline = next_look(life, soon);

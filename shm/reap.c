@@ -3,17 +3,13 @@
 
 #include "shm/index.h"
 #include "shm/listener.h"
-#include "shm/park.h"
 #include "shm/process.h"
 #include "shm/publication.h"
 
-void dcm_reap_notice(const struct dcm_segment *seg, uint32_t index, uint32_t by)
+void dcm_reap_notice(const struct dcm_segment *seg, uint32_t index)
 {
 	struct dcm_endpoint *endpoint;
 
-	/* Those of this process who sleep there were woken by the one that the kernel woke, unless
-	   the host cancelled that thread. */
-	dcm_park_wake_word(dcm_alive_at(seg, index, dcm_alive_calls(by)));
 	for (uint32_t i = 0; (endpoint = dcm_endpoint_at(seg, i)) != NULL; i++) {
 		uint64_t word = dcm_load(&endpoint->word, seq);
 
@@ -57,7 +53,7 @@ static bool reap_plain(const struct dcm_segment *seg, const struct dcm_table *ta
 
 void dcm_reap_process(const struct dcm_segment *seg, struct dcm_ref dead, uint32_t by)
 {
-	dcm_reap_notice(seg, dead.index, by);
+	dcm_reap_notice(seg, dead.index);
 	for (uint32_t i = 0; i < seg->endpoint.count; i++)
 		dcm_publication_reap(seg, i, dead, by);
 	for (uint32_t i = 0; i < seg->subscription.count; i++)
@@ -93,7 +89,7 @@ uint32_t dcm_reap_scan(const struct dcm_segment *seg, uint32_t by, bool thorough
 		if (dcm_process_dead(seg, ref)) {
 			dcm_reap_process(seg, ref, by);
 		} else if (!alive && dcm_word_state(word) == DCM_PROCESS_ALIVE) {
-			dcm_reap_notice(seg, i, by);
+			dcm_reap_notice(seg, i);
 			dying++;
 		}
 	}

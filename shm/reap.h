@@ -16,10 +16,10 @@
 #include "shm/segment.h"
 
 /*
- * dcm_reap_notice() - level 1: as process @by, tell those who subscribed to what the process at
- * @index published, whose alive word says that it is dead. Takes nothing over. Safe to repeat.
+ * dcm_reap_notice() - level 1: tell those who subscribed to what the process at @index published,
+ * whose alive word says that it is dead. Takes nothing over. Safe to repeat.
  */
-void dcm_reap_notice(const struct dcm_segment *seg, uint32_t index, uint32_t by);
+void dcm_reap_notice(const struct dcm_segment *seg, uint32_t index);
 
 /* dcm_reap_process() - level 2: take over all that process @dead, proved dead, owned, as @by */
 void dcm_reap_process(const struct dcm_segment *seg, struct dcm_ref dead, uint32_t by);

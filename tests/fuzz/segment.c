@@ -257,7 +257,7 @@ static void reap(struct party *p, struct fuzz_input *in, unsigned n)
 	struct dcm_ref dead = world_ref(&w, fuzz_byte(in) % capacity.processes);
 
 	if (n == 0)
-		dcm_reap_notice(&w.seg, dead.index, p->self);
+		dcm_reap_notice(&w.seg, dead.index);
 	else if (dead.index != p->self)
 		dcm_reap_process(&w.seg, dead, p->self);
 }

@@ -63,6 +63,9 @@ struct sim_scenario {
 	bool (*proved)(uint32_t index, uint64_t generation);
 	/* A participant is about to compare and swap: what shall become of it? May be null. */
 	void (*before_cas)(const volatile void *word, uint64_t desired);
+	/* A participant was woken that slept on @word and others: on its way back a handler of a
+	   signal may keep it, with sim_wait(). May be null. */
+	void (*woken)(const dcm_atomic32 *word);
 	/* For traces: a name for a word; false: none. May be null. */
 	bool (*describe)(const volatile void *word, char *text, size_t size);
 };

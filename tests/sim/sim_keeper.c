@@ -27,6 +27,8 @@ static void round_once(struct sim_keeper *k, uint32_t self)
 	if (!DCM__BROKEN(keeper_watches_first) && !watch(self, &guard, &soon))
 		return;
 	soon += dcm_reap_scan(&sim_world, self, false);
+	if (k->hands != NULL)
+		dcm_baton_look(&sim_world, self, k->hands);
 	if (k->chores != NULL)
 		soon += k->chores(k->process);
 	if (DCM__BROKEN(keeper_watches_first) && !watch(self, &guard, &soon))

@@ -9,6 +9,7 @@
 #ifndef DCM_TESTS_SIM_KEEPER_H
 #define DCM_TESTS_SIM_KEEPER_H
 
+#include "shm/baton.h"
 #include "tests/sim/sim_world.h"
 
 struct sim_keeper {
@@ -17,6 +18,7 @@ struct sim_keeper {
 	void (*arrived)(unsigned process);    /* it is attached; null: it was before the run */
 	uint32_t (*chores)(unsigned process); /* how many want another look soon; may be null */
 	bool (*over)(unsigned process);	      /* it may end; null: never */
+	struct dcm_hands *hands;	      /* it looks for lost batons; null: it must not */
 };
 
 /* sim_keeper() - the body of the thread; @arg: struct sim_keeper */

@@ -84,6 +84,8 @@ int sim_hook_futex_wait(const struct dcm_park_word *words, unsigned count, int64
 	t->queued = sim.queue_counter++;
 	t->state = SIM_ASLEEP;
 	sim_block();
+	if (sim.scenario->woken != NULL)
+		sim.scenario->woken(words[0].word);
 	return t->woken;
 }
 

@@ -160,7 +160,7 @@ static void test_death(struct world *w, uint32_t client)
 	world_kill(w, victim);
 	ok(!dcm_registry_is_live(&w->seg, live), "what is of the dead is not live");
 	ok(!dcm_registry_look(&w->seg, live.index, 0, &view), "nor seen");
-	dcm_reap_notice(&w->seg, victim, victim + 1);
+	dcm_reap_notice(&w->seg, victim);
 	is_int(DCM_HINT_ONE, dcm_registry_hint(&w->seg, sub, &index), "the notice gives a hint");
 	is_uint(live.index, index, "where it was");
 	world_reap(w, victim, client);

@@ -103,7 +103,7 @@ static void work(struct scene *s)
 		actor_step(&s->actors[i % ACTORS]);
 	switch (world_below(&s->random, 4)) {
 	case 0:
-		dcm_reap_notice(seg, world_below(&s->random, capacity.processes), by);
+		dcm_reap_notice(seg, world_below(&s->random, capacity.processes));
 		break;
 	case 1:
 		world_reap(&s->w, world_below(&s->random, capacity.processes), by);
