@@ -4,6 +4,7 @@
  * keeper; they are killed, call execve or are stopped anywhere, above all in the middle of
  * reaping others, the stopped ones for the length of others' lives; new ones come to where the dead
  * were. One lives to the end. Nobody but the keepers looks after the dead, and they have no tick.
+ * In some runs there are only two, who come at the same time, and one of them dies at once.
  *
  * As long as fewer are stopped than watch each process, everything of the dead is reaped when all
  * others are quiet, and in any case when all go on; nobody's slot is taken from it while it lives;
@@ -53,7 +54,7 @@ struct member {
 static const struct dcm_ref none;
 static struct member members[MEMBERS];
 static unsigned member_count, survivor;
-static bool closing, all_for_one;
+static bool closing, all_for_one, all_new;
 static unsigned takers;
 
 static struct member *member_of(unsigned process)
@@ -172,6 +173,8 @@ static void worker(void *arg)
 static void arrived(unsigned process)
 {
 	member_of(process)->started = true;
+	if (all_new && process != survivor)
+		sim_kill_within(process, 100);
 	sim_changed();
 }
 
@@ -284,14 +287,17 @@ static void setup(void)
 	closing = false;
 	takers = 0;
 	all_for_one = sim_random(4) == 0;
+	all_new = !all_for_one && sim_random(4) == 0;
 	sim_world_make(all_for_one ? &capacity_of_one : &capacity);
-	for (unsigned i = 0; i < FIRST; i++)
-		start_member(false);
+	for (unsigned i = 0; i < (all_new ? 1 : FIRST); i++)
+		start_member(all_new);
 	/* The last of the first: it only keeps. */
-	survivor = sim_world_process("survivor", SIM_STOPPABLE);
-	members[member_count] = (struct member){ .process = survivor, .started = true };
-	members[member_count].keeper =
-		(struct sim_keeper){ .process = survivor, .chores = replace };
+	survivor = all_new ? sim_world_newcomer("survivor", SIM_STOPPABLE)
+			   : sim_world_process("survivor", SIM_STOPPABLE);
+	members[member_count] = (struct member){ .process = survivor, .started = !all_new };
+	members[member_count].keeper = (struct sim_keeper){ .process = survivor,
+							    .chores = replace,
+							    .arrived = all_new ? arrived : NULL };
 	sim_thread(survivor, "survivor", sim_keeper, &members[member_count++].keeper);
 	sim_thread_serves();
 	sim_thread_keeps();

@@ -362,6 +362,15 @@ static void check_connections(void)
 	}
 }
 
+/* Who refuses a client may die before it says so. */
+static void before_cas(const volatile void *word, uint64_t desired)
+{
+	(void)word;
+	if (dcm_word_state(desired) == DCM_CONNECTION_REFUSED && sim_self() < SERVERS &&
+	    sim_random(4) == 0)
+		sim_kill_within(sim_self(), 3);
+}
+
 static bool quiet(void)
 {
 	sim_world_check_quiet();
@@ -385,5 +394,6 @@ const struct sim_scenario sim_rendezvous = {
 	.setup = setup,
 	.quiet = quiet,
 	.proved = sim_world_proved,
+	.before_cas = before_cas,
 	.describe = sim_world_describe,
 };
