@@ -15,7 +15,7 @@
 #include "bench/lib_child.h"
 #include "bench/lib_stats.h"
 
-enum { LIST_MAX = 8, SETTLE_NS = 3 * 1000 * 1000 };
+enum { LIST_MAX = 8, SETTLE_NS = 3 * 1000 * 1000, PROGRESS_NS = 200 * 1000 * 1000 };
 
 const char *const death_call_names[DEATH_CALLS] = {
 	[DEATH_CALL] = "call",
@@ -50,7 +50,13 @@ static void start_callers(struct death_stage *stage, struct death_caller_is *is)
 static void end_callers(struct death_stage *stage);
 static void print_head(const struct wishes *w, int64_t canary);
 static void print_row(const struct wishes *w, const struct result *r, bool first);
-static void print_foot(const struct wishes *w, int64_t before, int64_t after);
+static void print_foot(const struct wishes *w, bool few, int64_t before, int64_t after);
+
+/* So few samples that the nearest rank of p99 is the last. */
+static bool p99_is_max(const struct result *r)
+{
+	return r->seen.count < 100;
+}
 
 int death_main(int argc, char **argv)
 {
@@ -61,7 +67,7 @@ int death_main(int argc, char **argv)
 	struct death_caller_is is[DEATH_CALLERS_MAX];
 	int status = parse(argc, argv, &w);
 	int64_t before;
-	bool first = true;
+	bool first = true, few = false;
 
 	if (status >= 0)
 		return status;
@@ -82,10 +88,11 @@ int death_main(int argc, char **argv)
 			r = measure(stage, &w, w.resident.of[i / w.calls.count]);
 			print_row(&w, &r, first);
 			first = false;
+			few = few || p99_is_max(&r);
 		}
 		end_callers(stage);
 	}
-	print_foot(&w, before, place_canary(&w.place));
+	print_foot(&w, few, before, place_canary(&w.place));
 	return EXIT_GOOD;
 }
 
@@ -99,7 +106,11 @@ static void usage(void)
 	       "limit of the kernel: callers of the same number in FUTEX_WAIT on one robust futex "
 	       "of\n"
 	       "a victim of the same size, of whom the kernel wakes one and that one the others.\n"
-	       "Each caller is a process, and each gives a sample in each round.\n"
+	       "Each caller is a process, and each gives a sample in each round; of fewer than "
+	       "100\n"
+	       "samples p99 is the maximum. A caller that has returned puts nothing away before "
+	       "all\n"
+	       "have: they share a processor.\n"
 	       "\n"
 	       "Options:\n"
 	       "     --calls LIST     of call,connect,listen,read (all)\n"
@@ -260,6 +271,8 @@ static void kill_one(struct death_stage *stage, struct samples *samples)
 	bench_nap(SETTLE_NS);
 	killed_ns = bench_now();
 	kill(victim, SIGKILL);
+	bench_reach(&stage->returned, round * stage->callers);
+	bench_raise(&stage->away);
 	/* The first round of the group was its start. */
 	bench_reach(&stage->back, (round + 1) * stage->callers);
 	for (uint32_t i = 0; i < stage->callers; i++)
@@ -272,6 +285,22 @@ static uint32_t rounds_for(size_t resident)
 	return resident >= 2ull << 30 ? 30 : resident >= 256ull << 20 ? 100 : 200;
 }
 
+/* A round with gigabytes takes seconds. */
+static void show_progress(const struct result *r, uint32_t round)
+{
+	static int64_t shown;
+
+	if (!isatty(STDERR_FILENO) || (round < r->rounds && bench_now() - shown < PROGRESS_NS))
+		return;
+	shown = bench_now();
+	if (round == r->rounds)
+		fputs("\r\033[K", stderr);
+	else
+		fprintf(stderr, "\r%s, callers: %u, resident: %zuM, round %u of %u\033[K",
+			death_call_names[r->call], r->callers, r->resident >> 20, round + 1,
+			r->rounds);
+}
+
 static struct result measure(struct death_stage *stage, const struct wishes *w, size_t resident)
 {
 	struct samples seen = { 0 }, raw = { 0 };
@@ -282,11 +311,13 @@ static struct result measure(struct death_stage *stage, const struct wishes *w, 
 
 	stage->resident = resident;
 	for (uint32_t i = 0; i < r.rounds; i++) {
+		show_progress(&r, i);
 		stage->call = DEATH_RAW;
 		kill_one(stage, &raw);
 		stage->call = r.call;
 		kill_one(stage, &seen);
 	}
+	show_progress(&r, r.rounds);
 	r.seen = samples_sum_up(&seen);
 	r.raw = samples_sum_up(&raw);
 	samples_drop(&seen);
@@ -339,7 +370,8 @@ static void print_row(const struct wishes *w, const struct result *r, bool first
 		print_summary("dcm", s);
 		printf(",\n   ");
 		print_summary("raw", raw);
-		printf(",\n   \"ratio_p50\": %.3f, \"ratio_p99\": %.3f}", p50, p99);
+		printf(",\n   \"ratio_p50\": %.3f, \"ratio_p99\": %.3f, \"p99_is_max\": %s}", p50,
+		       p99, p99_is_max(r) ? "true" : "false");
 	} else {
 		printf("%-8s %7u %7zuM %6u | %7.0f %7.0f %7.0f %8.0f | %7.0f %7.0f %7.0f %8.0f | "
 		       "%5.2f %5.2f\n",
@@ -351,8 +383,10 @@ static void print_row(const struct wishes *w, const struct result *r, bool first
 	fflush(stdout);
 }
 
-static void print_foot(const struct wishes *w, int64_t before, int64_t after)
+static void print_foot(const struct wishes *w, bool few, int64_t before, int64_t after)
 {
+	if (few && !w->json)
+		printf("\nof fewer than 100 samples (rounds x callers) p99 is the maximum\n");
 	if (w->json)
 		printf("\n ],\n \"canary_before_ns\": %ld, \"canary_after_ns\": %ld}\n",
 		       (long)before, (long)after);

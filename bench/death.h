@@ -36,9 +36,11 @@ struct death_stage {
 	uint32_t callers;
 	struct place place;
 	_Alignas(64) _Atomic uint32_t round;
-	_Atomic uint32_t victims; /* that were ready so far */
-	_Atomic uint32_t blocked; /* callers about to block, in all rounds */
-	_Atomic uint32_t back;	  /* that returned and put everything away, in all rounds */
+	_Atomic uint32_t victims;  /* that were ready so far */
+	_Atomic uint32_t blocked;  /* callers about to block, in all rounds */
+	_Atomic uint32_t returned; /* that returned, likewise, and wait for all others */
+	_Atomic uint32_t away;	   /* rounds whose callers may put things away */
+	_Atomic uint32_t back;	   /* callers that have put everything away, in all rounds */
 	_Alignas(64) _Atomic uint32_t robust; /* of the raw victim */
 	_Alignas(64) struct death_caller caller[DEATH_CALLERS_MAX];
 };

@@ -135,6 +135,16 @@ static void about_to_block(struct death_stage *stage)
 	bench_raise(&stage->blocked);
 }
 
+/* Nobody puts anything away, on the processor of all, before the last has returned. */
+static int64_t has_returned(struct death_stage *stage)
+{
+	int64_t now = bench_now();
+
+	bench_raise(&stage->returned);
+	bench_reach(&stage->away, atomic_load(&stage->round));
+	return now;
+}
+
 static DcmHandle connection_to(const char *name)
 {
 	DcmHandle connection;
@@ -154,7 +164,7 @@ static int64_t blocked_in_connect(struct death_stage *stage)
 
 	about_to_block(stage);
 	rc = DcmConnect(connection, INFINITE_TIMEOUT, &session);
-	returned = bench_now();
+	returned = has_returned(stage);
 	bench_need(rcNotConnected, rc, "DcmConnect to the dead");
 	DcmCloseHandle(connection);
 	return returned;
@@ -174,7 +184,7 @@ static int64_t blocked_in_call(struct death_stage *stage)
 	memset(message.data, 0, message.size);
 	about_to_block(stage);
 	rc = DcmCall(session, &message, -1, &message);
-	returned = bench_now();
+	returned = has_returned(stage);
 	bench_need(rcNotConnected, rc, "DcmCall to the dead");
 	KnHandleClose(session);
 	return returned;
@@ -194,7 +204,7 @@ static int64_t blocked_in_read(struct death_stage *stage)
 	bench_need(rcOk, rc, "DcmReadPubQueue");
 	about_to_block(stage);
 	rc = DcmReadPubQueue(subscription, INFINITE_TIMEOUT, &status, NULL, NULL, NULL);
-	returned = bench_now();
+	returned = has_returned(stage);
 	bench_need(rcOk, rc, "DcmReadPubQueue of the dead");
 	if (status != DCM_UNPUBLISHED)
 		bench_fail("DcmReadPubQueue: status %u", status);
@@ -231,7 +241,7 @@ static int64_t blocked_in_listen(struct death_stage *stage, uint32_t number)
 		bench_fail("no thread for a client");
 	about_to_block(stage);
 	rc = DcmListen(publication, INFINITE_TIMEOUT, NULL, NULL, &request);
-	returned = bench_now();
+	returned = has_returned(stage);
 	bench_need(rcOk, rc, "the successor's DcmListen");
 	DcmCloseHandle(request);
 	pthread_join(client, NULL);
@@ -244,7 +254,6 @@ static int64_t blocked_in_listen(struct death_stage *stage, uint32_t number)
 static int64_t blocked_in_kernel(struct death_stage *stage)
 {
 	uint32_t word = atomic_load(&stage->robust);
-	int64_t returned;
 
 	about_to_block(stage);
 	while ((word & FUTEX_OWNER_DIED) == 0) {
@@ -253,8 +262,7 @@ static int64_t blocked_in_kernel(struct death_stage *stage)
 	}
 	if (stage->callers > 1)
 		syscall(SYS_futex, &stage->robust, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
-	returned = bench_now();
-	return returned;
+	return has_returned(stage);
 }
 
 static int64_t blocked(struct death_stage *stage, uint32_t number)

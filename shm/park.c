@@ -151,6 +151,8 @@ static struct nap nap_on(dcm_atomic32 *ec, uint32_t key, const struct dcm_park_g
 /*
  * The kernel wakes one of those who sleep on an alive word when it marks it; that one may be us,
  * and we may leave with what we waited for. The others that sleep on it are threads of this process.
+ * (Whom a handler keeps on the way here, or the host has cancelled, its keeper stands in for:
+ * shm/baton.h.)
  */
 static void pass_baton(const struct dcm_park_guard *guard)
 {

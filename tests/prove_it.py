@@ -30,6 +30,7 @@ RUNS = [
     ('sim/reaping', 20, 3),
     ('crash/enumerate', 5, 4),
     ('sim/park', 20, 1),
+    ('sim/baton', 20, 1),
     ('sim/ring', 20, 1),
     ('stress/publish', 3, 2),
     ('stress/calls', 3, 2),

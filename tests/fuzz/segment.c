@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "api/known.h"
+#include "shm/baton.h"
 #include "shm/check.h"
 #include "shm/hash.h"
 #include "shm/index.h"
@@ -273,6 +274,7 @@ static void scan(struct party *p, struct fuzz_input *in, unsigned n)
 
 static void watch(struct party *p, struct fuzz_input *in, unsigned n)
 {
+	struct dcm_hands hands = { .of = { 0 } };
 	struct dcm_ref watched[DCM_WATCH], ref;
 
 	if (n == 0)
@@ -283,6 +285,7 @@ static void watch(struct party *p, struct fuzz_input *in, unsigned n)
 	FUZZ_CHECK(ref.index < capacity.processes);
 	dcm_process_guard(&w.seg, ref, p->self, NULL);
 	dcm_process_kick(&w.seg, ref.index);
+	dcm_baton_look(&w.seg, p->self, &hands);
 }
 
 static void attach(struct party *p, struct fuzz_input *in, unsigned n)
