@@ -9,6 +9,7 @@
 
 #include "api/handle.h"
 #include "shm/baton.h"
+#include "shm/beacon.h"
 #include "shm/park.h"
 #include "shm/process.h"
 #include "shm/reap.h"
@@ -231,7 +232,7 @@ static void *keeper_main(void *arg)
 	int result;
 
 	begin(&life);
-	result = dcm_process_beacon_arm(start.seg, start.self, &life.beacon);
+	result = dcm_beacon_arm(start.seg, start.self, &life.beacon);
 	pthread_setname_np(pthread_self(), "dcm-keeper");
 	/* Behind this line what @arg points at is gone. */
 	started(arg, result);
@@ -245,7 +246,7 @@ static void *keeper_main(void *arg)
 		round_once(&life);
 	}
 	dcm_handle_on_retire(NULL);
-	dcm_process_beacon_disarm(start.seg, start.self, &life.beacon);
+	dcm_beacon_disarm(start.seg, start.self, &life.beacon);
 	start.detach(start.arg);
 	end(&life);
 	return NULL;

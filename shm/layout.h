@@ -102,9 +102,8 @@ struct dcm_process {
  * A row for each process, of robust futexes of its keeper: tid, FUTEX_OWNER_DIED by the kernel, 0
  * when left in order. Word 0 tells at a look; on the next words, one for each process, sleep its
  * calls alone, and on the last, again one for each, its keeper (dcm_alive_calls(), ..._keeper()),
- * which set FUTEX_WAITERS first. The kernel wakes one sleeper for each word, from the first word
- * on: none of another process's, stopped or about to die, can swallow it, and calls are woken before
- * keepers, which have more to do. What the words say is proved elsewhere.
+ * which set FUTEX_WAITERS first. The kernel wakes one sleeper for each word: none of another
+ * process's, stopped or about to die, can swallow it. What the words say is proved elsewhere.
  */
 struct dcm_alive {
 	dcm_atomic32 word;

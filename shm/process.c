@@ -4,7 +4,7 @@
  *   I  identity:  claim's stores of the fields -> whoever reads them and then the state word again
  *   C  copies:    a claim, then a look at the others; both seq, in both of two copies of the library
  *                 in one process: at least one sees the other
- *   A  alive:     beacon_arm's store, or the kernel's -> alive, next, dead
+ *   A  alive:     appear's store, or the kernel's -> alive, next, dead
  *   R  ring:      newcomer: alive word 0, then a look for who is ALIVE, to ask it; watcher: ALIVE,
  *                 then a look at alive words 0 (Dekker, all seq): it is asked, or sees for itself
  *   N  name:      name_store -> name_load; torn only if the state word changed meanwhile
@@ -31,12 +31,6 @@
 #define SIDS_MAX (1ull << 40)
 
 #define NAME_BYTES (DCM_NAME_WORDS * 8)
-
-/* ROBUST_LIST_LIMIT: whatever is behind it the kernel does not mark. */
-static_assert(1 + 2 * DCM_PROCESSES_MAX <= 2048, "the kernel comes to the end of each row");
-static_assert(sizeof(struct robust_list) == sizeof(void *), "struct dcm_beacon");
-static_assert(sizeof(struct robust_list_head) == 3 * sizeof(void *), "struct dcm_beacon");
-static_assert(sizeof(struct robust_list) == sizeof(struct dcm_alive), "one offset leads to all words");
 
 static bool read_text(const char *path, char *text, size_t size)
 {
@@ -251,35 +245,6 @@ int dcm_process_claim(const struct dcm_segment *seg, const struct dcm_process_se
 	return -ENOSPC;
 }
 
-/*
- * The kernel, when the thread ends or its process calls execve, walks the list, adds the offset to
- * each node, and marks the words it finds there, word 0 first. Nodes are private: what lies in the
- * segment cannot lead the kernel astray.
- */
-static int beacon_light(struct dcm_beacon *beacon, const dcm_atomic32 *alive, uint32_t words)
-{
-	struct robust_list_head head = {
-		.list = { .next = (struct robust_list *)(void *)beacon->nodes },
-		.futex_offset = (intptr_t)alive - (intptr_t)beacon->nodes,
-		.list_op_pending = NULL,
-	};
-
-	if (syscall(SYS_get_robust_list, 0, &beacon->previous_head, &beacon->previous_bytes) < 0)
-		return -errno;
-	for (uint32_t i = 0; i + 1 < words; i++)
-		beacon->nodes[i] = &beacon->nodes[i + 1];
-	beacon->nodes[words - 1] = beacon->head;
-	memcpy(beacon->head, &head, sizeof head);
-	return syscall(SYS_set_robust_list, beacon->head, sizeof head) < 0 ? -errno : 0;
-}
-
-static void beacon_put_out(const struct dcm_beacon *beacon)
-{
-	syscall(SYS_set_robust_list, beacon->previous_head,
-		beacon->previous_bytes != 0 ? beacon->previous_bytes
-					    : sizeof(struct robust_list_head));
-}
-
 /* Names a thread that was alive when the word was read. */
 static bool names_living(uint32_t alive)
 {
@@ -342,46 +307,6 @@ bool dcm_process_appear(const struct dcm_segment *seg, struct dcm_ref self, uint
 	/* seq, R. Dying before leaves CLAIMED with a free byte, after it a mark in the alive word. */
 	return dcm_slot_step(&seg->process, self, self.index, DCM_CLAIMED, self.index,
 			     DCM_PROCESS_ALIVE);
-}
-
-int dcm_process_beacon_arm(const struct dcm_segment *seg, struct dcm_ref self,
-			   struct dcm_beacon *beacon)
-{
-	struct dcm_process *p = dcm_process_at(seg, self.index);
-	uint32_t tid = (uint32_t)syscall(SYS_gettid);
-	int r;
-
-	if (p == NULL)
-		return -EINVAL;
-	/* release, I */
-	dcm_store(&p->tid, tid, release);
-	/* Before the words name this thread: the kernel passes over all that do not. */
-	r = beacon_light(beacon, dcm_alive_at(seg, self.index, 0),
-			 dcm_alive_words(seg->process.count));
-	if (r < 0)
-		return r;
-	if (dcm_process_appear(seg, self, tid))
-		return 0;
-	beacon_put_out(beacon);
-	return -EBADMSG;
-}
-
-void dcm_process_beacon_disarm(const struct dcm_segment *seg, struct dcm_ref self,
-			       struct dcm_beacon *beacon)
-{
-	if (dcm_process_at(seg, self.index) == NULL)
-		return;
-	/* Dying from here on leaves 0 in word 0, which with a free byte is as good a proof as the
-	   mark; the kernel marks what is left of the others. */
-	for (uint32_t place = 0; place < dcm_alive_words(seg->process.count); place++) {
-		dcm_atomic32 *alive = dcm_alive_at(seg, self.index, place);
-
-		/* list_op_pending: killed before it wakes, the kernel finds 0 there and does. */
-		beacon->head[2] = &beacon->nodes[place];
-		if ((dcm_swap(alive, 0u) & FUTEX_WAITERS) != 0)
-			dcm_park_wake_word(alive);
-	}
-	beacon_put_out(beacon);
 }
 
 void dcm_process_yield(const struct dcm_segment *seg, struct dcm_ref self)
@@ -519,7 +444,7 @@ static bool sleep_word(const struct dcm_segment *seg, uint32_t index, uint32_t p
 	/* Set before the kernel marks the word, or the mark is in @expected. */
 	if ((expected & FUTEX_WAITERS) == 0)
 		DCM_LINE(sleeper_is_counted)
-		expected = dcm_or(alive, FUTEX_WAITERS) | FUTEX_WAITERS;
+	expected = dcm_or(alive, FUTEX_WAITERS) | FUTEX_WAITERS;
 	*out = (struct dcm_park_word){ alive, expected };
 	return names_living(expected);
 }

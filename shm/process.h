@@ -54,28 +54,10 @@ int dcm_process_claim(const struct dcm_segment *seg, const struct dcm_process_se
 		      struct dcm_ref *out);
 
 /*
- * dcm_process_beacon_arm() - by the keeper thread itself: its alive words go on its robust list
- * The thread's own list head (glibc's) is replaced, in this thread only; @beacon must live until
- * dcm_process_beacon_disarm(). Then CLAIMED -> ALIVE.
- * Return: 0 or negative errno.
- */
-struct dcm_beacon {
-	void *nodes[1 + 2 * DCM_PROCESSES_MAX]; /* struct robust_list, one for each alive word */
-	void *head[3];	     /* struct robust_list_head */
-	void *previous_head; /* glibc's, put back on disarm */
-	size_t previous_bytes;
-};
-int dcm_process_beacon_arm(const struct dcm_segment *seg, struct dcm_ref self,
-			   struct dcm_beacon *beacon);
-/*
- * dcm_process_appear() - of the above, what is not the kernel's: the alive words name @tid, those
+ * dcm_process_appear() - of dcm_beacon_arm(), what is not the kernel's: the alive words name @tid, those
  * who are to watch the newcomer are asked to, CLAIMED -> ALIVE. Return: false: the slot is not ours.
  */
 bool dcm_process_appear(const struct dcm_segment *seg, struct dcm_ref self, uint32_t tid);
-/* dcm_process_beacon_disarm() - alive words to 0 and their waiters woken; by the keeper, at its end */
-void dcm_process_beacon_disarm(const struct dcm_segment *seg, struct dcm_ref self,
-			       struct dcm_beacon *beacon);
-
 /* dcm_process_yield() - the slot back, after all that this process owned is gone */
 void dcm_process_yield(const struct dcm_segment *seg, struct dcm_ref self);
 

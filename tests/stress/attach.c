@@ -6,6 +6,7 @@
  * can be taken.
  */
 #define _GNU_SOURCE
+#include "shm/beacon.h"
 #include "shm/process.h"
 
 #include <errno.h>
@@ -78,7 +79,7 @@ static void participate(struct told *told)
 		dcm_process_describe(&self);
 		r = dcm_process_claim(&seg, &self, &ref);
 		if (r == 0)
-			r = dcm_process_beacon_arm(&seg, ref, &beacon);
+			r = dcm_beacon_arm(&seg, ref, &beacon);
 		dcm_segment_settled(&seg);
 	}
 	told->result = r;
@@ -89,7 +90,7 @@ static void participate(struct told *told)
 	while (atomic_load(&board->go) != 2)
 		nap(200);
 	if (r == 0) {
-		dcm_process_beacon_disarm(&seg, ref, &beacon);
+		dcm_beacon_disarm(&seg, ref, &beacon);
 		dcm_process_yield(&seg, ref);
 		dcm_segment_close(&seg);
 	}

@@ -80,7 +80,7 @@ struct proc_report proc_join(bool claim_only)
 	if (r == 0)
 		r = dcm_process_claim(&own, &self, &ref);
 	if (r == 0 && !claim_only)
-		r = dcm_process_beacon_arm(&own, ref, &proc_beacon);
+		r = dcm_beacon_arm(&own, ref, &proc_beacon);
 	dcm_segment_settled(&own);
 	return (struct proc_report){ r, ref.index, ref.generation };
 }

@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include "shm/beacon.h"
 #include "shm/process.h"
 
 /* What a child that attached tells. */

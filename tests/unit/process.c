@@ -123,7 +123,7 @@ static void yourself(void)
 	ok(!dcm_process_dead(&proc_seg, ref), "but not dead");
 	is_int(0, proc_attach(&again), "a second copy of the library attaches");
 	is_int(-EEXIST, dcm_process_claim(&again, &self, &other), "and is found out");
-	is_int(0, dcm_process_beacon_arm(&proc_seg, ref, &proc_beacon), "the beacon is lit");
+	is_int(0, dcm_beacon_arm(&proc_seg, ref, &proc_beacon), "the beacon is lit");
 	is_int(-EEXIST, dcm_process_claim(&again, &self, &other), "it is still found out");
 	dcm_segment_close(&again);
 	is_uint(99, other.index, "and got nothing");
@@ -131,9 +131,9 @@ static void yourself(void)
 	ok(dcm_process_alive(&proc_seg, ref.index), "the first is alive");
 	ok(!dcm_process_dead(&proc_seg, ref), "and not dead");
 	is_int(-EBADMSG,
-	       dcm_process_beacon_arm(&proc_seg, (struct dcm_ref){ ref.index, 99 }, &proc_beacon),
+	       dcm_beacon_arm(&proc_seg, (struct dcm_ref){ ref.index, 99 }, &proc_beacon),
 	       "another generation cannot be made alive");
-	dcm_process_beacon_disarm(&proc_seg, ref, &proc_beacon);
+	dcm_beacon_disarm(&proc_seg, ref, &proc_beacon);
 	ok(!dcm_process_alive(&proc_seg, ref.index), "the beacon is put out");
 	ok(!dcm_process_dead(&proc_seg, ref), "which is not death");
 	dcm_process_yield(&proc_seg, ref);
@@ -167,8 +167,6 @@ static void killed(void)
 	is_hex((uint32_t)child.pid, dcm_load(dcm_alive_at(&proc_seg, child.ref.index, 16), seq),
 	       "and keepers");
 	ok(dcm_alive_at(&proc_seg, child.ref.index, 17) == NULL, "and that is all");
-	ok(dcm_alive_calls(7) < dcm_alive_keeper(&proc_seg, 0),
-	   "calls are woken before keepers, as the words lie");
 	is_uint(child.ref.generation, dcm_process_generation(&proc_seg, child.ref.index),
 		"it is there");
 	ok(!dcm_process_dead(&proc_seg, child.ref), "not dead");

@@ -23,7 +23,7 @@ static void left(void)
 
 	proc_begin("left");
 	is_int(0, dcm_process_claim(&proc_seg, &self, &ref), "a process claims");
-	is_int(0, dcm_process_beacon_arm(&proc_seg, ref, &proc_beacon), "and is alive");
+	is_int(0, dcm_beacon_arm(&proc_seg, ref, &proc_beacon), "and is alive");
 	pid = fork();
 	if (pid == 0) {
 		struct dcm_park_guard guard = { .poke.word = NULL };
@@ -37,7 +37,7 @@ static void left(void)
 		_exit(0);
 	}
 	nanosleep(&pause, NULL);
-	dcm_process_beacon_disarm(&proc_seg, ref, &proc_beacon);
+	dcm_beacon_disarm(&proc_seg, ref, &proc_beacon);
 	dcm_process_yield(&proc_seg, ref);
 	waitpid(pid, &status, 0);
 	is_int(0, status, "who sleeps on an alive word wakes when its owner leaves");
