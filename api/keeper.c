@@ -214,6 +214,9 @@ static void round_once(struct life *life)
 	dcm_handle_reclaim();
 	deadline = next_look(life, soon);
 	dcm_park_sleep(control, key, &guard, deadline);
+	/* What woke it may have woken calls as well, on the same processor: they only return. */
+	if (dcm_load(&keeper.blocked, seq) != 0)
+		dcm_park_yield();
 	dcm_store(&keeper.idle, 0u, seq);
 }
 

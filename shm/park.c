@@ -5,6 +5,7 @@
 #include <ck_pr.h>
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,6 +53,17 @@ void dcm_park_pause(void)
 	}
 #endif
 	ck_pr_stall();
+}
+
+void dcm_park_yield(void)
+{
+#ifdef DCM_HOOKS
+	if (DCM_HOOKED(pause)) {
+		dcm_hooks->pause();
+		return;
+	}
+#endif
+	sched_yield();
 }
 
 static struct timespec to_timespec(int64_t ns)

@@ -61,5 +61,7 @@ int64_t dcm_park_deadline(int64_t timeout_ns);
 int64_t dcm_park_now(void);
 /* dcm_park_pause() - once around a spin */
 void dcm_park_pause(void);
+/* dcm_park_yield() - whoever else was woken on this processor goes first */
+void dcm_park_yield(void);
 
 #endif

@@ -3,20 +3,27 @@
 
 #include "shm/index.h"
 #include "shm/listener.h"
+#include "shm/park.h"
 #include "shm/process.h"
 #include "shm/publication.h"
 
+static void notice_endpoint(const struct dcm_segment *seg, uint32_t i, uint32_t index)
+{
+	struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, i);
+	uint64_t word = endpoint == NULL ? 0 : dcm_load(&endpoint->word, seq);
+
+	if (dcm_word_state(word) == DCM_ENDPOINT_LIVE && dcm_word_owner(word) == index)
+		dcm_registry_announce(seg, dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed)),
+				      i);
+}
+
 void dcm_reap_notice(const struct dcm_segment *seg, uint32_t index)
 {
-	struct dcm_endpoint *endpoint;
-
-	for (uint32_t i = 0; (endpoint = dcm_endpoint_at(seg, i)) != NULL; i++) {
-		uint64_t word = dcm_load(&endpoint->word, seq);
-
-		if (dcm_word_state(word) == DCM_ENDPOINT_LIVE && dcm_word_owner(word) == index)
-			dcm_registry_announce(
-				seg, dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed)), i);
-	}
+	/* Of what is visible the used bit is set. To look at all slots would take long. */
+	for (uint32_t i = 0; i < dcm_bitmap_words(seg->endpoint.count); i++)
+		for (uint64_t used = dcm_load(&seg->endpoint.used[i], seq); used != 0;
+		     used &= used - 1)
+			notice_endpoint(seg, i * 64 + (uint32_t)__builtin_ctzll(used), index);
 }
 
 static void reap_subscription(const struct dcm_segment *seg, uint32_t index, struct dcm_ref dead,
@@ -72,10 +79,30 @@ void dcm_reap_process(const struct dcm_segment *seg, struct dcm_ref dead, uint32
 		dcm_add(&dcm_segment_header(seg)->reaped, 1ull);
 }
 
+/* Tell of all that are dead by their alive word. Return: how many they are. */
+static uint32_t notice_dying(const struct dcm_segment *seg, uint32_t by)
+{
+	uint32_t dying = 0;
+
+	for (uint32_t i = 0; i < seg->process.count; i++) {
+		uint64_t word = dcm_load(dcm_slot_word(&seg->process, i), seq);
+
+		if (i == by || dcm_word_state(word) != DCM_PROCESS_ALIVE ||
+		    dcm_process_alive(seg, i))
+			continue;
+		dcm_reap_notice(seg, i);
+		dying++;
+	}
+	return dying;
+}
+
 uint32_t dcm_reap_scan(const struct dcm_segment *seg, uint32_t by, bool thorough)
 {
 	uint32_t dying = 0;
 
+	/* Whoever was told has only to return; proof and reaping take half a millisecond. */
+	if (notice_dying(seg, by) != 0)
+		dcm_park_yield();
 	for (uint32_t i = 0; i < seg->process.count; i++) {
 		uint64_t word = dcm_load(dcm_slot_word(&seg->process, i), seq);
 		struct dcm_ref ref = { i, dcm_word_generation(word) };
@@ -86,12 +113,10 @@ uint32_t dcm_reap_scan(const struct dcm_segment *seg, uint32_t by, bool thorough
 		alive = dcm_process_alive(seg, i);
 		if (alive && !thorough)
 			continue;
-		if (dcm_process_dead(seg, ref)) {
+		if (dcm_process_dead(seg, ref))
 			dcm_reap_process(seg, ref, by);
-		} else if (!alive && dcm_word_state(word) == DCM_PROCESS_ALIVE) {
-			dcm_reap_notice(seg, i);
-			dying++;
-		}
+		else
+			dying += !alive && dcm_word_state(word) == DCM_PROCESS_ALIVE;
 	}
 	return dying;
 }
