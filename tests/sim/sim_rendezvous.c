@@ -271,6 +271,9 @@ static void client(void *arg)
 	for (unsigned i = 0; i < ASKS && dcm_load(&stopping, acquire) == 0 && ask(c); i++) {
 		dcm_atomic32 *ec = &dcm_connection_at(&sim_world, c->ref.index)->ec;
 
+		/* In its first look, while the server takes it, refuses it and dies. */
+		if (sim_random(8) == 0)
+			sim_stop_within(c->process, 8, 1500);
 		while (dcm_load(&stopping, acquire) == 0 && sim_random(8) != 0) {
 			struct dcm_park_guard guard = { .poke.word = &c->poke };
 			uint32_t key;
@@ -362,7 +365,7 @@ static void check_connections(void)
 	}
 }
 
-/* Who refuses a client may die before it says so. */
+/* A server that refuses a client may die before it says so. */
 static void before_cas(const volatile void *word, uint64_t desired)
 {
 	(void)word;
