@@ -3,10 +3,11 @@
  * keeper - the one thread of the library
  *
  * It carries the beacon (the alive word is its robust futex), sleeps on its control word and on
- * the alive word of the process that this one watches, and does what may wait: reaping, closing
+ * alive words of the processes that this one watches, and does what may wait: reaping, closing
  * what was handed over, unmapping. It blocks all signals. While nothing is to be done it does not
  * wake up; while calls of this process are blocked it looks around once a second, for the case
- * that whoever should have told them died or was stopped in the middle of telling.
+ * that whoever should have told them died or was stopped in the middle of telling, or is a thread
+ * of this process that a signal handler keeps (shm/baton.h).
  * (SIGBUS alone it takes when the program asked for a guard: api/guard.h.)
  */
 #ifndef DCM_API_KEEPER_H

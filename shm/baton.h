@@ -8,7 +8,7 @@
  * and by, or a newcomer's, and its words say nothing of who sleeps there.
  *
  * So the keeper of the process that waits looks whether the slots are in the same hands as when it
- * looked last, at the latest once a second while calls are blocked, and wakes all of its own process
+ * looked last, at the latest once a second while calls are blocked, and wakes all calls of its own
  * that may sleep on one that is not. A call that falls asleep later finds the change by itself.
  */
 #ifndef DCM_SHM_BATON_H

@@ -23,8 +23,8 @@ static_assert(sizeof(struct robust_list) == sizeof(struct dcm_alive),
 
 /*
  * Word 0 first. Calls before keepers, for they have only to return, and a keeper on the same
- * processor would reap first; but keepers not long after, for subscribers wait for them: the kernel's
- * walk along all words of a row of 1,025 takes 0.1 ms.
+ * processor would reap first; but keepers not long after, for subscribers wait for them: the
+ * kernel's walk along all words of a row of 1,025 takes 0.1 ms.
  */
 static void link_nodes(struct dcm_beacon *beacon, uint32_t processes)
 {
@@ -43,8 +43,8 @@ static void link_nodes(struct dcm_beacon *beacon, uint32_t processes)
 }
 
 /*
- * The kernel adds the offset to each node and marks the word that it finds there. Nodes are private:
- * what lies in the segment cannot lead the kernel astray.
+ * The kernel adds the offset to each node and marks the word that it finds there. Nodes are
+ * private: what lies in the segment cannot lead the kernel astray.
  */
 static int beacon_light(struct dcm_beacon *beacon, const dcm_atomic32 *alive, uint32_t processes)
 {

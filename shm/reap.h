@@ -25,7 +25,7 @@ void dcm_reap_notice(const struct dcm_segment *seg, uint32_t index);
 void dcm_reap_process(const struct dcm_segment *seg, struct dcm_ref dead, uint32_t by);
 
 /*
- * dcm_reap_scan() - look at every process slot once; reap what is proved dead
+ * dcm_reap_scan() - tell of all that are dead by their alive word; then reap what is proved dead
  * @thorough: ask the kernel also about those whose alive word says nothing (a scribbled word)
  * Return: how many are dead by their alive word but not proved dead yet: scan again soon.
  */
