@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define CHANNEL_MAGIC 0x314e414843204d44ull /* "DM CHAN1" in memory */
-#define CHANNEL_LAYOUT 1u
+#define CHANNEL_LAYOUT 2u
 
 enum { STATE_MASK = 7, WAITER = 8, GENERATION_SHIFT = 4 };
 
@@ -14,6 +14,7 @@ static uint32_t fingerprint(void)
 	static const uint32_t facts[] = {
 		sizeof(struct dcm_channel_header),
 		offsetof(struct dcm_channel_header, client_gone),
+		offsetof(struct dcm_channel_header, bell),
 		offsetof(struct dcm_channel_header, ring),
 		offsetof(struct dcm_channel_header, call),
 		sizeof(struct dcm_call),

@@ -16,7 +16,7 @@
 #include "shm/atomics.h"
 
 #define DCM_MAGIC 0x31304d43444d4853ull /* "SHMDCM01" in memory */
-#define DCM_LAYOUT 2u			/* rises with any change of meaning */
+#define DCM_LAYOUT 3u			/* rises with any change of meaning */
 #define DCM_HASH_XXH3 1u
 #define DCM_CACHELINE 64u
 #define DCM_PAGE 4096u
@@ -95,6 +95,7 @@ struct dcm_process {
 	dcm_atomic64 sid_base;
 	/* Event count: whoever bumps it asks this process's keeper to look around. */
 	alignas(DCM_CACHELINE) dcm_atomic32 control;
+	dcm_atomic32 asked; /* DCM_KICK_...: how far it is to look; stored before control is bumped */
 	alignas(DCM_CACHELINE) struct dcm_name name;
 };
 
@@ -116,6 +117,7 @@ struct dcm_endpoint {
 	dcm_atomic64 sid;
 	dcm_atomic64 published_ns;	       /* CLOCK_MONOTONIC, for people */
 	alignas(DCM_CACHELINE) dcm_atomic32 ec; /* DcmListen waits here */
+	dcm_atomic32 bell;			/* shm/bell.h: a request was aimed at it */
 };
 
 struct dcm_endpoint_names {
@@ -133,7 +135,7 @@ struct dcm_subscription {
 	alignas(DCM_CACHELINE) dcm_atomic64 word;
 	dcm_atomic64 type_hash;
 	dcm_atomic32 resync; /* 1: the ring is not the whole truth, look at everything */
-	dcm_atomic32 reserved;
+	dcm_atomic32 bell;   /* shm/bell.h: a hint or a resync was given */
 	dcm_atomic64 resyncs; /* how often that happened, for people */
 	struct dcm_ring ring;
 };
@@ -149,6 +151,7 @@ struct dcm_connection {
 	dcm_atomic32 client;
 	dcm_atomic32 server; /* valid from TAKEN on */
 	dcm_atomic32 listener;
+	dcm_atomic32 bell; /* shm/bell.h: whenever the client is woken at ec */
 	/* The request: written in CLAIMED. */
 	alignas(DCM_CACHELINE) dcm_atomic64 type_hash;
 	dcm_atomic64 name_hash;
@@ -173,6 +176,7 @@ struct dcm_connection {
 struct dcm_listener {
 	alignas(DCM_CACHELINE) dcm_atomic64 word;
 	alignas(DCM_CACHELINE) dcm_atomic32 ec; /* DcmReceive waits here */
+	dcm_atomic32 bell;			/* shm/bell.h: a ready bit was set */
 };
 
 /* One wake word for all that sleep on one bucket of interfaces: a publication costs one wake. */
@@ -180,23 +184,23 @@ struct dcm_bucket {
 	alignas(DCM_CACHELINE) dcm_atomic32 ec;
 };
 
-static_assert(sizeof(struct dcm_capacity) == 24, "layout 2");
+static_assert(sizeof(struct dcm_capacity) == 24, "layout 3");
 static_assert(offsetof(struct dcm_header, layout) == 8, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, fingerprint) == 12, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, bytes) == 16, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, compat) == 24, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, boot_id) == 32, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, library_version) == 56, "frozen in every layout");
-static_assert(offsetof(struct dcm_header, capacity) == 64, "layout 2");
+static_assert(offsetof(struct dcm_header, capacity) == 64, "layout 3");
 static_assert(offsetof(struct dcm_header, lock_inode) == 88,
 	      "frozen in every layout: read before one of another layout is replaced");
 static_assert(sizeof(struct dcm_header) <= DCM_PAGE, "one page");
-static_assert(sizeof(struct dcm_process) == 384, "layout 2");
-static_assert(sizeof(struct dcm_endpoint) == 128, "layout 2");
-static_assert(sizeof(struct dcm_endpoint_names) == 512, "layout 2");
-static_assert(sizeof(struct dcm_subscription) == 192, "layout 2");
-static_assert(sizeof(struct dcm_connection) == 704, "layout 2");
-static_assert(sizeof(struct dcm_listener) == 128, "layout 2");
+static_assert(sizeof(struct dcm_process) == 384, "layout 3");
+static_assert(sizeof(struct dcm_endpoint) == 128, "layout 3");
+static_assert(sizeof(struct dcm_endpoint_names) == 512, "layout 3");
+static_assert(sizeof(struct dcm_subscription) == 192, "layout 3");
+static_assert(sizeof(struct dcm_connection) == 704, "layout 3");
+static_assert(sizeof(struct dcm_listener) == 128, "layout 3");
 
 /* Where each table begins, in bytes from the start of the file, and how far its slots are apart. */
 struct dcm_place {

@@ -295,12 +295,15 @@ bool dcm_process_alive(const struct dcm_segment *seg, uint32_t index)
 	return names_living(dcm_load(dcm_alive_at(seg, index, 0), acquire));
 }
 
-void dcm_process_kick(const struct dcm_segment *seg, uint32_t index)
+void dcm_process_kick_for(const struct dcm_segment *seg, uint32_t index, uint32_t what)
 {
 	struct dcm_process *p = dcm_process_at(seg, index);
 
 	if (p == NULL)
 		return;
+	/* Before the keeper can wake: it takes what is asked for behind its key. */
+	if (what != DCM_KICK_BELL)
+		dcm_or(&p->asked, what);
 	/* Dying between the two leaves the keeper asleep: it looks around in its own time. */
 	dcm_add(&p->control, 2u);
 	dcm_park_wake_all(&p->control);

@@ -128,8 +128,18 @@ static inline bool dcm_process_owned(const struct dcm_segment *seg, uint64_t wor
  */
 bool dcm_process_dead(const struct dcm_segment *seg, struct dcm_ref ref);
 
-/* dcm_process_kick() - ask the keeper of process @index to look around (wakes it) */
-void dcm_process_kick(const struct dcm_segment *seg, uint32_t index);
+/* What a keeper is asked for: to look at the bells that rang (shm/bell.h); at all that can tell of
+   something; and for the dead, the newcomers and the ended as well. */
+enum { DCM_KICK_BELL = 0, DCM_KICK_SOURCES = 1, DCM_KICK_ALL = 3 };
+
+/* dcm_process_kick_for() - ask the keeper of process @index to look, as far as @what (wakes it) */
+void dcm_process_kick_for(const struct dcm_segment *seg, uint32_t index, uint32_t what);
+
+/* dcm_process_kick() - ask the keeper of process @index to look around: DCM_KICK_ALL */
+static inline void dcm_process_kick(const struct dcm_segment *seg, uint32_t index)
+{
+	dcm_process_kick_for(seg, index, DCM_KICK_ALL);
+}
 
 /*
  * dcm_process_next() - the processes that the one at @self watches: living ones, and newcomers that
