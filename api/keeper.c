@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/handle.h"
+#include "api/source.h"
 #include "shm/park.h"
 #include "shm/process.h"
 #include "shm/reap.h"
@@ -205,6 +206,7 @@ static void round_once(struct life *life)
 		return;
 	soon += dcm_reap_scan(seg, self, false);
 	soon += do_chores();
+	dcm_source_tend(true);
 	dcm_handle_reclaim();
 	deadline = next_look(life, soon);
 	dcm_park_sleep(control, key, &guard, deadline);

@@ -71,13 +71,19 @@ static void on_forget(struct dcm_object *object)
 	count(forgotten, object);
 }
 
-static const struct dcm_object_type user = { DCM_KIND_USER, DCM_SPACE_HANDLE, true,
-					     on_close,	    on_release,	      on_forget, NULL };
-static const struct dcm_object_type session = { DCM_KIND_SESSION, DCM_SPACE_HANDLE, false,
-						on_close,	  on_release,	    on_forget, NULL };
-static const struct dcm_object_type publication = {
-	DCM_KIND_PUBLICATION, DCM_SPACE_DCM, false, on_close, on_release, on_forget, NULL
-};
+static const struct dcm_object_type user = { DCM_KIND_USER, DCM_SPACE_HANDLE, true, on_close,
+					     on_release,    on_forget,	      NULL, NULL };
+static const struct dcm_object_type session = { DCM_KIND_SESSION, DCM_SPACE_HANDLE, false, on_close,
+						on_release,	  on_forget,	    NULL,  NULL };
+static const struct dcm_object_type publication = { DCM_KIND_PUBLICATION,
+						    DCM_SPACE_DCM,
+						    false,
+						    on_close,
+						    on_release,
+						    on_forget,
+						    NULL,
+						    NULL,
+						    NULL };
 static const struct dcm_object_type channel = {
 	DCM_KIND_CHANNEL, DCM_SPACE_CHANNEL, false, NULL, NULL, NULL, NULL
 };
