@@ -22,7 +22,7 @@
 static Retcode subscribe(Notice notice, struct dcm_object *object, uint32_t mask, uintptr_t id)
 {
 	struct dcm_source *source = dcm_source_of(object);
-	struct dcm_notice *found;
+	struct dcm_notice_object *found;
 	Retcode rc;
 
 	if (source == NULL)
@@ -38,7 +38,7 @@ static Retcode subscribe(Notice notice, struct dcm_object *object, uint32_t mask
 static Retcode unsubscribe(Notice notice, struct dcm_object *object)
 {
 	struct dcm_source *source = dcm_source_of(object);
-	struct dcm_notice *found = dcm_notice_find(notice);
+	struct dcm_notice_object *found = dcm_notice_find(notice);
 	bool any;
 
 	if (found == NULL)
@@ -126,7 +126,7 @@ Retcode KnNoticeSubscribeToObject(Notice notice, Handle object, uint32_t evMask,
 
 Retcode KnNoticeUnsubscribeFromEvent(Notice notice, uintptr_t evId)
 {
-	struct dcm_notice *found;
+	struct dcm_notice_object *found;
 	int saved = errno;
 	bool any;
 
@@ -164,7 +164,7 @@ static Retcode fd_of(struct dcm_object *object, int *out)
 	struct dcm_source *source = dcm_source_of(object);
 
 	if (object->type->kind == DCM_KIND_NOTICE)
-		return dcm_notice_fd((struct dcm_notice *)object, out);
+		return dcm_notice_fd((struct dcm_notice_object *)object, out);
 	if (source != NULL)
 		return dcm_source_fd(source, out);
 	return dcm_fail(rcInvalidArgument, "an object of this kind has no descriptor");

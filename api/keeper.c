@@ -183,19 +183,57 @@ static int64_t next_look(struct life *life, uint32_t soon)
 	return must_tick(life) ? dcm_park_now() + TICK_NS : DCM_FOREVER;
 }
 
+/* The key of what may end the next sleep, and in *@asked what a kick before it asked for. */
+static uint32_t listen(struct dcm_process *process, uint32_t *asked)
+{
+	uint32_t key = dcm_park_prepare(&process->control);
+
+	/* Behind the key: who asks for more later changes the word. */
+	*asked = dcm_load(&process->asked, seq);
+	if (*asked != 0)
+		*asked = dcm_swap(&process->asked, 0u);
+	return key;
+}
+
+/* Has something come up that a guard stands for: a death, or a call of this process's? */
+static bool is_disturbed(const struct dcm_park_guard *guard)
+{
+	for (size_t i = 0; i < DCM_PARK_DEATHS; i++)
+		if (guard->alive[i].word != NULL &&
+		    dcm_load(guard->alive[i].word, seq) != guard->alive[i].expected)
+			return true;
+	return dcm_load(guard->poke.word, seq) != guard->poke.expected;
+}
+
+/* Sleep until a whole round is due. Bells are seen to in between: they ring often. */
+static void sleep_and_listen(struct dcm_process *process, uint32_t key,
+			     const struct dcm_park_guard *guard, int64_t deadline)
+{
+	uint32_t asked;
+
+	while (dcm_park_sleep(&process->control, key, guard, deadline) == 0) {
+		key = listen(process, &asked);
+		if ((asked & ~(uint32_t)DCM_KICK_SOURCES) != 0 || is_disturbed(guard))
+			return;
+		dcm_source_tend(asked != 0);
+		/* Somebody who rings all the time ends each sleep before its time. */
+		if (deadline != DCM_FOREVER && dcm_park_now() >= deadline)
+			return;
+	}
+}
+
 /* All that may have come up, then sleep until more does. */
 static void round_once(struct life *life)
 {
 	const struct dcm_segment *seg = life->seg;
 	uint32_t self = life->self;
-	dcm_atomic32 *control = &dcm_process_at(seg, self)->control;
+	struct dcm_process *process = dcm_process_at(seg, self);
 	struct dcm_park_guard guard = { .poke.word = &keeper.poke };
-	int64_t deadline;
-	uint32_t key, soon = 0;
+	uint32_t key, asked, soon = 0;
 
 	/* Keys before the work: what comes up during it ends the sleep at once. */
 	guard.poke.expected = dcm_load(&keeper.poke, seq);
-	key = dcm_park_prepare(control);
+	key = listen(process, &asked);
 	if (dcm_load(&keeper.stop, seq) != 0)
 		return;
 	/*
@@ -208,8 +246,7 @@ static void round_once(struct life *life)
 	soon += do_chores();
 	dcm_source_tend(true);
 	dcm_handle_reclaim();
-	deadline = next_look(life, soon);
-	dcm_park_sleep(control, key, &guard, deadline);
+	sleep_and_listen(process, key, &guard, next_look(life, soon));
 	dcm_store(&keeper.idle, 0u, seq);
 }
 

@@ -6,7 +6,8 @@
  * the alive word of the process that this one watches, and does what may wait: reaping, closing
  * what was handed over, unmapping. It blocks all signals. While nothing is to be done it does not
  * wake up; while calls of this process are blocked it looks around once a second, for the case
- * that whoever should have told them died or was stopped in the middle of telling.
+ * that whoever should have told them died or was stopped in the middle of telling. A rung bell
+ * (shm/bell.h) costs it no such round: it looks at its sources (api/source.h) and sleeps on.
  * (SIGBUS alone it takes when the program asked for a guard: api/guard.h.)
  */
 #ifndef DCM_API_KEEPER_H
@@ -42,7 +43,7 @@ void dcm_keeper_stop(void);
  */
 void dcm_keeper_take_sigbus(void);
 
-/* dcm_keeper_blocked() - @change calls more (1) or fewer (-1) are blocked in this process */
+/* dcm_keeper_blocked() - @change calls that are blocked, or sources that are followed, more or fewer */
 void dcm_keeper_blocked(int change);
 
 /* dcm_keeper_forked() - in a forked child: there is none */

@@ -52,7 +52,7 @@ static int keep_waiting(const struct ck_ec_wait_state *state, struct timespec *s
 
 static void close_notice(struct dcm_object *object)
 {
-	struct dcm_notice *notice = (struct dcm_notice *)object;
+	struct dcm_notice_object *notice = (struct dcm_notice_object *)object;
 
 	dcm_source_list_lock();
 	pthread_mutex_lock(&notice->lock);
@@ -68,7 +68,7 @@ static void close_notice(struct dcm_object *object)
 /* The entries stay where they are: a thread that is not here may have been in them. */
 static void forget_notice(struct dcm_object *object)
 {
-	struct dcm_notice *notice = (struct dcm_notice *)object;
+	struct dcm_notice_object *notice = (struct dcm_notice_object *)object;
 
 	if (notice->light.fd >= 0)
 		dcm_light_discard(notice->light.fd);
@@ -83,14 +83,14 @@ static const struct dcm_object_type notice_type = {
 
 Retcode KnNoticeCreate(Notice *outNotice)
 {
-	struct dcm_notice *notice;
+	struct dcm_notice_object *notice;
 	Retcode rc;
 
 	dcm_fork_check();
 	if (outNotice == NULL)
 		return dcm_fail(rcInvalidArgument, "outNotice is null");
 	*outNotice = INVALID_HANDLE;
-	notice = (struct dcm_notice *)dcm_object_new(&notice_type, sizeof(*notice));
+	notice = (struct dcm_notice_object *)dcm_object_new(&notice_type, sizeof(*notice));
 	if (notice == NULL)
 		return dcm_fail(rcOutOfMemory, "no memory for a notice");
 	pthread_mutex_init(&notice->lock, NULL);
@@ -114,18 +114,18 @@ Retcode KnNoticeRelease(Notice notice)
 	return closed ? rcOk : dcm_fail(rcInvalidArgument, "not a notice, or released");
 }
 
-struct dcm_notice *dcm_notice_find(uint64_t number)
+struct dcm_notice_object *dcm_notice_find(uint64_t number)
 {
 	struct dcm_object *object = dcm_handle_find(number, KINDS_NOTICE);
 
 	if (object == NULL)
 		(void)dcm_fail(rcInvalidArgument, "not a notice, or released");
-	return (struct dcm_notice *)object;
+	return (struct dcm_notice_object *)object;
 }
 
 void dcm_notice_link(struct dcm_entry *entry)
 {
-	struct dcm_notice *notice = entry->notice;
+	struct dcm_notice_object *notice = entry->notice;
 
 	entry->next_of_notice = notice->entries;
 	if (entry->next_of_notice != NULL)
@@ -134,7 +134,7 @@ void dcm_notice_link(struct dcm_entry *entry)
 }
 
 /* Under the lock: it has fired. */
-static void enqueue(struct dcm_notice *notice, struct dcm_entry *entry)
+static void enqueue(struct dcm_notice_object *notice, struct dcm_entry *entry)
 {
 	entry->next_fired = NULL;
 	entry->previous_fired = notice->last_fired;
@@ -147,7 +147,7 @@ static void enqueue(struct dcm_notice *notice, struct dcm_entry *entry)
 }
 
 /* Under the lock, with bits fired: they are fetched, or not wanted any more. */
-static void dequeue(struct dcm_notice *notice, struct dcm_entry *entry)
+static void dequeue(struct dcm_notice_object *notice, struct dcm_entry *entry)
 {
 	if (entry->previous_fired != NULL)
 		entry->previous_fired->next_fired = entry->next_fired;
@@ -164,7 +164,7 @@ static void dequeue(struct dcm_notice *notice, struct dcm_entry *entry)
 
 void dcm_notice_unlink(struct dcm_entry *entry)
 {
-	struct dcm_notice *notice = entry->notice;
+	struct dcm_notice_object *notice = entry->notice;
 
 	if (entry->previous_of_notice != NULL)
 		entry->previous_of_notice->next_of_notice = entry->next_of_notice;
@@ -178,7 +178,7 @@ void dcm_notice_unlink(struct dcm_entry *entry)
 	pthread_mutex_unlock(&notice->lock);
 }
 
-bool dcm_notice_unsubscribe(struct dcm_notice *notice, uintptr_t id)
+bool dcm_notice_unsubscribe(struct dcm_notice_object *notice, uintptr_t id)
 {
 	struct dcm_entry *entry, *next;
 	bool found = false;
@@ -197,7 +197,7 @@ bool dcm_notice_unsubscribe(struct dcm_notice *notice, uintptr_t id)
 
 bool dcm_notice_orphan(struct dcm_entry *entry)
 {
-	struct dcm_notice *notice = entry->notice;
+	struct dcm_notice_object *notice = entry->notice;
 	bool fired;
 
 	pthread_mutex_lock(&notice->lock);
@@ -209,7 +209,7 @@ bool dcm_notice_orphan(struct dcm_entry *entry)
 
 void dcm_notice_post(struct dcm_entry *entry, uint32_t bits)
 {
-	struct dcm_notice *notice = entry->notice;
+	struct dcm_notice_object *notice = entry->notice;
 	uint32_t before;
 	bool wake;
 
@@ -233,7 +233,8 @@ struct taken {
 };
 
 /* Under the lock. */
-static size_t take(struct dcm_notice *notice, size_t count, EventDesc *events, struct taken *taken)
+static size_t take(struct dcm_notice_object *notice, size_t count, EventDesc *events,
+		   struct taken *taken)
 {
 	size_t n = 0;
 
@@ -254,7 +255,7 @@ static size_t take(struct dcm_notice *notice, size_t count, EventDesc *events, s
 }
 
 /* Entries that nothing is left of but their place in the list. */
-static void bury_orphans(struct dcm_notice *notice)
+static void bury_orphans(struct dcm_notice_object *notice)
 {
 	struct dcm_entry *entry, *next;
 
@@ -269,7 +270,8 @@ static void bury_orphans(struct dcm_notice *notice)
 }
 
 /* Under no lock: what happened between the firing and now, and from here on. */
-static void settle(struct dcm_notice *notice, size_t n, EventDesc *events, struct taken *taken)
+static void settle(struct dcm_notice_object *notice, size_t n, EventDesc *events,
+		   struct taken *taken)
 {
 	bool orphans = false;
 
@@ -285,7 +287,7 @@ static void settle(struct dcm_notice *notice, size_t n, EventDesc *events, struc
 }
 
 /* Return: rcOk with at least one; rcTimeout: none; rcNotConnected: released. */
-static Retcode fetch(struct dcm_notice *notice, size_t count, EventDesc *events, size_t *out,
+static Retcode fetch(struct dcm_notice_object *notice, size_t count, EventDesc *events, size_t *out,
 		     uint32_t *key, bool wait)
 {
 	struct taken taken[TAKE_MAX];
@@ -310,7 +312,8 @@ static Retcode fetch(struct dcm_notice *notice, size_t count, EventDesc *events,
 	return rc;
 }
 
-static bool wait_for_post(struct dcm_notice *notice, uint32_t key, const struct timespec *deadline)
+static bool wait_for_post(struct dcm_notice_object *notice, uint32_t key,
+			  const struct timespec *deadline)
 {
 	bool in_time = ck_ec32_wait_pred(&notice->ec, &mode, key, keep_waiting,
 					 (void *)(uintptr_t)deadline, deadline) == 0;
@@ -321,8 +324,8 @@ static bool wait_for_post(struct dcm_notice *notice, uint32_t key, const struct 
 	return in_time;
 }
 
-static Retcode get_events(struct dcm_notice *notice, uint64_t msec, size_t count, EventDesc *events,
-			  size_t *out)
+static Retcode get_events(struct dcm_notice_object *notice, uint64_t msec, size_t count,
+			  EventDesc *events, size_t *out)
 {
 	struct timespec deadline, *until = NULL;
 	bool wait = msec != 0;
@@ -351,7 +354,7 @@ static Retcode get_events(struct dcm_notice *notice, uint64_t msec, size_t count
 Retcode KnNoticeGetEvent(Notice notice, uint64_t msec, size_t countMax, EventDesc *events,
 			 size_t *outCount)
 {
-	struct dcm_notice *found;
+	struct dcm_notice_object *found;
 	int saved = errno;
 	Retcode rc;
 
@@ -374,7 +377,7 @@ Retcode KnNoticeGetEvent(Notice notice, uint64_t msec, size_t countMax, EventDes
 	return rc;
 }
 
-Retcode dcm_notice_fd(struct dcm_notice *notice, int *out)
+Retcode dcm_notice_fd(struct dcm_notice_object *notice, int *out)
 {
 	Retcode rc = rcOk;
 	int fd = dcm_light_make();

@@ -13,7 +13,7 @@
 #include "api/source.h"
 
 /* Behind DCM_KIND_NOTICE. */
-struct dcm_notice {
+struct dcm_notice_object {
 	struct dcm_object object;
 	struct dcm_entry *entries; /* all; under the list's lock (api/source.h) */
 	pthread_mutex_t lock;
@@ -25,7 +25,7 @@ struct dcm_notice {
 };
 
 /* dcm_notice_find() - the notice behind a number, held; null, with the detail set: none */
-struct dcm_notice *dcm_notice_find(uint64_t number);
+struct dcm_notice_object *dcm_notice_find(uint64_t number);
 
 /* dcm_notice_post() - bits of an entry fire; under its source's lock */
 void dcm_notice_post(struct dcm_entry *entry, uint32_t bits);
@@ -43,9 +43,9 @@ void dcm_notice_unlink(struct dcm_entry *entry);
 bool dcm_notice_orphan(struct dcm_entry *entry);
 
 /* dcm_notice_unsubscribe() - end all entries with this id; false: there was none */
-bool dcm_notice_unsubscribe(struct dcm_notice *notice, uintptr_t id);
+bool dcm_notice_unsubscribe(struct dcm_notice_object *notice, uintptr_t id);
 
 /* dcm_notice_fd() - as dcm_source_fd() */
-Retcode dcm_notice_fd(struct dcm_notice *notice, int *out);
+Retcode dcm_notice_fd(struct dcm_notice_object *notice, int *out);
 
 #endif

@@ -12,9 +12,6 @@
 #include "shm/bell.h"
 #include "shm/park.h"
 
-/* Since the last look at all; less than the keeper's tick, whose clock is not ours. */
-#define LOOK_NS (750 * 1000 * 1000)
-
 /* So many looks, and those who wait for the list's lock have a chance. */
 enum { LOOKS_AT_ONCE = 32, ACTIVE_MIN = 64 };
 
@@ -22,7 +19,6 @@ static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct dcm_source **active; /* those with states that somebody follows */
 static uint32_t active_room;
 static dcm_atomic32 active_count; /* changed under list_lock */
-static int64_t looked_ns;	  /* at all of them */
 static uint64_t serials;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -154,13 +150,18 @@ static uint32_t look(struct dcm_source *source, uint64_t taker)
 	return tell(source, events, stamp, taker);
 }
 
+/* Under the lock: would a change since the last look have rung, and has not? */
+static bool is_silent(const struct dcm_source *source)
+{
+	return dcm_load(&source->token, relaxed) != 0 && !is_rung(source);
+}
+
 static uint32_t check(struct dcm_source *source, bool always, uint64_t taker)
 {
 	uint32_t taken = 0;
 
 	pthread_mutex_lock(&source->lock);
-	if (!source->closed && source->type->look != NULL &&
-	    (always || source->type->bell == NULL || is_rung(source)))
+	if (!source->closed && source->type->look != NULL && (always || !is_silent(source)))
 		taken = look(source, taker);
 	pthread_mutex_unlock(&source->lock);
 	return taken;
@@ -283,8 +284,8 @@ static Retcode link_entry(struct dcm_source *source, struct dcm_entry *entry)
 	return rc;
 }
 
-Retcode dcm_source_subscribe(struct dcm_source *source, struct dcm_notice *notice, uint32_t mask,
-			     uintptr_t id)
+Retcode dcm_source_subscribe(struct dcm_source *source, struct dcm_notice_object *notice,
+			     uint32_t mask, uintptr_t id)
 {
 	struct dcm_entry *entry;
 	Retcode rc;
@@ -333,7 +334,7 @@ void dcm_source_unlink(struct dcm_entry *entry)
 	free(entry);
 }
 
-bool dcm_source_unsubscribe(struct dcm_source *source, struct dcm_notice *notice)
+bool dcm_source_unsubscribe(struct dcm_source *source, struct dcm_notice_object *notice)
 {
 	struct dcm_entry *entry, *next;
 	bool found = false;
@@ -430,15 +431,9 @@ Retcode dcm_source_fd(struct dcm_source *source, int *out)
 
 void dcm_source_tend(bool all)
 {
-	int64_t now;
-
 	if (dcm_load(&active_count, relaxed) == 0)
 		return;
-	now = dcm_park_now();
 	pthread_mutex_lock(&list_lock);
-	all = all || now - looked_ns >= LOOK_NS;
-	if (all)
-		looked_ns = now;
 	/* Downwards: see deactivate(). What is added meanwhile was looked at then. */
 	for (uint32_t i = dcm_load(&active_count, relaxed), looks = 0; i-- > 0;) {
 		struct dcm_source *source = active[i];

@@ -30,7 +30,7 @@
 #include "api/light.h"
 #include "shm/atomics.h"
 
-struct dcm_notice;
+struct dcm_notice_object;
 
 struct dcm_source_type {
 	uint32_t events; /* all that it can have, as event bits */
@@ -66,7 +66,7 @@ struct dcm_entry {
 	uint64_t serial; /* none is used twice */
 	uint32_t mask;
 	uintptr_t id;
-	struct dcm_notice *notice;
+	struct dcm_notice_object *notice;
 	struct dcm_source
 		*source; /* null when it has closed: what had fired may still be fetched */
 	/* Under the list's lock, next_of_source under the source's too: */
@@ -102,11 +102,11 @@ void dcm_source_forked(struct dcm_source *source);
  * Return: rcOk; rcInvalidArgument a mask that is empty or has bits that never come, or object or
  * notice closed meanwhile; rcOutOfMemory.
  */
-Retcode dcm_source_subscribe(struct dcm_source *source, struct dcm_notice *notice, uint32_t mask,
-			     uintptr_t id);
+Retcode dcm_source_subscribe(struct dcm_source *source, struct dcm_notice_object *notice,
+			     uint32_t mask, uintptr_t id);
 
 /* dcm_source_unsubscribe() - take out all entries of @notice, fetched or not; false: there was none */
-bool dcm_source_unsubscribe(struct dcm_source *source, struct dcm_notice *notice);
+bool dcm_source_unsubscribe(struct dcm_source *source, struct dcm_notice_object *notice);
 
 /*
  * dcm_source_fd() - the descriptor, made at the first call; it stays the library's
@@ -137,10 +137,7 @@ static inline void dcm_source_drained(struct dcm_source *source)
 		dcm_source_drain(source);
 }
 
-/*
- * dcm_source_tend() - by the keeper: look at the active sources whose bell was rung
- * @all: and at all others; without it that is done once a second, if this is called that often
- */
+/* dcm_source_tend() - by the keeper: look at the active sources whose bell was rung, or at @all */
 void dcm_source_tend(bool all);
 
 /* dcm_source_of() - the source behind an object, or null */
