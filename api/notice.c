@@ -332,7 +332,7 @@ static Retcode get_events(struct dcm_notice_object *notice, uint64_t msec, size_
 	uint32_t key = 0;
 	Retcode rc;
 
-	if (msec < INFINITE_TIMEOUT) {
+	if (wait && msec < INFINITE_TIMEOUT) {
 		until = &deadline;
 		clock_gettime(CLOCK_MONOTONIC, until);
 		until->tv_sec += (time_t)(msec / 1000);

@@ -131,23 +131,34 @@ static uint32_t tell(struct dcm_source *source, uint32_t events, uint64_t stamp,
 }
 
 /* Under the lock, of one with states that is open. */
+static void disarm(struct dcm_source *source)
+{
+	dcm_atomic32 *bell = bell_of(source);
+
+	if (dcm_load(&source->token, relaxed) == 0)
+		return;
+	dcm_bell_disarm(bell);
+	dcm_store(&source->token, 0u, relaxed);
+}
+
+/* Under the lock, of one with states that is open. */
 static uint32_t look(struct dcm_source *source, uint64_t taker)
 {
 	dcm_atomic32 *bell = bell_of(source);
+	uint32_t events, taken = 0;
 	uint64_t stamp = 0;
-	uint32_t events;
 
-	if (!is_followed(source)) {
-		/* Rung, and no need to know: the bell stays silent until there is. */
-		if (is_rung(source))
-			dcm_store(&source->token, 0u, relaxed);
-		return 0;
+	if (is_followed(source)) {
+		/* Armed first: what changes behind the look rings. */
+		if (bell != NULL)
+			dcm_store(&source->token, dcm_bell_arm(bell), relaxed);
+		events = source->type->look(source->object, &stamp);
+		taken = tell(source, events, stamp, taker);
 	}
-	/* Armed first: what changes behind the look rings. */
-	if (bell != NULL)
-		dcm_store(&source->token, dcm_bell_arm(bell), relaxed);
-	events = source->type->look(source->object, &stamp);
-	return tell(source, events, stamp, taker);
+	/* Silent until there is something to tell again: each ring would cost a wake of the keeper. */
+	if (!is_followed(source))
+		disarm(source);
+	return taken;
 }
 
 /* Under the lock: would a change since the last look have rung, and has not? */
@@ -244,6 +255,8 @@ static void deactivate_unused(struct dcm_source *source)
 
 	pthread_mutex_lock(&source->lock);
 	used = source->entries != NULL || source->light.fd >= 0;
+	if (!used && !source->closed)
+		disarm(source);
 	pthread_mutex_unlock(&source->lock);
 	if (!used)
 		deactivate(source);
@@ -356,6 +369,8 @@ void dcm_source_close(struct dcm_source *source)
 	bool used;
 
 	pthread_mutex_lock(&source->lock);
+	if (!source->closed)
+		disarm(source);
 	source->closed = true;
 	used = source->entries != NULL || source->light.fd >= 0;
 	dcm_store(&source->lit, 0u, relaxed);

@@ -13,8 +13,8 @@
  *
  * A source with states that somebody follows is active: the keeper looks at it when its bell in
  * shared memory was rung (shm/bell.h), and once a second whatever the bell says, for ringers die
- * and are stopped. Nobody follows closely what would tell nothing new: while the descriptor is
- * written and all entries wait to be fetched, the bell stays as it is and costs its ringers a load.
+ * and are stopped. While it could tell nothing new, since its descriptor is written and all its
+ * entries wait to be fetched, its bell is silent, and costs ringers a load.
  *
  * Locks, in this order: the list (one for the process: what is active, who is subscribed to what),
  * a source, then either a notice or whatever look() takes. So no dcm_source function is called with

@@ -19,6 +19,12 @@ uint32_t dcm_bell_arm(dcm_atomic32 *bell)
 	return token;
 }
 
+void dcm_bell_disarm(dcm_atomic32 *bell)
+{
+	/* relaxed: who still sees the token rings once more. */
+	dcm_store(bell, 0u, relaxed);
+}
+
 bool dcm_bell_rung(const dcm_atomic32 *bell, uint32_t token)
 {
 	/* acquire, pairs B3 */
