@@ -170,6 +170,8 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 		return dcm_fail_errno(r, "cannot make a channel of %llu bytes",
 				      (unsigned long long)bytes);
 	}
+	server->end.channel.seg = &fabric->seg;
+	server->end.channel.client = client.index;
 	*out = server;
 	return rcOk;
 }
@@ -275,7 +277,7 @@ static void send_late(struct dcm_server_end *server)
 		return;
 	/* If the slot is another's by now, the answer says nothing to that one. */
 	dcm_store(&c->sent, answer, release);
-	dcm_park_wake_all(&c->ec);
+	dcm_rendezvous_tell_client(&end->fabric->seg, end->connection.index);
 }
 
 void dcm_server_end_tend(struct dcm_server_end *server)

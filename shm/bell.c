@@ -31,14 +31,11 @@ bool dcm_bell_rung(const dcm_atomic32 *bell, uint32_t token)
 	return dcm_load(bell, acquire) != token;
 }
 
-void dcm_bell_ring(const struct dcm_segment *seg, dcm_atomic32 *bell, uint32_t owner)
+void dcm_bell_tell(const struct dcm_segment *seg, dcm_atomic32 *bell, uint32_t token,
+		   uint32_t owner)
 {
-	/* seq, B2. */
-	uint32_t token = dcm_load(bell, DCM_ORDER(ringer_looks_in_order, seq, relaxed));
 	uint32_t rung = token | RUNG;
 
-	if (token == 0)
-		return;
 	/* seq, B3. That it fails says that another was faster, or that the owner has armed it anew. */
 	if (token != rung)
 		DCM_LINE(ringer_marks) dcm_cas(bell, &token, DCM_ORDER(mark_is_no_clear, rung, 0u));

@@ -43,7 +43,18 @@ void dcm_bell_disarm(dcm_atomic32 *bell);
 /* dcm_bell_rung() - was it rung since it was armed with @token; true also when it was never armed */
 bool dcm_bell_rung(const dcm_atomic32 *bell, uint32_t token);
 
+/* dcm_bell_tell() - of dcm_bell_ring(), what is to be done when there is a token */
+void dcm_bell_tell(const struct dcm_segment *seg, dcm_atomic32 *bell, uint32_t token,
+		   uint32_t owner);
+
 /* dcm_bell_ring() - tell the process at @owner, which the bell is of, after the change */
-void dcm_bell_ring(const struct dcm_segment *seg, dcm_atomic32 *bell, uint32_t owner);
+static inline void dcm_bell_ring(const struct dcm_segment *seg, dcm_atomic32 *bell, uint32_t owner)
+{
+	/* seq, B2. */
+	uint32_t token = dcm_load(bell, DCM_ORDER(ringer_looks_in_order, seq, relaxed));
+
+	if (token != 0)
+		dcm_bell_tell(seg, bell, token, owner);
+}
 
 #endif

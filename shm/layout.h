@@ -177,6 +177,7 @@ struct dcm_listener {
 	alignas(DCM_CACHELINE) dcm_atomic64 word;
 	alignas(DCM_CACHELINE) dcm_atomic32 ec; /* DcmReceive waits here */
 	dcm_atomic32 bell;			/* shm/bell.h: a ready bit was set */
+	dcm_atomic32 owner; /* the process that the bell tells: on the ringer's line */
 };
 
 /* One wake word for all that sleep on one bucket of interfaces: a publication costs one wake. */

@@ -461,14 +461,20 @@ static bool gone_by_number(const struct dcm_process *p, bool byte_is_held)
 	return ended || (found != 0 && found != start_time);
 }
 
+bool dcm_process_made_sid(const struct dcm_segment *seg, uint32_t index, uint64_t sid)
+{
+	const struct dcm_process *p = dcm_process_at(seg, index);
+
+	/* acquire, pairs I; a process counts its SIDs up from its base. */
+	return p != NULL && sid - dcm_load(&p->sid_base, acquire) < SIDS_MAX;
+}
+
 struct dcm_ref dcm_process_of_sid(const struct dcm_segment *seg, uint64_t sid)
 {
 	for (uint32_t i = 0; i < seg->process.count; i++) {
 		struct dcm_ref ref = { i, dcm_process_generation(seg, i) };
 
-		/* acquire, pairs I; a process counts its SIDs up from its base. */
-		if (ref.generation != 0 &&
-		    sid - dcm_load(&dcm_process_at(seg, i)->sid_base, acquire) < SIDS_MAX &&
+		if (ref.generation != 0 && dcm_process_made_sid(seg, i, sid) &&
 		    dcm_process_there(seg, ref))
 			return ref;
 	}

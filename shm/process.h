@@ -103,6 +103,9 @@ static inline bool dcm_process_there(const struct dcm_segment *seg, struct dcm_r
 bool dcm_process_guard(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t self,
 		       struct dcm_park_word *word);
 
+/* dcm_process_made_sid() - does a SID come from the process that is or was last at @index */
+bool dcm_process_made_sid(const struct dcm_segment *seg, uint32_t index, uint64_t sid);
+
 /* dcm_process_of_sid() - the attached process that a SID comes from; generation 0: none */
 struct dcm_ref dcm_process_of_sid(const struct dcm_segment *seg, uint64_t sid);
 

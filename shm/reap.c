@@ -21,6 +21,8 @@ void dcm_reap_notice(const struct dcm_segment *seg, uint32_t index, uint32_t by)
 			dcm_registry_announce(
 				seg, dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed)), i);
 	}
+	for (uint32_t i = 0; i < seg->connection.count; i++)
+		dcm_rendezvous_notice(seg, i, index);
 }
 
 static void reap_subscription(const struct dcm_segment *seg, uint32_t index, struct dcm_ref dead,

@@ -109,6 +109,15 @@ void dcm_rendezvous_client_leaves(const struct dcm_segment *seg, uint32_t self,
 void dcm_rendezvous_server_leaves(const struct dcm_segment *seg, uint32_t self,
 				  struct dcm_ref connection);
 
+/* dcm_rendezvous_tell_client() - something of slot @index is new to its client */
+void dcm_rendezvous_tell_client(const struct dcm_segment *seg, uint32_t index);
+
+/*
+ * dcm_rendezvous_notice() - level 1: the process at @dead is dead by its alive word; tell the other
+ * party of the connection at @index, if that is not asleep with a guard. Takes nothing over.
+ */
+void dcm_rendezvous_notice(const struct dcm_segment *seg, uint32_t index, uint32_t dead);
+
 /* dcm_rendezvous_reap() - the steps that @dead, proved dead, leaves undone at slot @index */
 void dcm_rendezvous_reap(const struct dcm_segment *seg, uint32_t index, struct dcm_ref dead,
 			 uint32_t by);
