@@ -17,7 +17,10 @@ void dcm_reap_notice(const struct dcm_segment *seg, uint32_t index, uint32_t by)
 	for (uint32_t i = 0; (endpoint = dcm_endpoint_at(seg, i)) != NULL; i++) {
 		uint64_t word = dcm_load(&endpoint->word, seq);
 
-		if (dcm_word_state(word) == DCM_ENDPOINT_LIVE && dcm_word_owner(word) == index)
+		/* In REAP: it died in the middle of telling. */
+		if ((dcm_word_state(word) == DCM_ENDPOINT_LIVE ||
+		     dcm_word_state(word) == DCM_REAP) &&
+		    dcm_word_owner(word) == index)
 			dcm_registry_announce(
 				seg, dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed)), i);
 	}

@@ -511,7 +511,7 @@ void dcm_rendezvous_tell_client(const struct dcm_segment *seg, uint32_t index)
 		wake_client(seg, c);
 }
 
-/* Who alone could serve a request that is posted: is it the process at @dead? */
+/* Who alone could serve a request, or was about to refuse it: is it the process at @dead? */
 static bool waits_for(const struct dcm_segment *seg, struct dcm_connection *c, uint32_t dead)
 {
 	uint64_t target = dcm_load(&c->target, seq), sid = dcm_load(&c->server_sid, acquire);
@@ -536,13 +536,13 @@ void dcm_rendezvous_notice(const struct dcm_segment *seg, uint32_t index, uint32
 	server = state == DCM_CONNECTION_TAKEN || state == DCM_CONNECTION_ACCEPTED
 			 ? dcm_word_owner(word)
 			 : dcm_load(&c->server, acquire);
-	if (state == DCM_CONNECTION_POSTED) {
+	/* Kicked, not rung: a session's bell is in memory that is not ours. */
+	if (server == dead && state != DCM_CONNECTION_POSTED) {
+		DCM_LINE(notice_tells_client) dcm_process_kick_for(seg, client, DCM_KICK_SOURCES);
+	} else if (state == DCM_CONNECTION_POSTED || state == DCM_CONNECTION_REFUSED) {
 		if (waits_for(seg, c, dead))
-			DCM_LINE(notice_rings_waiting) dcm_bell_ring(seg, &c->bell, client);
-	} else if (server == dead) {
-		/* For a session there is a bell too, but in memory that is not ours. */
-		DCM_LINE(notice_rings_client) dcm_bell_ring(seg, &c->bell, client);
-		DCM_LINE(notice_kicks_client) dcm_process_kick_for(seg, client, DCM_KICK_SOURCES);
+			DCM_LINE(notice_tells_waiting)
+			dcm_process_kick_for(seg, client, DCM_KICK_SOURCES);
 	} else if (client == dead) {
 		dcm_process_kick_for(seg, server, DCM_KICK_SOURCES);
 	}
