@@ -54,6 +54,20 @@ void dcm_listener_wake(const struct dcm_segment *seg, struct dcm_ref ref)
 		dcm_park_wake_all(&listener->ec);
 }
 
+bool dcm_listener_any(const struct dcm_segment *seg, struct dcm_ref ref)
+{
+	struct dcm_listener *listener = dcm_listener_at(seg, ref.index);
+	uint32_t words = dcm_bitmap_words(seg->connection.count);
+
+	if (listener == NULL)
+		return false;
+	for (uint32_t i = 0; i < words; i++)
+		/* seq, B1 of shm/bell.h: behind the caller's token. */
+		if (dcm_load(&dcm_listener_ready(listener)[i], seq) != 0)
+			return true;
+	return false;
+}
+
 static bool take_bit(dcm_atomic64 *word, uint64_t bits, uint32_t *bit)
 {
 	for (; bits != 0; bits &= bits - 1) {

@@ -239,6 +239,43 @@ static void view_request(const struct dcm_segment *seg, struct dcm_connection *c
 		dcm_name_load(view->client_name, &process->name);
 }
 
+static uint64_t ticket_of(struct dcm_connection *c, uint64_t *word)
+{
+	*word = dcm_load(&c->word, seq);
+	return dcm_load(&c->ticket, acquire);
+}
+
+/* Was it sent to @endpoint, and its client is not known dead? */
+static bool is_waiting(const struct dcm_segment *seg, struct dcm_connection *c, uint64_t word,
+		       struct dcm_ref endpoint)
+{
+	return dcm_word_state(word) == DCM_CONNECTION_POSTED &&
+	       dcm_load(&c->target, seq) == aimed(endpoint) &&
+	       dcm_process_alive(seg, dcm_word_owner(word));
+}
+
+bool dcm_rendezvous_waiting(const struct dcm_segment *seg, struct dcm_ref endpoint,
+			    uint64_t *newest)
+{
+	struct dcm_endpoint *e = dcm_endpoint_at(seg, endpoint.index);
+	const dcm_atomic64 *row = row_of(seg, dcm_load(&e->type_hash, relaxed));
+	uint32_t cursor = 0, index;
+	bool any = false;
+
+	*newest = 0;
+	while (dcm_index_next(row, seg->connection.count, &cursor, &index)) {
+		struct dcm_connection *c = dcm_connection_at(seg, index);
+		uint64_t word, ticket = ticket_of(c, &word);
+
+		if (!is_waiting(seg, c, word, endpoint))
+			continue;
+		any = true;
+		if (ticket > *newest)
+			*newest = ticket;
+	}
+	return any;
+}
+
 bool dcm_rendezvous_take(const struct dcm_segment *seg, uint32_t self, struct dcm_ref endpoint,
 			 struct dcm_ref *out, struct dcm_request_view *view)
 {
@@ -255,11 +292,8 @@ bool dcm_rendezvous_take(const struct dcm_segment *seg, uint32_t self, struct dc
 			uint64_t word, ticket;
 
 			c = dcm_connection_at(seg, index);
-			word = dcm_load(&c->word, seq);
-			ticket = dcm_load(&c->ticket, acquire);
-			if (dcm_word_state(word) == DCM_CONNECTION_POSTED && ticket < oldest &&
-			    dcm_load(&c->target, seq) == aimed(endpoint) &&
-			    dcm_process_alive(seg, dcm_word_owner(word))) {
+			ticket = ticket_of(c, &word);
+			if (ticket < oldest && is_waiting(seg, c, word, endpoint)) {
 				best = index;
 				oldest = ticket;
 				oldest_word = word;

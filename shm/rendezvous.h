@@ -82,6 +82,13 @@ void dcm_rendezvous_refuse_all(const struct dcm_segment *seg, struct dcm_ref end
 bool dcm_rendezvous_take(const struct dcm_segment *seg, uint32_t self, struct dcm_ref endpoint,
 			 struct dcm_ref *out, struct dcm_request_view *view);
 
+/*
+ * dcm_rendezvous_waiting() - is there something for dcm_rendezvous_take() to take
+ * @newest: set to the ticket of the youngest such request; each has its own
+ */
+bool dcm_rendezvous_waiting(const struct dcm_segment *seg, struct dcm_ref endpoint,
+			    uint64_t *newest);
+
 /* dcm_rendezvous_accept() - TAKEN -> ACCEPTED; false: the client has left */
 bool dcm_rendezvous_accept(const struct dcm_segment *seg, uint32_t self, struct dcm_ref connection,
 			   const struct dcm_offer *offer);
