@@ -499,6 +499,8 @@ Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint64_t *ou
 		return rc;
 	rc = c.any ? finish_any(&c, timeoutNs, outReply)
 		   : finish_one(&c, call, timeoutNs, outReply);
+	if (rc == rcTimeout || rc == rcResourceNotFound)
+		dcm_source_drained(&c.client->source);
 	if (outCall != NULL && c.generation != 0)
 		*outCall = name_of(&c);
 	dcm_object_drop(object);

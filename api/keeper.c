@@ -38,7 +38,7 @@ static struct {
 } sigbus = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
 enum { CHORES = 4 };
-static uint32_t (*_Atomic chores[CHORES])(void); /* never taken out */
+static uint32_t (*_Atomic chores[CHORES])(bool second); /* never taken out */
 
 struct start {
 	const struct dcm_segment *seg;
@@ -58,24 +58,25 @@ struct life {
 	bool takes_sigbus;
 	uint32_t sleeps_seen;
 	int64_t soon_ns; /* how soon to look after the dying again */
+	int64_t second_ns; /* when chores were last told that a second is over */
 };
 
-void dcm_keeper_chore(uint32_t (*chore)(void))
+void dcm_keeper_chore(uint32_t (*chore)(bool second))
 {
 	for (size_t i = 0; i < CHORES; i++) {
-		uint32_t (*none)(void) = NULL;
+		uint32_t (*none)(bool) = NULL;
 
 		if (atomic_compare_exchange_strong(&chores[i], &none, chore) || none == chore)
 			return;
 	}
 }
 
-static uint32_t do_chores(void)
+static uint32_t do_chores(bool second)
 {
-	uint32_t soon = 0, (*chore)(void);
+	uint32_t soon = 0, (*chore)(bool);
 
 	for (size_t i = 0; i < CHORES && (chore = atomic_load(&chores[i])) != NULL; i++)
-		soon += chore();
+		soon += chore(second);
 	return soon;
 }
 
@@ -170,6 +171,17 @@ static bool must_tick(struct life *life)
 	return dcm_load(&keeper.blocked, seq) != 0;
 }
 
+/* Is it time for what chores need not do at each look? */
+static bool is_second(struct life *life)
+{
+	int64_t now = dcm_park_now();
+
+	if (now - life->second_ns < TICK_NS)
+		return false;
+	life->second_ns = now;
+	return true;
+}
+
 /* @soon: so many things want another look, each a little later than the one before. */
 static int64_t next_look(struct life *life, uint32_t soon)
 {
@@ -243,7 +255,7 @@ static void round_once(struct life *life)
 	if (!dcm_process_watch(seg, self, &guard, &soon))
 		return;
 	soon += dcm_reap_scan(seg, self, false);
-	soon += do_chores();
+	soon += do_chores(is_second(life));
 	dcm_source_tend(true);
 	dcm_handle_reclaim();
 	sleep_and_listen(process, key, &guard, next_look(life, soon));

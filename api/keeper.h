@@ -26,9 +26,10 @@ int dcm_keeper_start(const struct dcm_segment *seg, struct dcm_ref self, void (*
 
 /*
  * dcm_keeper_chore() - have @chore done each time the keeper looks around; the same one counts once
- * A chore returns how many things want another look soon. A few places, fixed: for modules.
+ * @chore: its argument says that a second has passed since it last said so: time for what costs more
+ * and is in no hurry. It returns how many things want another look soon. A few places, fixed.
  */
-void dcm_keeper_chore(uint32_t (*chore)(void));
+void dcm_keeper_chore(uint32_t (*chore)(bool second));
 
 /* dcm_keeper_kick() - have it look around */
 void dcm_keeper_kick(void);

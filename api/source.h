@@ -32,6 +32,9 @@
 
 struct dcm_notice_object;
 
+/* A state of which no event tells: for the descriptor alone. */
+#define DCM_SOURCE_READY (1u << 8)
+
 struct dcm_source_type {
 	uint32_t events; /* all that it can have, as event bits */
 	uint32_t

@@ -241,7 +241,7 @@ void dcm_fork_settle(void)
 
 /* keeper.h: the scenario's keepers do the chores */
 
-void dcm_keeper_chore(uint32_t (*chore)(void))
+void dcm_keeper_chore(uint32_t (*chore)(bool second))
 {
 	(void)chore;
 }
