@@ -169,6 +169,7 @@ static uint32_t look_after(bool second)
 {
 	uint64_t base = dcm_load(&watched_base, seq), bytes = dcm_load(&watched_bytes, seq);
 
+	(void)second;
 	if (bytes != 0)
 		(void)*(volatile unsigned char *)(uintptr_t)(base + bytes - 1);
 	if (dcm_guard_lost() && dcm_swap(&told, 1u) == 0)
