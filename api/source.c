@@ -135,9 +135,8 @@ static void disarm(struct dcm_source *source)
 {
 	dcm_atomic32 *bell = bell_of(source);
 
-	if (dcm_load(&source->token, relaxed) == 0)
-		return;
-	dcm_bell_disarm(bell);
+	if (bell != NULL && dcm_load(&source->token, relaxed) != 0)
+		dcm_bell_disarm(bell, dcm_load(&source->token, relaxed));
 	dcm_store(&source->token, 0u, relaxed);
 }
 
@@ -150,8 +149,7 @@ static uint32_t look(struct dcm_source *source, uint64_t taker)
 
 	if (is_followed(source)) {
 		/* Armed first: what changes behind the look rings. */
-		if (bell != NULL)
-			dcm_store(&source->token, dcm_bell_arm(bell), relaxed);
+		dcm_store(&source->token, bell != NULL ? dcm_bell_arm(bell) : 0u, relaxed);
 		events = source->type->look(source->object, &stamp);
 		taken = tell(source, events, stamp, taker);
 	}

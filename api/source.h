@@ -45,7 +45,8 @@ struct dcm_source_type {
 	 * it has no states.
 	 */
 	uint32_t (*look)(struct dcm_object *object, uint64_t *stamp);
-	/* Its bell in shared memory, the same each time, while the object is open. Null: it has none. */
+	/* Its bell in shared memory, while the object is open; null, or giving null: it has none. Behind
+	   a change of it goes a dcm_source_check(). */
 	dcm_atomic32 *(*bell)(struct dcm_object *object);
 };
 

@@ -19,10 +19,9 @@ uint32_t dcm_bell_arm(dcm_atomic32 *bell)
 	return token;
 }
 
-void dcm_bell_disarm(dcm_atomic32 *bell)
+void dcm_bell_disarm(dcm_atomic32 *bell, uint32_t token)
 {
-	/* relaxed: who still sees the token rings once more. */
-	dcm_store(bell, 0u, relaxed);
+	dcm_cas(bell, &token, 0u);
 }
 
 bool dcm_bell_rung(const dcm_atomic32 *bell, uint32_t token)

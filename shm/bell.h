@@ -37,8 +37,11 @@
 /* dcm_bell_arm() - by the owner, before it looks. Return: the token, never 0 */
 uint32_t dcm_bell_arm(dcm_atomic32 *bell);
 
-/* dcm_bell_disarm() - by the owner: ringers go by, until it is armed again */
-void dcm_bell_disarm(dcm_atomic32 *bell);
+/*
+ * dcm_bell_disarm() - by the owner: ringers go by, until it is armed again
+ * Does nothing to a bell that was rung, or is another owner's now.
+ */
+void dcm_bell_disarm(dcm_atomic32 *bell, uint32_t token);
 
 /* dcm_bell_rung() - was it rung since it was armed with @token; true also when it was never armed */
 bool dcm_bell_rung(const dcm_atomic32 *bell, uint32_t token);
