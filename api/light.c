@@ -8,10 +8,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/*
+ * All by the bare calls. A thread that is cancelled in read(), write() or close() keeps our locks;
+ * and ThreadSanitizer, which does not see all of them, is to see none.
+ */
 int dcm_light_make(void)
 {
 	int saved = errno;
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int fd = (int)syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
 
 	if (fd < 0)
 		fd = -errno;
@@ -19,7 +23,6 @@ int dcm_light_make(void)
 	return fd;
 }
 
-/* By the bare calls: a thread that is cancelled in read(), write() or close() keeps our locks. */
 static void transfer(long call, int fd)
 {
 	uint64_t count = 1;
