@@ -76,13 +76,16 @@ void teller_change(struct teller *t, uint32_t now)
 		;
 }
 
-bool teller_ring(struct teller *t)
+bool teller_ring(struct teller *t, void (*kick)(void))
 {
 	uint32_t token = dcm_load(&t->bell, seq), rung = token | 1;
 
 	if (token == 0)
 		return false;
-	dcm_cas(&t->bell, &token, rung);
+	if (token != rung)
+		dcm_cas(&t->bell, &token, rung);
+	if (kick != NULL)
+		kick();
 	dcm_cas(&t->bell, &rung, 0u);
 	return true;
 }

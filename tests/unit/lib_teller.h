@@ -24,8 +24,8 @@ struct teller *teller_new(void);
 /* Another stamp, and what is true with it. */
 void teller_change(struct teller *teller, uint32_t events);
 
-/* As dcm_bell_ring(), but for the kick; false: nobody wants to be told. */
-bool teller_ring(struct teller *teller);
+/* As dcm_bell_ring(), with @kick (or null) for the kick; false: nobody wants to be told. */
+bool teller_ring(struct teller *teller, void (*kick)(void));
 
 /* How often somebody looked at a closed one. */
 unsigned teller_looks_closed(void);

@@ -90,11 +90,11 @@ static void test_edges(void)
 	dcm_source_tend(true);
 	is_hex(0, fetch(), "the same cause does not fire again");
 	teller_change(t, TELLER_STATE);
-	ok(teller_ring(t), "the bell is armed");
+	ok(teller_ring(t, NULL), "the bell is armed");
 	dcm_source_tend(false);
 	is_hex(TELLER_STATE, fetch(), "a rung bell fires");
 	teller_change(t, 0);
-	ok(teller_ring(t), "the bell is armed again");
+	ok(teller_ring(t, NULL), "the bell is armed again");
 	dcm_source_tend(false);
 	is_hex(0, fetch(), "what became false does not fire");
 	end(t);
@@ -106,23 +106,23 @@ static void test_between_two_waits(void)
 
 	subscribe(t, TELLER_STATE | TELLER_OTHER, 1);
 	teller_change(t, TELLER_STATE);
-	teller_ring(t);
+	teller_ring(t, NULL);
 	dcm_source_tend(false);
 	teller_change(t, TELLER_STATE);
-	teller_ring(t);
+	teller_ring(t, NULL);
 	dcm_source_tend(false);
 	is_hex(TELLER_STATE, fetch(), "two causes before the fetch are one event");
 	is_hex(0, fetch(), "one");
 	teller_change(t, TELLER_STATE);
-	teller_ring(t);
+	teller_ring(t, NULL);
 	dcm_source_tend(false);
 	teller_change(t, TELLER_STATE | TELLER_OTHER);
-	teller_ring(t);
+	teller_ring(t, NULL);
 	is_hex(TELLER_STATE | TELLER_OTHER, fetch(), "what came behind the firing is in the mask");
 	dcm_source_tend(false);
 	is_hex(0, fetch(), "and does not fire again");
 	teller_change(t, TELLER_OTHER);
-	ok(teller_ring(t), "the bell is armed");
+	ok(teller_ring(t, NULL), "the bell is armed");
 	dcm_source_tend(false);
 	is_hex(TELLER_OTHER, fetch(), "what comes after the fetch fires");
 	end(t);
@@ -136,9 +136,9 @@ static void test_silence(void)
 
 	subscribe(t, TELLER_STATE, 1);
 	teller_change(t, TELLER_STATE);
-	teller_ring(t);
+	teller_ring(t, NULL);
 	dcm_source_tend(false);
-	ok(!teller_ring(t), "no ring more");
+	ok(!teller_ring(t, NULL), "no ring more");
 	looks = t->looks;
 	teller_change(t, TELLER_STATE);
 	dcm_source_tend(false);
@@ -147,7 +147,7 @@ static void test_silence(void)
 	is_hex(TELLER_STATE, fetch(), "the event");
 	is_hex(0, fetch(), "had it all");
 	teller_change(t, TELLER_STATE);
-	ok(teller_ring(t), "fetching has armed the bell");
+	ok(teller_ring(t, NULL), "fetching has armed the bell");
 	dcm_source_tend(false);
 	is_hex(TELLER_STATE, fetch(), "so nothing is lost");
 	end(t);
@@ -180,10 +180,10 @@ static void test_descriptor(void)
 	is_int(rcOk, dcm_source_fd(&t->source, &fd), "a descriptor");
 	ok(!is_readable(fd), "a state that nothing can be read in is no reason");
 	teller_change(t, TELLER_STATE);
-	ok(teller_ring(t), "the bell is armed");
+	ok(teller_ring(t, NULL), "the bell is armed");
 	dcm_source_tend(false);
 	ok(is_readable(fd), "readable");
-	ok(!teller_ring(t), "from then on the bell is silent");
+	ok(!teller_ring(t, NULL), "from then on the bell is silent");
 	is_int(rcOk, dcm_source_fd(&t->source, &again), "asked for again");
 	is_int(fd, again, "it is the same");
 	dcm_source_drained(&t->source);
@@ -193,7 +193,7 @@ static void test_descriptor(void)
 	dcm_source_drained(&t->source);
 	ok(!is_readable(fd), "until a call has found nothing");
 	teller_change(t, TELLER_STATE);
-	ok(teller_ring(t), "the bell is armed again");
+	ok(teller_ring(t, NULL), "the bell is armed again");
 	dcm_source_tend(false);
 	ok(is_readable(fd), "readable again");
 	teller_change(t, 0);
@@ -220,7 +220,7 @@ static void test_unfollowed(void)
 	subscribe(t, TELLER_STATE, 1);
 	n = dcm_notice_find(notice);
 	ok(dcm_source_unsubscribe(&t->source, n), "unsubscribe");
-	ok(!teller_ring(t), "the bell is silent");
+	ok(!teller_ring(t, NULL), "the bell is silent");
 	ok(!dcm_source_unsubscribe(&t->source, n), "it was one");
 	looks = t->looks;
 	dcm_source_tend(true);
