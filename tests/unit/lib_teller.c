@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#define _DEFAULT_SOURCE
 #include "tests/unit/lib_teller.h"
 
 #include <dcm/dcm_api.h>
+#include <unistd.h>
 
 static dcm_atomic32 looks_closed;
 
@@ -18,6 +20,9 @@ static uint32_t look(struct dcm_object *object, uint64_t *stamp)
 	uint64_t state = dcm_load(&t->state, seq);
 
 	note(t);
+	/* Now and then somebody changes it just behind the look. */
+	if (dcm_load(&t->looks, relaxed) % 16 == 0)
+		usleep(50);
 	*stamp = state >> 32;
 	return (uint32_t)state;
 }
