@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Nobody asks the kernel to wake a thread where none waits: events are set and fetched, by a process
- * whose every system call is refused and counted. tsan: no (it has system calls of its own)
+ * whose every system call is refused and counted. asan: no, tsan: no (they make calls of their own)
  */
 #define _GNU_SOURCE
 #include <coresrv/handle/notice_api.h>
