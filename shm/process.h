@@ -133,7 +133,7 @@ bool dcm_process_dead(const struct dcm_segment *seg, struct dcm_ref ref);
 
 /* What a keeper is asked for: to look at the bells that rang (shm/bell.h); at all that can tell of
    something; and for the dead, the newcomers and the ended as well. */
-enum { DCM_KICK_BELL = 0, DCM_KICK_SOURCES = 1, DCM_KICK_AROUND = 2, DCM_KICK_ALL = 3 };
+enum { DCM_KICK_BELL = 0, DCM_KICK_SOURCES = 1, DCM_KICK_ALL = 3 };
 
 /* dcm_process_kick_for() - ask the keeper of process @index to look, as far as @what (wakes it) */
 void dcm_process_kick_for(const struct dcm_segment *seg, uint32_t index, uint32_t what);

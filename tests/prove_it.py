@@ -31,6 +31,8 @@ RUNS = [
     ('crash/enumerate', 5, 4),
     ('sim/park', 20, 1),
     ('sim/ring', 20, 1),
+    ('sim/bell', 20, 1),
+    ('stress/event_loop', 4, 1),
     ('stress/publish', 3, 2),
     ('stress/calls', 3, 2),
     ('model/spin', 1, 2),
