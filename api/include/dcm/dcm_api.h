@@ -277,8 +277,8 @@ DCM_API Retcode DcmInterruptBlockingCall(DcmHandle handle);
  *          DCM_BLOCKING_CALL_INTERRUPTED (each): DcmInterruptBlockingCall() was called
  * @evId:   any number or pointer, by which the program knows what has fired; or DCM_EVENT_ID
  *
- * An event that is true already fires at once, and so once more than others have taken what it
- * tells of. Whoever dies or is stopped in the middle of telling can delay an event by a second.
+ * An event that is true already fires at once. One whose teller dies or is stopped in the middle of
+ * telling comes within about a second.
  *
  * Threads:  any.
  * Blocks:   no.

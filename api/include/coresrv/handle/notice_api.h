@@ -19,8 +19,8 @@
  * fetches it; what else happens to it meanwhile is added to the mask of the one event. The queue is
  * in the order in which entries fired. So an event says that something has happened since this id was
  * fetched last, not how often: take all there is, and what comes later fires anew. Nothing is lost
- * between two calls of KnNoticeGetEvent(). Rarely an event is given although another call took all
- * there was before: a call that finds nothing then is no error.
+ * between two calls of KnNoticeGetEvent(). What another call has taken meanwhile is not there any
+ * more: finding nothing after an event is no error.
  *
  * What has fired before its object was closed can still be fetched. What has been unsubscribed is
  * not fetched any more: when the call is back no event of it comes, and what its id points at may be
@@ -66,8 +66,10 @@ DCM_API Retcode KnNoticeCreate(Notice *outNotice);
  * KnNoticeSubscribeToObject() - add an entry for a handle
  * @notice: the notice
  * @object: a handle with OCAP_HANDLE_GET_EVENT
- * @evMask: which events: a user object and a callable handle have EVENT_OBJECT_DESTROYED and bits 16
- *          to 31
+ * @evMask: which events:
+ *          a user object or callable handle: EVENT_OBJECT_DESTROYED (its last handle is closed) and
+ *          bits 16 to 31;
+ *          a session: EVENT_OBJECT_DESTROYED (the other side has ended the channel, or is dead)
  * @evId:   any number or pointer: EventDesc.eventId of what the entry fires
  *
  * The entry ends with KnNoticeUnsubscribeFromEvent(), with the object, or with the notice.
