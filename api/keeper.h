@@ -44,7 +44,7 @@ void dcm_keeper_stop(void);
  */
 void dcm_keeper_take_sigbus(void);
 
-/* dcm_keeper_blocked() - @change calls that are blocked, or sources that are followed, more or fewer */
+/* dcm_keeper_blocked() - @change more calls that are blocked, or sources that are followed */
 void dcm_keeper_blocked(int change);
 
 /* dcm_keeper_forked() - in a forked child: there is none */

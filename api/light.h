@@ -18,7 +18,7 @@ struct dcm_light {
 /* dcm_light_make() - a new descriptor. Return: it, or negative errno */
 int dcm_light_make(void);
 
-/* dcm_light_on(), dcm_light_off() - readable from now on, or no more; nothing where there is none */
+/* dcm_light_on(), dcm_light_off() - readable from now on, or no more; if there is one */
 void dcm_light_on(struct dcm_light *light);
 void dcm_light_off(struct dcm_light *light);
 

@@ -245,7 +245,7 @@ static size_t take(struct dcm_notice_object *notice, size_t count, EventDesc *ev
 		events[n].eventMask = dcm_load(&entry->fired, relaxed);
 		taken[n] = (struct taken){ .source = entry->source, .serial = entry->serial };
 		if (entry->source != NULL) {
-			/* It is being closed at the most: dcm_notice_orphan() comes before the last drop. */
+			/* It has a count: dcm_notice_orphan() comes before the last drop. */
 			taken[n].object = entry->source->object;
 			dcm_object_hold(taken[n].object);
 		}

@@ -16,7 +16,7 @@
 enum { LOOKS_AT_ONCE = 32, ACTIVE_MIN = 64 };
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct dcm_source **active; /* those with states that somebody follows */
+static struct dcm_source **active; /* those with states that somebody follows; stays */
 static uint32_t active_room;
 static dcm_atomic32 active_count; /* changed under list_lock */
 static uint64_t serials;
@@ -153,7 +153,7 @@ static uint32_t look(struct dcm_source *source, uint64_t taker)
 		events = source->type->look(source->object, &stamp);
 		taken = tell(source, events, stamp, taker);
 	}
-	/* Silent until there is something to tell again: each ring would cost a wake of the keeper. */
+	/* Silent until there is something to tell again: a ring costs a wake of the keeper. */
 	if (!is_followed(source))
 		disarm(source);
 	return taken;
@@ -190,7 +190,7 @@ void dcm_source_drain(struct dcm_source *source)
 {
 	pthread_mutex_lock(&source->lock);
 	dcm_light_off(&source->light);
-	/* Behind the clearing: what became readable before it is seen here, what comes later rings. */
+	/* Behind the clearing: what was there before is seen here, what comes later rings. */
 	if (!source->closed && source->type->look != NULL)
 		(void)look(source, 0);
 	pthread_mutex_unlock(&source->lock);
@@ -238,7 +238,7 @@ static void deactivate(struct dcm_source *source)
 
 	if (source->place == 0)
 		return;
-	/* dcm_source_tend() walks down from the end: what it has passed comes to be before it again. */
+	/* dcm_source_tend() walks down from the end: it may pass the moved one twice. */
 	active[source->place - 1] = active[last];
 	active[source->place - 1]->place = source->place;
 	source->place = 0;
@@ -405,7 +405,7 @@ static Retcode light(struct dcm_source *source, int fd)
 	if (rc == rcOk && source->light.fd < 0) {
 		source->light.fd = fd;
 		fd = -1;
-		/* relaxed: a call that does not know yet has found nothing before the look below. */
+		/* relaxed: who does not know yet has found nothing before the look below. */
 		dcm_store(&source->lit, 1u, relaxed);
 		if (source->type->look != NULL)
 			(void)look(source, 0);

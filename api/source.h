@@ -41,12 +41,12 @@ struct dcm_source_type {
 		readable; /* the states whose truth makes the descriptor readable; 0: it has none */
 	/*
 	 * What is true of the object now, as event bits, and in *@stamp a number that differs when
-	 * there is a new cause. Under the source's lock, on any thread, while the object is open. Null:
-	 * it has no states.
+	 * there is a new cause. Under the source's lock, on any thread, while the object is open.
+	 * Null: it has no states.
 	 */
 	uint32_t (*look)(struct dcm_object *object, uint64_t *stamp);
-	/* Its bell in shared memory, while the object is open; null, or giving null: it has none. Behind
-	   a change of it goes a dcm_source_check(). */
+	/* Its bell in shared memory, while the object is open; null, or giving null: it has none.
+	   Behind a change of it goes a dcm_source_check(). */
 	dcm_atomic32 *(*bell)(struct dcm_object *object);
 };
 
@@ -84,14 +84,14 @@ struct dcm_entry {
 	struct dcm_entry *next_fired, *previous_fired;
 };
 
-/* dcm_source_init() - of a new object, before others see it; both are there as long as the source */
+/* dcm_source_init() - of a new object, before others see it; both stay as long as the source */
 void dcm_source_init(struct dcm_source *source, const struct dcm_source_type *type,
 		     struct dcm_object *object);
 
 /*
  * dcm_source_close() - the object is being closed: no more events, subscriptions or descriptor
- * First in type->close, before the object takes apart what look() and bell() read. Comes back when no
- * other thread is in them. What has fired can still be fetched; who polls the descriptor wakes.
+ * First in type->close, before the object takes apart what look() and bell() read. Comes back when
+ * no other thread is in them. What has fired can still be fetched; who polls the descriptor wakes.
  */
 void dcm_source_close(struct dcm_source *source);
 
@@ -109,7 +109,7 @@ void dcm_source_forked(struct dcm_source *source);
 Retcode dcm_source_subscribe(struct dcm_source *source, struct dcm_notice_object *notice,
 			     uint32_t mask, uintptr_t id);
 
-/* dcm_source_unsubscribe() - take out all entries of @notice, fetched or not; false: there was none */
+/* dcm_source_unsubscribe() - take out all entries of @notice, fetched or not; false: none */
 bool dcm_source_unsubscribe(struct dcm_source *source, struct dcm_notice_object *notice);
 
 /*
@@ -118,7 +118,7 @@ bool dcm_source_unsubscribe(struct dcm_source *source, struct dcm_notice_object 
  */
 Retcode dcm_source_fd(struct dcm_source *source, int *out);
 
-/* dcm_source_fire() - a pulse: to those who subscribed to it, and to the descriptor if there is one */
+/* dcm_source_fire() - a pulse: to those who subscribed to it, and to the descriptor if any */
 void dcm_source_fire(struct dcm_source *source, uint32_t events);
 
 /* dcm_source_check() - look, and tell what is new: by whoever changed a state without a bell */
@@ -133,7 +133,7 @@ uint32_t dcm_source_delivered(struct dcm_source *source, uint64_t serial);
 /* dcm_source_drain() - clear the descriptor, then look again: by way of dcm_source_drained() */
 void dcm_source_drain(struct dcm_source *source);
 
-/* dcm_source_drained() - by each call that found nothing, before it says so or sleeps; mostly a load */
+/* dcm_source_drained() - by each call that found nothing, before it says so or sleeps: a load */
 static inline void dcm_source_drained(struct dcm_source *source)
 {
 	/* relaxed: whoever makes the descriptor looks behind that. */

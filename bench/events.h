@@ -22,7 +22,7 @@ struct events_case {
 extern const struct events_case events_cases[];
 extern const uint32_t events_case_count;
 
-/* events_serve() - for bench_child(): a server that sleeps in DcmReceive, or (@loop) in epoll_wait */
+/* events_serve() - for bench_child(): a server in DcmReceive, or (@loop) in epoll_wait */
 struct events_server {
 	struct place place;
 	_Atomic uint32_t *ready;
