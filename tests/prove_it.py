@@ -38,6 +38,8 @@ RUNS = [
     ('model/spin', 1, 2),
     ('crash/client', 4, 2),
     ('crash/server', 4, 1),
+    ('crash/event_client', 4, 2),
+    ('crash/event_server', 4, 1),
     ('crash/attach', 4, 1),
     ('crash/making', 1, 1),
     ('crash/stopped_reaper', 1, 1),
