@@ -344,6 +344,7 @@ static Retcode take_over(struct connecting *w, uint32_t server_index)
 	if (!dcm_rendezvous_open(seg, c->fabric->self.index, c->ref, server_index,
 				 c->ladder.transfer)) {
 		KnHandleClose(w->session);
+		w->session = INVALID_HANDLE;
 		return dcm_fail(rcNotConnected, "the server closed its listener as it accepted");
 	}
 	/* The session has the slot now. */
