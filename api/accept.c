@@ -170,6 +170,8 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 		return dcm_fail_errno(r, "cannot make a channel of %llu bytes",
 				      (unsigned long long)bytes);
 	}
+	server->end.channel.seg = &fabric->seg;
+	server->end.channel.client = client.index;
 	*out = server;
 	return rcOk;
 }
@@ -275,7 +277,7 @@ static void send_late(struct dcm_server_end *server)
 		return;
 	/* If the slot is another's by now, the answer says nothing to that one. */
 	dcm_store(&c->sent, answer, release);
-	dcm_park_wake_all(&c->ec);
+	dcm_rendezvous_tell_client(&end->fabric->seg, end->connection.index);
 }
 
 void dcm_server_end_tend(struct dcm_server_end *server)
@@ -293,7 +295,6 @@ void dcm_server_end_tend(struct dcm_server_end *server)
 		break;
 	case DCM_CONNECTION_OPEN:
 		close_handed_over(server);
-		dcm_server_reclaim(server);
 		break;
 	case DCM_CONNECTION_ENDED:
 		DCM_LINE(drained_before_ended)
@@ -311,17 +312,20 @@ void dcm_server_end_tend(struct dcm_server_end *server)
 static void tend(struct dcm_object *object, void *arg)
 {
 	struct dcm_server_end *server = (struct dcm_server_end *)object;
+	const bool *second = arg;
 
-	(void)arg;
 	/* Not a client's end, nor one whose accept is not through. */
-	if (object->type == &server_end_type && dcm_load(&server->offered, seq) != 0)
-		dcm_server_end_tend(server);
+	if (object->type != &server_end_type || dcm_load(&server->offered, seq) == 0)
+		return;
+	dcm_server_end_tend(server);
+	if (*second)
+		dcm_server_reclaim(server);
 }
 
 /* The keeper's part: hand-overs to finish, channels to end whose client has left. */
-static uint32_t tend_all(void)
+static uint32_t tend_all(bool second)
 {
-	dcm_handle_each(1u << DCM_KIND_CHANNEL, tend, NULL);
+	dcm_handle_each(1u << DCM_KIND_CHANNEL, tend, &second);
 	return 0;
 }
 
@@ -380,6 +384,8 @@ Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callab
 	if (rc == rcOk)
 		rc = offer_channel(server, nonce);
 	pthread_mutex_unlock(&listener->lock);
+	/* The first: it has a bell now. */
+	dcm_source_check(&listener->source);
 	*who = server->client;
 	if (rc == rcOk) {
 		dcm_store(&server->offered, 1u, seq);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* call - what a client does with a session: loan, call, start, finish, send */
 #include <coresrv/handle/handle_api.h>
+#include <dcm/dcm_api.h>
 #include <dcm/fabric.h>
 #include <errno.h>
 
@@ -498,6 +499,8 @@ Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint64_t *ou
 		return rc;
 	rc = c.any ? finish_any(&c, timeoutNs, outReply)
 		   : finish_one(&c, call, timeoutNs, outReply);
+	if (rc == rcTimeout || rc == rcResourceNotFound)
+		dcm_source_drained(&c.client->source);
 	if (outCall != NULL && c.generation != 0)
 		*outCall = name_of(&c);
 	dcm_object_drop(object);
@@ -508,6 +511,7 @@ Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint64_t *ou
 Retcode DcmInterruptCall(Handle handle)
 {
 	struct dcm_object *object;
+	struct dcm_source *source;
 	int saved = errno;
 
 	dcm_fork_check();
@@ -518,6 +522,9 @@ Retcode DcmInterruptCall(Handle handle)
 		dcm_wait_interrupt(&((struct dcm_session *)object)->client->blocker);
 	else
 		dcm_wait_interrupt(&((struct dcm_listener_object *)object)->blocker);
+	source = dcm_source_of(object);
+	if (source != NULL)
+		dcm_source_fire(source, DCM_BLOCKING_CALL_INTERRUPTED);
 	dcm_object_drop(object);
 	errno = saved;
 	return rcOk;

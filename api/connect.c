@@ -12,10 +12,12 @@
 #include "api/attach.h"
 #include "api/fork.h"
 #include "api/full.h"
+#include "api/guard.h"
 #include "api/ladder.h"
 #include "api/peer.h"
 #include "api/retcode.h"
 #include "api/session.h"
+#include "api/source.h"
 #include "api/who.h"
 #include "shm/hash.h"
 #include "shm/process.h"
@@ -26,6 +28,7 @@
 struct dcm_connection_object {
 	struct dcm_object object;
 	struct dcm_blocker blocker;
+	struct dcm_source source;
 	struct dcm_fabric *fabric; /* counted */
 	char *type, *name;
 	uint64_t client_sid;
@@ -37,6 +40,8 @@ struct dcm_connection_object {
 	uint64_t requests;  /* that were ever made */
 	Retcode became;	    /* what became of the last one, if it is over */
 	struct dcm_ref ref; /* of the connection slot */
+	uint64_t decided;   /* cause of the last decision that a call has heard; 0: none since it asked */
+	dcm_atomic32 place; /* 1 + index of that slot while it is ours, read without the lock; 0: none */
 	struct dcm_ladder ladder;
 	struct dcm_peer peer; /* once done: the server */
 };
@@ -47,6 +52,7 @@ static void leave(struct dcm_connection_object *c)
 	if (c->asked)
 		dcm_rendezvous_client_leaves(&c->fabric->seg, c->fabric->self.index, c->ref);
 	c->asked = false;
+	dcm_store(&c->place, 0u, relaxed);
 	dcm_ladder_end(&c->ladder);
 }
 
@@ -54,30 +60,127 @@ static void close_connection(struct dcm_object *object)
 {
 	struct dcm_connection_object *c = (struct dcm_connection_object *)object;
 
+	dcm_source_close(&c->source);
 	dcm_wait_close(&c->blocker);
 	pthread_mutex_lock(&c->lock);
 	leave(c);
 	pthread_mutex_unlock(&c->lock);
 }
 
+static void forget_names(struct dcm_connection_object *c)
+{
+	dcm_ladder_end(&c->ladder);
+	free(c->type);
+	free(c->name);
+}
+
 static void forget_connection(struct dcm_object *object)
 {
 	struct dcm_connection_object *c = (struct dcm_connection_object *)object;
 
-	dcm_ladder_end(&c->ladder);
-	free(c->type);
-	free(c->name);
+	dcm_source_forked(&c->source);
+	forget_names(c);
 }
 
 static void release_connection(struct dcm_object *object)
 {
 	struct dcm_connection_object *c = (struct dcm_connection_object *)object;
 
-	forget_connection(object);
+	forget_names(c);
 	pthread_mutex_destroy(&c->lock);
 	if (c->fabric != NULL)
 		dcm_fabric_drop(c->fabric);
 }
+
+/*
+ * The process that a server handle stands for, now: the one it was got from, or, when that has left
+ * the fabric and come back, its new place. Generation 0: none, and nothing will ever match.
+ */
+static struct dcm_ref server_now(struct dcm_connection_object *c)
+{
+	const struct dcm_segment *seg = &c->fabric->seg;
+
+	if (!c->server.elsewhere)
+		return c->fabric->self;
+	if (!dcm_process_there(seg, c->server.process)) {
+		struct dcm_ref back = dcm_process_of_sid(seg, c->server.sid);
+
+		if (back.generation != 0)
+			c->server.process = back;
+	}
+	return c->server.process;
+}
+
+/* Whose death ends the wait: who decides, or the one who alone could come to decide. */
+static bool decider_there(struct dcm_connection_object *c, uint32_t server,
+			  struct dcm_park_word *guard)
+{
+	const struct dcm_segment *seg = &c->fabric->seg;
+	struct dcm_ref decides = { server, dcm_process_generation(seg, server) };
+
+	if (server == UINT32_MAX && c->server.sid == 0)
+		return true;
+	return dcm_process_guard(seg, server != UINT32_MAX ? decides : server_now(c),
+				 c->fabric->self.index, guard);
+}
+
+static struct dcm_source *source_of_connection(struct dcm_object *object)
+{
+	return &((struct dcm_connection_object *)object)->source;
+}
+
+/* Under the lock: which decision, of a request and of the socket that its channel is to come to. */
+static uint64_t cause_of(const struct dcm_connection_object *c)
+{
+	return c->requests << 20 | (c->ladder.socket_name & 0xfffff);
+}
+
+/* Under the lock: would a call hear what became of the request? */
+static bool is_decided(struct dcm_connection_object *c)
+{
+	const struct dcm_segment *seg = &c->fabric->seg;
+	struct dcm_connection_look look = dcm_rendezvous_look(seg, c->ref);
+	struct dcm_offer offer;
+
+	if (look.state == DCM_CONNECTION_POSTED || look.state == DCM_CONNECTION_TAKEN)
+		return !decider_there(c, look.server, NULL);
+	return look.state != DCM_CONNECTION_ACCEPTED || !decider_there(c, look.server, NULL) ||
+	       !dcm_rendezvous_offer(seg, c->ref, &offer) ||
+	       dcm_ladder_may_fetch(&c->ladder, &offer);
+}
+
+/* That a call has heard of a decision is no reason why those who wait for the event should not. */
+static uint32_t look_at_connection(struct dcm_object *object, uint64_t *stamp)
+{
+	struct dcm_connection_object *c = (struct dcm_connection_object *)object;
+	uint32_t events = 0;
+
+	pthread_mutex_lock(&c->lock);
+	*stamp = c->asked ? cause_of(c) : c->decided;
+	if (c->asked && is_decided(c))
+		events = DCM_CLIENT_RELEASED_BY_SERVER | DCM_SOURCE_READY;
+	else if (!c->asked && c->decided != 0)
+		events = DCM_CLIENT_RELEASED_BY_SERVER;
+	pthread_mutex_unlock(&c->lock);
+	/* A call says so when the segment is lost. */
+	return dcm_guard_lost() ? DCM_CLIENT_RELEASED_BY_SERVER | DCM_SOURCE_READY : events;
+}
+
+/* Of the request that there is; after each new one the source is looked at again. */
+static dcm_atomic32 *bell_of_connection(struct dcm_object *object)
+{
+	struct dcm_connection_object *c = (struct dcm_connection_object *)object;
+	uint32_t place = dcm_load(&c->place, relaxed);
+
+	return place != 0 ? &dcm_connection_at(&c->fabric->seg, place - 1)->bell : NULL;
+}
+
+static const struct dcm_source_type connection_source = {
+	.events = DCM_CLIENT_RELEASED_BY_SERVER | DCM_BLOCKING_CALL_INTERRUPTED,
+	.readable = DCM_SOURCE_READY,
+	.look = look_at_connection,
+	.bell = bell_of_connection,
+};
 
 static const struct dcm_object_type connection_type = {
 	.kind = DCM_KIND_CONNECTION,
@@ -85,6 +188,7 @@ static const struct dcm_object_type connection_type = {
 	.close = close_connection,
 	.release = release_connection,
 	.forget = forget_connection,
+	.source = source_of_connection,
 };
 
 static Retcode create(struct dcm_fabric *fabric, const char *type, const char *name,
@@ -98,6 +202,7 @@ static Retcode create(struct dcm_fabric *fabric, const char *type, const char *n
 		return dcm_fail(rcOutOfMemory, "no memory for a connection");
 	pthread_mutex_init(&c->lock, NULL);
 	c->ladder.socket = -1;
+	dcm_source_init(&c->source, &connection_source, &c->object);
 	c->server = *server;
 	c->client_sid = client_sid;
 	c->type = strdup(type);
@@ -146,25 +251,6 @@ Retcode DcmCreateConnection(const char *endpointType, const char *endpointName, 
 	return rc;
 }
 
-/*
- * The process that a server handle stands for, now: the one it was got from, or, when that has left
- * the fabric and come back, its new place. Generation 0: none, and nothing will ever match.
- */
-static struct dcm_ref server_now(struct dcm_connection_object *c)
-{
-	const struct dcm_segment *seg = &c->fabric->seg;
-
-	if (!c->server.elsewhere)
-		return c->fabric->self;
-	if (!dcm_process_there(seg, c->server.process)) {
-		struct dcm_ref back = dcm_process_of_sid(seg, c->server.sid);
-
-		if (back.generation != 0)
-			c->server.process = back;
-	}
-	return c->server.process;
-}
-
 /* Who has the request, or alone could get it; once connected, the server of the session. */
 Retcode dcm_connection_peer(struct dcm_object *object, struct dcm_peer *out)
 {
@@ -196,6 +282,8 @@ Retcode dcm_connection_peer(struct dcm_object *object, struct dcm_peer *out)
 struct connecting {
 	struct dcm_connection_object *connection;
 	uint64_t request; /* the one that this call waits for, counted from 1; 0: none yet */
+	uint64_t cause; /* of what this call hears, if it hears something */
+	bool is_news; /* it has made a request, or heard the end of one */
 	Handle session;
 };
 
@@ -221,8 +309,11 @@ static Retcode ask(struct dcm_connection_object *c)
 		c->asked = dcm_rendezvous_ask(seg, self, &key, &c->ref);
 	}
 	c->requests += c->asked;
-	if (c->asked)
+	if (c->asked) {
+		c->decided = 0;
+		dcm_store(&c->place, 1 + c->ref.index, relaxed);
 		return rcOk;
+	}
 	dcm_ladder_end(&c->ladder);
 	return dcm_fail_full(seg, &seg->connection, "connections", "DCM_MAX_CONNECTIONS");
 }
@@ -253,30 +344,27 @@ static Retcode take_over(struct connecting *w, uint32_t server_index)
 	if (!dcm_rendezvous_open(seg, c->fabric->self.index, c->ref, server_index,
 				 c->ladder.transfer)) {
 		KnHandleClose(w->session);
+		w->session = INVALID_HANDLE;
 		return dcm_fail(rcNotConnected, "the server closed its listener as it accepted");
 	}
 	/* The session has the slot now. */
 	c->asked = false;
 	c->done = true;
+	c->decided = w->cause;
+	w->is_news = true;
+	dcm_store(&c->place, 0u, relaxed);
 	dcm_ladder_end(&c->ladder);
 	return rcOk;
 }
 
-/* Whose death ends the wait: who decides, or the one who alone could come to decide. */
+/* As decider_there(), for a call that waits. */
 static Retcode guard_wait(struct dcm_connection_object *c, uint32_t server, struct dcm_wait_on *on)
 {
-	const struct dcm_segment *seg = &c->fabric->seg;
-	struct dcm_park_word *guard = on != NULL ? &on->guard.alive[0] : NULL;
-	uint32_t self = c->fabric->self.index;
-	struct dcm_ref decides = { server, dcm_process_generation(seg, server) };
-
-	if (server != UINT32_MAX)
-		return dcm_process_guard(seg, decides, self, guard)
-			       ? rcOk
-			       : dcm_fail(rcNotConnected, "the server died before it decided");
-	if (c->server.sid == 0 || dcm_process_guard(seg, server_now(c), self, guard))
+	if (decider_there(c, server, on != NULL ? &on->guard.alive[0] : NULL))
 		return rcOk;
-	return dcm_fail(rcNotConnected, "the server that serverHandle names is dead");
+	return dcm_fail(rcNotConnected, server != UINT32_MAX
+						? "the server died before it decided"
+						: "the server that serverHandle names is dead");
 }
 
 /* Under the lock: what became of the request. */
@@ -286,6 +374,7 @@ static Retcode judge(struct connecting *w, struct dcm_wait_on *on)
 	struct dcm_connection_look look = dcm_rendezvous_look(&c->fabric->seg, c->ref);
 	Retcode rc;
 
+	w->cause = cause_of(c);
 	if (look.state == DCM_CONNECTION_REFUSED)
 		return dcm_fail(rcNotConnected, "the server refused, or its publication was closed");
 	if (look.state != DCM_CONNECTION_POSTED && look.state != DCM_CONNECTION_TAKEN &&
@@ -306,8 +395,10 @@ static Retcode join(struct connecting *w)
 
 	if (w->request != 0 && (!c->asked || w->request != c->requests))
 		return dcm_fail(c->became, "the request ended in another thread's DcmConnect");
-	if (!c->asked)
+	if (!c->asked) {
 		rc = ask(c);
+		w->is_news = true;
+	}
 	w->request = c->requests;
 	return rc;
 }
@@ -332,6 +423,8 @@ static Retcode look_for_decision(void *arg, struct dcm_wait_on *on)
 		if (rc != rcOk && rc != DCM_LOOK_AGAIN) {
 			leave(c);
 			c->became = rc;
+			c->decided = w->cause;
+			w->is_news = true;
 			/* Who else sleeps on the request's slot, which is another's from here on. */
 			dcm_park_poke(&c->blocker.poke);
 		}
@@ -359,6 +452,10 @@ Retcode DcmConnect(DcmHandle connectionId, DcmTimeout timeout, Handle *outSessio
 		return dcm_fail(rcInvalidArgument, "connectionId is not an open connection of this "
 						   "process");
 	rc = dcm_wait_for(&w.connection->blocker, dcm_wait_ns(timeout), 0, look_for_decision, &w);
+	if (rc == rcTimeout)
+		dcm_source_drained(&w.connection->source);
+	if (w.is_news)
+		dcm_source_check(&w.connection->source);
 	if (rc == rcTimeout)
 		dcm_fail(rc, "no server decided in time; the request waits on");
 	else if (rc == rcIpcInterrupt)

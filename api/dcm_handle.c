@@ -8,6 +8,7 @@
 #include "api/handle.h"
 #include "api/publish.h"
 #include "api/retcode.h"
+#include "api/source.h"
 #include "api/wait.h"
 
 #define KINDS_BLOCKABLE                                                                            \
@@ -33,6 +34,7 @@ Retcode DcmCloseHandle(DcmHandle handle)
 Retcode DcmInterruptBlockingCall(DcmHandle handle)
 {
 	struct dcm_object *object;
+	struct dcm_source *source;
 	int saved = errno;
 
 	dcm_fork_check();
@@ -43,6 +45,9 @@ Retcode DcmInterruptBlockingCall(DcmHandle handle)
 		return dcm_fail(rcInvalidArgument,
 				"not an open publication, subscription or connection");
 	dcm_wait_interrupt(&((struct dcm_blockable *)object)->blocker);
+	source = dcm_source_of(object);
+	if (source != NULL)
+		dcm_source_fire(source, DCM_BLOCKING_CALL_INTERRUPTED);
 	dcm_object_drop(object);
 	errno = saved;
 	return rcOk;

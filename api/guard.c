@@ -165,10 +165,11 @@ static void wake(struct dcm_object *object, void *arg)
  * The keeper's part. Those who sleep touch nothing: it does, at the end of the segment, which every
  * truncation takes away. What goes to sleep behind its round of wakes has seen the mark.
  */
-static uint32_t look_after(void)
+static uint32_t look_after(bool second)
 {
 	uint64_t base = dcm_load(&watched_base, seq), bytes = dcm_load(&watched_bytes, seq);
 
+	(void)second;
 	if (bytes != 0)
 		(void)*(volatile unsigned char *)(uintptr_t)(base + bytes - 1);
 	if (dcm_guard_lost() && dcm_swap(&told, 1u) == 0)

@@ -31,9 +31,11 @@ enum dcm_kind {
 	DCM_KIND_SUBSCRIPTION,
 	DCM_KIND_CONNECTION,
 	DCM_KIND_CHANNEL,
+	DCM_KIND_NOTICE,
 };
 
 struct dcm_object;
+struct dcm_source;
 
 struct dcm_object_type {
 	enum dcm_kind kind;
@@ -50,6 +52,9 @@ struct dcm_object_type {
 	void (*forget)(struct dcm_object *object);
 	/* Does the program's use of it keep the process in its fabric when DCM handles do not? Null: no. */
 	bool (*pins)(struct dcm_object *object);
+	/* What tells of its events, the same each time; may be of another object that this one holds.
+	   Null, or giving null: it has none. */
+	struct dcm_source *(*source)(struct dcm_object *object);
 };
 
 /* The head of every object; allocated by dcm_object_new(). */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <coresrv/handle/handle_api.h>
+#include <coresrv/handle/notice_api.h>
 #include <coresrv/task/task_api.h>
 
 #include "api/fork.h"
@@ -36,6 +37,26 @@ static void release_identity(struct dcm_object *object)
 		dcm_object_drop(identity->listener);
 }
 
+static struct dcm_source *source_of_user(struct dcm_object *object)
+{
+	return &((struct dcm_identity *)(void *)object)->source;
+}
+
+static void close_user(struct dcm_object *object)
+{
+	dcm_source_fire(source_of_user(object), EVENT_OBJECT_DESTROYED);
+	dcm_source_close(source_of_user(object));
+}
+
+static void forget_user(struct dcm_object *object)
+{
+	dcm_source_forked(source_of_user(object));
+}
+
+static const struct dcm_source_type user_events = {
+	.events = EVENT_OBJECT_DESTROYED | 0xffff0000u,
+};
+
 static const struct dcm_object_type task_type = {
 	.kind = DCM_KIND_TASK,
 	.space = DCM_SPACE_HANDLE,
@@ -45,6 +66,8 @@ static const struct dcm_object_type user_type = {
 	.kind = DCM_KIND_USER,
 	.space = DCM_SPACE_HANDLE,
 	.survives_fork = true,
+	.close = close_user,
+	.source = source_of_user,
 };
 
 /* As its listener does. */
@@ -59,8 +82,11 @@ static bool pins_callable(struct dcm_object *object)
 static const struct dcm_object_type callable_type = {
 	.kind = DCM_KIND_CALLABLE,
 	.space = DCM_SPACE_HANDLE,
+	.close = close_user,
 	.release = release_identity,
+	.forget = forget_user,
 	.pins = pins_callable,
+	.source = source_of_user,
 };
 
 static const struct dcm_object_type identity_type = {
@@ -252,6 +278,7 @@ Retcode KnHandleCreateUserObjectEx(uint32_t type, uint32_t rights, void *context
 			dcm_object_drop(listener);
 		return rcOutOfMemory;
 	}
+	dcm_source_init(&identity->source, &user_events, &identity->kernel.object);
 	identity->context = context;
 	identity->riid = riid;
 	identity->listener = listener;

@@ -14,6 +14,7 @@
 #include <dcm/types.h>
 
 #include "api/handle.h"
+#include "api/source.h"
 
 struct dcm_kernel_object {
 	struct dcm_object object;
@@ -42,6 +43,7 @@ struct dcm_identity {
 	uint32_t riid; /* of a callable, else INVALID_RIID */
 	uint64_t process_generation;
 	struct dcm_object *listener; /* of a callable: held; else null */
+	struct dcm_source source;    /* of a user object or a callable */
 };
 
 /* A random number other than 0, drawn at first use and again in a forked child. */

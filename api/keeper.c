@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/handle.h"
+#include "api/source.h"
 #include "shm/baton.h"
 #include "shm/beacon.h"
 #include "shm/park.h"
@@ -39,7 +40,7 @@ static struct {
 } sigbus = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
 enum { CHORES = 4 };
-static uint32_t (*_Atomic chores[CHORES])(void); /* never taken out */
+static uint32_t (*_Atomic chores[CHORES])(bool second); /* never taken out */
 
 struct start {
 	const struct dcm_segment *seg;
@@ -60,24 +61,25 @@ struct life {
 	uint32_t sleeps_seen;
 	int64_t soon_ns; /* how soon to look after the dying again */
 	struct dcm_hands hands;
+	int64_t second_ns; /* when chores were last told that a second is over */
 };
 
-void dcm_keeper_chore(uint32_t (*chore)(void))
+void dcm_keeper_chore(uint32_t (*chore)(bool second))
 {
 	for (size_t i = 0; i < CHORES; i++) {
-		uint32_t (*none)(void) = NULL;
+		uint32_t (*none)(bool) = NULL;
 
 		if (atomic_compare_exchange_strong(&chores[i], &none, chore) || none == chore)
 			return;
 	}
 }
 
-static uint32_t do_chores(void)
+static uint32_t do_chores(bool second)
 {
-	uint32_t soon = 0, (*chore)(void);
+	uint32_t soon = 0, (*chore)(bool);
 
 	for (size_t i = 0; i < CHORES && (chore = atomic_load(&chores[i])) != NULL; i++)
-		soon += chore();
+		soon += chore(second);
 	return soon;
 }
 
@@ -172,6 +174,17 @@ static bool must_tick(struct life *life)
 	return dcm_load(&keeper.blocked, seq) != 0;
 }
 
+/* Is it time for what chores need not do at each look? */
+static bool is_second(struct life *life)
+{
+	int64_t now = dcm_park_now();
+
+	if (now - life->second_ns < TICK_NS)
+		return false;
+	life->second_ns = now;
+	return true;
+}
+
 /* @soon: so many things want another look, each a little later than the one before. */
 static int64_t next_look(struct life *life, uint32_t soon)
 {
@@ -185,19 +198,57 @@ static int64_t next_look(struct life *life, uint32_t soon)
 	return must_tick(life) ? dcm_park_now() + TICK_NS : DCM_FOREVER;
 }
 
+/* The key of what may end the next sleep, and in *@asked what a kick before it asked for. */
+static uint32_t listen(struct dcm_process *process, uint32_t *asked)
+{
+	uint32_t key = dcm_park_prepare(&process->control);
+
+	/* Behind the key: who asks for more later changes the word. */
+	*asked = dcm_load(&process->asked, seq);
+	if (*asked != 0)
+		*asked = dcm_swap(&process->asked, 0u);
+	return key;
+}
+
+/* Has something come up that a guard stands for: a death, or a call of this process's? */
+static bool is_disturbed(const struct dcm_park_guard *guard)
+{
+	for (size_t i = 0; i < DCM_PARK_DEATHS; i++)
+		if (guard->alive[i].word != NULL &&
+		    dcm_load(guard->alive[i].word, seq) != guard->alive[i].expected)
+			return true;
+	return dcm_load(guard->poke.word, seq) != guard->poke.expected;
+}
+
+/* Sleep until a whole round is due. Bells are seen to in between: they ring often. */
+static void sleep_and_listen(struct dcm_process *process, uint32_t key,
+			     const struct dcm_park_guard *guard, int64_t deadline)
+{
+	uint32_t asked;
+
+	while (dcm_park_sleep(&process->control, key, guard, deadline) == 0) {
+		key = listen(process, &asked);
+		if ((asked & ~(uint32_t)DCM_KICK_SOURCES) != 0 || is_disturbed(guard))
+			return;
+		dcm_source_tend(asked != 0);
+		/* Somebody who rings all the time ends each sleep before its time. */
+		if (deadline != DCM_FOREVER && dcm_park_now() >= deadline)
+			return;
+	}
+}
+
 /* All that may have come up, then sleep until more does. */
 static void round_once(struct life *life)
 {
 	const struct dcm_segment *seg = life->seg;
 	uint32_t self = life->self;
-	dcm_atomic32 *control = &dcm_process_at(seg, self)->control;
+	struct dcm_process *process = dcm_process_at(seg, self);
 	struct dcm_park_guard guard = { .poke.word = &keeper.poke };
-	int64_t deadline;
-	uint32_t key, soon = 0;
+	uint32_t key, asked, soon = 0;
 
 	/* Keys before the work: what comes up during it ends the sleep at once. */
 	guard.poke.expected = dcm_load(&keeper.poke, seq);
-	key = dcm_park_prepare(control);
+	key = listen(process, &asked);
 	if (dcm_load(&keeper.stop, seq) != 0)
 		return;
 	/*
@@ -210,10 +261,10 @@ static void round_once(struct life *life)
 	/* Whoever is counted later falls asleep later. */
 	if (dcm_load(&keeper.blocked, seq) != 0)
 		dcm_baton_look(seg, self, &life->hands);
-	soon += do_chores();
+	soon += do_chores(is_second(life));
+	dcm_source_tend(true);
 	dcm_handle_reclaim();
-	deadline = next_look(life, soon);
-	dcm_park_sleep(control, key, &guard, deadline);
+	sleep_and_listen(process, key, &guard, next_look(life, soon));
 	/* What woke it may have woken calls as well, on the same processor: they only return. */
 	if (dcm_load(&keeper.blocked, seq) != 0)
 		dcm_park_yield();

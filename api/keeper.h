@@ -7,7 +7,8 @@
  * what was handed over, unmapping. It blocks all signals. While nothing is to be done it does not
  * wake up; while calls of this process are blocked it looks around once a second, for the case
  * that whoever should have told them died or was stopped in the middle of telling, or is a thread
- * of this process that a signal handler keeps (shm/baton.h).
+ * of this process that a signal handler keeps (shm/baton.h). A rung bell (shm/bell.h) costs it no
+ * such round: it looks at its sources (api/source.h) and sleeps on.
  * (SIGBUS alone it takes when the program asked for a guard: api/guard.h.)
  */
 #ifndef DCM_API_KEEPER_H
@@ -26,9 +27,10 @@ int dcm_keeper_start(const struct dcm_segment *seg, struct dcm_ref self, void (*
 
 /*
  * dcm_keeper_chore() - have @chore done each time the keeper looks around; the same one counts once
- * A chore returns how many things want another look soon. A few places, fixed: for modules.
+ * @chore: its argument says that a second has passed since it last said so: time for what costs more
+ * and is in no hurry. It returns how many things want another look soon. A few places, fixed.
  */
-void dcm_keeper_chore(uint32_t (*chore)(void));
+void dcm_keeper_chore(uint32_t (*chore)(bool second));
 
 /* dcm_keeper_kick() - have it look around */
 void dcm_keeper_kick(void);
@@ -43,7 +45,7 @@ void dcm_keeper_stop(void);
  */
 void dcm_keeper_take_sigbus(void);
 
-/* dcm_keeper_blocked() - @change calls more (1) or fewer (-1) are blocked in this process */
+/* dcm_keeper_blocked() - @change more calls that are blocked, or sources that are followed */
 void dcm_keeper_blocked(int change);
 
 /* dcm_keeper_forked() - in a forked child: there is none */

@@ -8,6 +8,10 @@
 #include <string.h>
 #include <sys/queue.h>
 
+/* So many notices are made before the first is read, for one who wants to hear of each; the rest
+   stays in the ring, which says at the end that it overflowed. */
+enum { LOOK_AHEAD = 256 };
+
 /* An announced publication. When it is withdrawn, its own memory becomes the notice of that. */
 struct item {
 	struct dcm_notice notice; /* first: freed as a notice */
@@ -21,6 +25,8 @@ struct dcm_known {
 	char *type, *name, *server;
 	struct items announced; /* in order of announcement */
 	struct items pending;	  /* notices not read yet */
+	uint32_t waiting;	  /* so many are pending */
+	uint64_t made;		  /* so many ever were, one that was put back anew */
 	void *by_index;		  /* announced, by endpoint slot */
 	void *by_identity;	  /* announced, by server and name: one at a time */
 };
@@ -75,6 +81,13 @@ struct dcm_known *dcm_known_create(uint64_t type_hash, const char *type, const c
 		return NULL;
 	}
 	return known;
+}
+
+static void put_last(struct dcm_known *known, struct item *item)
+{
+	TAILQ_INSERT_TAIL(&known->pending, item, link);
+	known->waiting++;
+	known->made++;
 }
 
 static void free_items(struct items *list)
@@ -133,7 +146,7 @@ static void withdraw(struct dcm_known *known, struct item *item)
 	tdelete(item, &known->by_identity, compare_identity);
 	TAILQ_REMOVE(&known->announced, item, link);
 	item->notice.published = false;
-	TAILQ_INSERT_TAIL(&known->pending, item, link);
+	put_last(known, item);
 }
 
 /* Into both trees and the list, or into none. */
@@ -163,7 +176,7 @@ static int announce(struct dcm_known *known, const struct dcm_endpoint_view *vie
 		withdraw(known, before);
 	if (!remember(known, item))
 		goto out_of_memory;
-	TAILQ_INSERT_TAIL(&known->pending, notice, link);
+	put_last(known, notice);
 	return 0;
 
 out_of_memory:
@@ -213,36 +226,56 @@ static int look_at_all(struct dcm_known *known, const struct dcm_segment *seg)
 	return result;
 }
 
+/* Return: 0; -EAGAIN there is no hint; -ENOMEM (then the next one says to look at everything). */
+static int follow_hint(struct dcm_known *known, const struct dcm_segment *seg,
+		       struct dcm_ref subscription)
+{
+	uint32_t index;
+	enum dcm_hint hint = dcm_registry_hint(seg, subscription, &index);
+	int result;
+
+	if (hint == DCM_HINT_NONE)
+		return -EAGAIN;
+	result = hint == DCM_HINT_ONE ? look(known, seg, index) : look_at_all(known, seg);
+	if (result < 0)
+		dcm_registry_resync(seg, subscription);
+	return result;
+}
+
+/* A private bound: a scribbler that feeds hints without end gets no endless loop. */
+static uint32_t looks_max(const struct dcm_segment *seg)
+{
+	return seg->endpoint.count + (2u << seg->capacity.ring_shift);
+}
+
 int dcm_known_read(struct dcm_known *known, const struct dcm_segment *seg,
 		   struct dcm_ref subscription, struct dcm_notice **out)
 {
-	/* A private bound: a scribbler that feeds hints without end gets no endless loop. */
-	uint32_t looks_max = seg->endpoint.count + (2u << seg->capacity.ring_shift);
 	struct item *first;
-	uint32_t index;
 
-	for (uint32_t i = 0; TAILQ_EMPTY(&known->pending) && i < looks_max; i++) {
-		enum dcm_hint hint = dcm_registry_hint(seg, subscription, &index);
-		int result = 0;
+	for (uint32_t i = 0; TAILQ_EMPTY(&known->pending) && i < looks_max(seg); i++) {
+		int result = follow_hint(known, seg, subscription);
 
-		if (hint == DCM_HINT_NONE)
-			return -EAGAIN;
-		if (hint == DCM_HINT_ONE)
-			result = look(known, seg, index);
-		else
-			result = look_at_all(known, seg);
-		if (result < 0) {
-			dcm_registry_resync(seg, subscription);
-			if (TAILQ_EMPTY(&known->pending))
-				return result;
-		}
+		if (result < 0 && TAILQ_EMPTY(&known->pending))
+			return result;
 	}
 	first = TAILQ_FIRST(&known->pending);
 	if (first == NULL)
 		return -EAGAIN;
 	TAILQ_REMOVE(&known->pending, first, link);
+	known->waiting--;
 	*out = &first->notice;
 	return 0;
+}
+
+bool dcm_known_look(struct dcm_known *known, const struct dcm_segment *seg,
+		    struct dcm_ref subscription, uint64_t *made)
+{
+	for (uint32_t i = 0; known->waiting < LOOK_AHEAD && i < looks_max(seg); i++)
+		if (follow_hint(known, seg, subscription) < 0)
+			break;
+	*made = known->made;
+	return known->waiting != 0;
 }
 
 void dcm_known_unread(struct dcm_known *known, struct dcm_notice *notice)
@@ -250,6 +283,8 @@ void dcm_known_unread(struct dcm_known *known, struct dcm_notice *notice)
 	struct item *item = (struct item *)notice;
 
 	TAILQ_INSERT_HEAD(&known->pending, item, link);
+	known->waiting++;
+	known->made++;
 }
 
 void dcm_known_each(const struct dcm_known *known,

@@ -39,6 +39,12 @@ void dcm_known_destroy(struct dcm_known *known);
  */
 int dcm_known_read(struct dcm_known *known, const struct dcm_segment *seg,
 		   struct dcm_ref subscription, struct dcm_notice **out);
+/*
+ * dcm_known_look() - can a notice be read; those that hints lead to are made, up to a bound
+ * @made: set to how many were ever made: it differs when there is a new one
+ */
+bool dcm_known_look(struct dcm_known *known, const struct dcm_segment *seg,
+		    struct dcm_ref subscription, uint64_t *made);
 void dcm_notice_free(struct dcm_notice *notice);
 /* dcm_known_unread() - the notice is the next one again */
 void dcm_known_unread(struct dcm_known *known, struct dcm_notice *notice);

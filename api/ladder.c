@@ -89,6 +89,12 @@ static int from_socket(struct dcm_ladder *l, const struct dcm_fabric *fabric,
 	return answer != 0 ? answer : DCM_TRANSFER_STRANGER;
 }
 
+bool dcm_ladder_may_fetch(const struct dcm_ladder *l, const struct dcm_offer *offer)
+{
+	return l->socket < 0 ||
+	       dcm_transfer_answered(offer->sent, offer->nonce, l->socket_name) <= 0;
+}
+
 int dcm_ladder_fetch(struct dcm_ladder *l, const struct dcm_fabric *fabric,
 		     struct dcm_ref connection, struct dcm_ref server,
 		     const struct dcm_offer *offer)

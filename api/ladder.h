@@ -41,6 +41,9 @@ int dcm_ladder_fetch(struct dcm_ladder *ladder, const struct dcm_fabric *fabric,
 		     struct dcm_ref connection, struct dcm_ref server,
 		     const struct dcm_offer *offer);
 
+/* dcm_ladder_may_fetch() - of an accepted connection: would it be anything but -EAGAIN now */
+bool dcm_ladder_may_fetch(const struct dcm_ladder *ladder, const struct dcm_offer *offer);
+
 /* dcm_ladder_failed() - the code for it, with the ways that were tried in the detail */
 Retcode dcm_ladder_failed(const struct dcm_ladder *ladder, int result);
 

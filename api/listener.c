@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "api/fork.h"
+#include "api/guard.h"
 #include "api/retcode.h"
 #include "api/server.h"
 #include "shm/listener.h"
@@ -31,6 +32,7 @@ static void close_listener(struct dcm_object *object)
 	struct dcm_listener_object *listener = (struct dcm_listener_object *)object;
 	bool bound;
 
+	dcm_source_close(&listener->source);
 	pthread_mutex_lock(&listener->lock);
 	listener->closed = true; /* no accept comes in behind this */
 	bound = dcm_load(&listener->bound, acquire) != 0;
@@ -55,6 +57,7 @@ static void release_listener(struct dcm_object *object)
 
 static void forget_listener(struct dcm_object *object)
 {
+	dcm_source_forked(&((struct dcm_listener_object *)object)->source);
 	free(((struct dcm_listener_object *)object)->ends);
 }
 
@@ -63,6 +66,39 @@ static bool is_bound(struct dcm_object *object)
 	return dcm_load(&((struct dcm_listener_object *)object)->bound, acquire) != 0;
 }
 
+static struct dcm_source *source_of_listener(struct dcm_object *object)
+{
+	return &((struct dcm_listener_object *)object)->source;
+}
+
+static uint32_t look_at_listener(struct dcm_object *object, uint64_t *stamp)
+{
+	struct dcm_listener_object *listener = (struct dcm_listener_object *)object;
+
+	*stamp = 0; /* no event tells of it */
+	if (!is_bound(object))
+		return 0;
+	return dcm_listener_any(&listener->fabric->seg, listener->ref) || dcm_guard_lost()
+		       ? DCM_SOURCE_READY
+		       : 0;
+}
+
+/* From the first accept on, which has the source looked at again. */
+static dcm_atomic32 *bell_of_listener(struct dcm_object *object)
+{
+	struct dcm_listener_object *listener = (struct dcm_listener_object *)object;
+
+	return is_bound(object)
+		       ? &dcm_listener_at(&listener->fabric->seg, listener->ref.index)->bell
+		       : NULL;
+}
+
+static const struct dcm_source_type listener_source = {
+	.readable = DCM_SOURCE_READY,
+	.look = look_at_listener,
+	.bell = bell_of_listener,
+};
+
 const struct dcm_object_type dcm_listener_type = {
 	.kind = DCM_KIND_LISTENER,
 	.space = DCM_SPACE_HANDLE,
@@ -70,6 +106,7 @@ const struct dcm_object_type dcm_listener_type = {
 	.release = release_listener,
 	.forget = forget_listener,
 	.pins = is_bound,
+	.source = source_of_listener,
 };
 
 Retcode KnHandleCreateListener(Handle *outListener)
@@ -89,6 +126,7 @@ Retcode KnHandleCreateListener(Handle *outListener)
 	listener->kernel.rights = OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT;
 	listener->kernel.sid = dcm_sid_next();
 	pthread_mutex_init(&listener->lock, NULL);
+	dcm_source_init(&listener->source, &listener_source, &listener->kernel.object);
 	rc = dcm_kernel_insert(&listener->kernel, outListener);
 	errno = saved;
 	return rc;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "api/fork.h"
+#include "api/guard.h"
 #include "api/identity.h"
 #include "api/retcode.h"
 #include "api/who.h"
@@ -70,27 +71,62 @@ static void close_publication(struct dcm_object *object)
 {
 	struct dcm_publication *p = (struct dcm_publication *)object;
 
+	dcm_source_close(&p->source);
 	dcm_wait_close(&p->blocker);
 	dcm_publication_end(&p->fabric->seg, p->fabric->self.index, p->endpoint);
 	delist(p);
+}
+
+static void free_names(struct dcm_publication *p)
+{
+	free(p->type);
+	free(p->name);
 }
 
 static void forget_publication(struct dcm_object *object)
 {
 	struct dcm_publication *p = (struct dcm_publication *)object;
 
-	free(p->type);
-	free(p->name);
+	dcm_source_forked(&p->source);
+	free_names(p);
 }
 
 static void release_publication(struct dcm_object *object)
 {
 	struct dcm_publication *p = (struct dcm_publication *)object;
 
-	forget_publication(object);
+	free_names(p);
 	if (p->fabric != NULL)
 		dcm_fabric_drop(p->fabric);
 }
+
+static struct dcm_source *source_of_publication(struct dcm_object *object)
+{
+	return &((struct dcm_publication *)object)->source;
+}
+
+static uint32_t look_at_publication(struct dcm_object *object, uint64_t *stamp)
+{
+	struct dcm_publication *p = (struct dcm_publication *)object;
+	bool waiting = dcm_rendezvous_waiting(&p->fabric->seg, p->endpoint, stamp);
+
+	/* A call says so when the segment is lost. */
+	return waiting || dcm_guard_lost() ? DCM_CLIENT_CONNECTED : 0;
+}
+
+static dcm_atomic32 *bell_of_publication(struct dcm_object *object)
+{
+	struct dcm_publication *p = (struct dcm_publication *)object;
+
+	return &dcm_endpoint_at(&p->fabric->seg, p->endpoint.index)->bell;
+}
+
+static const struct dcm_source_type publication_source = {
+	.events = DCM_CLIENT_CONNECTED | DCM_BLOCKING_CALL_INTERRUPTED,
+	.readable = DCM_CLIENT_CONNECTED,
+	.look = look_at_publication,
+	.bell = bell_of_publication,
+};
 
 static const struct dcm_object_type publication_type = {
 	.kind = DCM_KIND_PUBLICATION,
@@ -98,6 +134,7 @@ static const struct dcm_object_type publication_type = {
 	.close = close_publication,
 	.release = release_publication,
 	.forget = forget_publication,
+	.source = source_of_publication,
 };
 
 static struct dcm_publication *publication_new(struct dcm_fabric *fabric, const char *type,
@@ -108,6 +145,7 @@ static struct dcm_publication *publication_new(struct dcm_fabric *fabric, const 
 
 	if (p == NULL)
 		return NULL;
+	dcm_source_init(&p->source, &publication_source, &p->object);
 	p->type = strdup(type);
 	p->name = strdup(name);
 	p->sid = sid;

@@ -8,12 +8,14 @@
 #include "api/attach.h"
 #include "api/handle.h"
 #include "api/peer.h"
+#include "api/source.h"
 #include "api/wait.h"
 
 /* Behind DCM_KIND_PUBLICATION. */
 struct dcm_publication {
 	struct dcm_object object;
 	struct dcm_blocker blocker;
+	struct dcm_source source;
 	struct dcm_fabric *fabric; /* counted */
 	struct dcm_ref endpoint;
 	uint64_t sid;

@@ -159,9 +159,10 @@ Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
 	rc = dcm_wait_for(&r.listener->blocker, timeoutNs, SPIN_NS, look, &r);
 	if (rc == rcNotConnected)
 		dcm_fail(rc, "the listener was closed");
-	else if (rc == rcTimeout)
+	else if (rc == rcTimeout) {
+		dcm_source_drained(&r.listener->source);
 		dcm_fail(rc, "no call came in time");
-	else if (rc == rcIpcInterrupt)
+	} else if (rc == rcIpcInterrupt)
 		dcm_fail(rc, "interrupted by DcmInterruptCall");
 	dcm_object_drop(object);
 	errno = saved;

@@ -126,8 +126,10 @@ static Retcode listen_on(struct dcm_publication *p, DcmTimeout timeout, Handle *
 	struct listening l = { .publication = p };
 	Retcode rc = dcm_wait_for(&p->blocker, dcm_wait_ns(timeout), 0, look_for_request, &l);
 
-	if (rc == rcTimeout)
+	if (rc == rcTimeout) {
+		dcm_source_drained(&p->source);
 		return dcm_fail(rc, "no request came in time");
+	}
 	if (rc == rcIpcInterrupt)
 		return dcm_fail(rc, "interrupted by DcmInterruptBlockingCall");
 	if (rc == rcNotConnected)

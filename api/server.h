@@ -7,6 +7,7 @@
 
 #include "api/end.h"
 #include "api/identity.h"
+#include "api/source.h"
 #include "api/transfer.h"
 #include "api/wait.h"
 
@@ -16,6 +17,7 @@ struct dcm_server_end;
 struct dcm_listener_object {
 	struct dcm_kernel_object kernel;
 	struct dcm_blocker blocker;
+	struct dcm_source source;
 	pthread_mutex_t lock;
 	bool closed;
 	/* From the first accept on: */

@@ -3,22 +3,30 @@
 #include "api/session.h"
 
 #include <coresrv/handle/handle_api.h>
+#include <coresrv/handle/notice_api.h>
 #include <dcm/fabric.h>
 #include <errno.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "api/fork.h"
+#include "api/guard.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/sized.h"
 #include "shm/process.h"
 
+static void forget_client_end(struct dcm_object *object)
+{
+	dcm_source_forked(&((struct dcm_client_end *)object)->source);
+	dcm_end_forget(object);
+}
+
 static const struct dcm_object_type client_end_type = {
 	.kind = DCM_KIND_CHANNEL,
 	.space = DCM_SPACE_CHANNEL,
 	.release = dcm_end_release,
-	.forget = dcm_end_forget,
+	.forget = forget_client_end,
 	.pins = dcm_end_pins,
 };
 
@@ -57,9 +65,10 @@ static void collect_from(struct dcm_object *object, void *arg)
 }
 
 /* The keeper's part. */
-static uint32_t collect_all(void)
+static uint32_t collect_all(bool second)
 {
-	dcm_handle_each(1u << DCM_KIND_CHANNEL, collect_from, NULL);
+	if (second)
+		dcm_handle_each(1u << DCM_KIND_CHANNEL, collect_from, NULL);
 	return 0;
 }
 
@@ -67,6 +76,7 @@ void dcm_client_end_hang_up(struct dcm_client_end *client)
 {
 	struct dcm_end *end = &client->end;
 
+	dcm_source_close(&client->source);
 	dcm_wait_close(&client->blocker);
 	dcm_store(&end->channel.shared->client_gone, 1u, release);
 	dcm_rendezvous_client_leaves(&end->fabric->seg, end->fabric->self.index, end->connection);
@@ -93,12 +103,60 @@ static bool pins_session(struct dcm_object *object)
 	return true;
 }
 
+static struct dcm_source *source_of_session(struct dcm_object *object)
+{
+	return &((struct dcm_session *)object)->client->source;
+}
+
+/* Can a call that was started be finished? */
+static bool has_finished(struct dcm_client_end *client)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&client->end.lock);
+	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS && !any; i++) {
+		const struct dcm_client_book *book = &client->call[i];
+		enum dcm_call_state state;
+
+		if (book->use != DCM_USE_STARTED)
+			continue;
+		state = dcm_channel_state(&client->end.channel, i, book->generation, NULL);
+		any = state == DCM_CALL_ANSWERED || state == DCM_CALL_FAILED;
+	}
+	pthread_mutex_unlock(&client->end.lock);
+	return any;
+}
+
+static uint32_t look_at_session(struct dcm_object *object, uint64_t *stamp)
+{
+	struct dcm_client_end *client = (struct dcm_client_end *)object;
+
+	*stamp = 0; /* it ends once */
+	if (!dcm_process_there(&client->end.fabric->seg, client->end.peer) ||
+	    dcm_channel_hung_up(&client->end.channel))
+		return EVENT_OBJECT_DESTROYED | DCM_SOURCE_READY;
+	return has_finished(client) ? DCM_SOURCE_READY : 0;
+}
+
+static dcm_atomic32 *bell_of_session(struct dcm_object *object)
+{
+	return &((struct dcm_client_end *)object)->end.channel.shared->bell;
+}
+
+static const struct dcm_source_type session_source = {
+	.events = EVENT_OBJECT_DESTROYED,
+	.readable = DCM_SOURCE_READY,
+	.look = look_at_session,
+	.bell = bell_of_session,
+};
+
 static const struct dcm_object_type session_type = {
 	.kind = DCM_KIND_SESSION,
 	.space = DCM_SPACE_HANDLE,
 	.close = close_session,
 	.release = release_session,
 	.pins = pins_session,
+	.source = source_of_session,
 };
 
 static Retcode session_handle(struct dcm_client_end *client, Handle *out)
@@ -134,6 +192,7 @@ Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, st
 		munmap(base, offer->bytes);
 		return dcm_fail(rcOutOfMemory, "no memory for a session");
 	}
+	dcm_source_init(&client->source, &session_source, &client->end.object);
 	client->end.connection = connection;
 	client->end.peer = server;
 	client->end.give_back = dcm_client_end_give_back;

@@ -11,6 +11,7 @@
 #include "api/end.h"
 #include "api/identity.h"
 #include "api/peer.h"
+#include "api/source.h"
 #include "api/wait.h"
 #include "shm/rendezvous.h"
 
@@ -31,6 +32,7 @@ struct dcm_client_book {
 struct dcm_client_end {
 	struct dcm_end end;
 	struct dcm_blocker blocker;
+	struct dcm_source source; /* of all handles on it */
 	uint32_t listener; /* slot that calls are signalled to */
 	uint32_t transfer; /* how the memory came */
 	struct dcm_peer peer; /* the server */

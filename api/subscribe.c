@@ -13,6 +13,7 @@
 #include "api/identity.h"
 #include "api/known.h"
 #include "api/retcode.h"
+#include "api/source.h"
 #include "api/wait.h"
 #include "api/who.h"
 #include "shm/hash.h"
@@ -23,6 +24,7 @@
 struct dcm_subscription_object {
 	struct dcm_object object;
 	struct dcm_blocker blocker;
+	struct dcm_source source;
 	struct dcm_fabric *fabric; /* counted */
 	struct dcm_ref ref;
 	uint32_t bucket;
@@ -34,6 +36,7 @@ static void close_subscription(struct dcm_object *object)
 {
 	struct dcm_subscription_object *s = (struct dcm_subscription_object *)object;
 
+	dcm_source_close(&s->source);
 	dcm_wait_close(&s->blocker);
 	/* A reader may be in the ring this moment: its slot stays until it is out. */
 	pthread_mutex_lock(&s->lock);
@@ -42,24 +45,61 @@ static void close_subscription(struct dcm_object *object)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static void forget_known(struct dcm_subscription_object *s)
+{
+	if (s->known != NULL)
+		dcm_known_destroy(s->known);
+	s->known = NULL;
+}
+
 static void forget_subscription(struct dcm_object *object)
 {
 	struct dcm_subscription_object *s = (struct dcm_subscription_object *)object;
 
-	if (s->known != NULL)
-		dcm_known_destroy(s->known);
-	s->known = NULL;
+	dcm_source_forked(&s->source);
+	forget_known(s);
 }
 
 static void release_subscription(struct dcm_object *object)
 {
 	struct dcm_subscription_object *s = (struct dcm_subscription_object *)object;
 
-	forget_subscription(object);
+	forget_known(s);
 	pthread_mutex_destroy(&s->lock);
 	if (s->fabric != NULL)
 		dcm_fabric_drop(s->fabric);
 }
+
+static struct dcm_source *source_of_subscription(struct dcm_object *object)
+{
+	return &((struct dcm_subscription_object *)object)->source;
+}
+
+static uint32_t look_at_subscription(struct dcm_object *object, uint64_t *stamp)
+{
+	struct dcm_subscription_object *s = (struct dcm_subscription_object *)object;
+	bool there;
+
+	pthread_mutex_lock(&s->lock);
+	there = dcm_known_look(s->known, &s->fabric->seg, s->ref, stamp);
+	pthread_mutex_unlock(&s->lock);
+	/* A call says so when the segment is lost. */
+	return there || dcm_guard_lost() ? DCM_PUBLICATION_CHANGED : 0;
+}
+
+static dcm_atomic32 *bell_of_subscription(struct dcm_object *object)
+{
+	struct dcm_subscription_object *s = (struct dcm_subscription_object *)object;
+
+	return &dcm_subscription_at(&s->fabric->seg, s->ref.index)->bell;
+}
+
+static const struct dcm_source_type subscription_source = {
+	.events = DCM_PUBLICATION_CHANGED | DCM_BLOCKING_CALL_INTERRUPTED,
+	.readable = DCM_PUBLICATION_CHANGED,
+	.look = look_at_subscription,
+	.bell = bell_of_subscription,
+};
 
 static const struct dcm_object_type subscription_type = {
 	.kind = DCM_KIND_SUBSCRIPTION,
@@ -67,6 +107,7 @@ static const struct dcm_object_type subscription_type = {
 	.close = close_subscription,
 	.release = release_subscription,
 	.forget = forget_subscription,
+	.source = source_of_subscription,
 };
 
 static Retcode make_active(struct dcm_subscription_object *s, uint64_t type_hash)
@@ -93,6 +134,7 @@ static Retcode subscribe(struct dcm_fabric *fabric, const char *type, const char
 	if (s == NULL)
 		return dcm_fail(rcOutOfMemory, "no memory for a subscription");
 	pthread_mutex_init(&s->lock, NULL);
+	dcm_source_init(&s->source, &subscription_source, &s->object);
 	s->bucket = dcm_bucket_of(type_hash);
 	s->known = dcm_known_create(type_hash, type, name, server, sid);
 	dcm_fabric_hold(fabric);
@@ -180,8 +222,10 @@ static Retcode read_notice(struct dcm_subscription_object *s, DcmTimeout timeout
 	*out = r.notice;
 	if (rc == rcOk)
 		return rc;
-	if (rc == rcTimeout)
+	if (rc == rcTimeout) {
+		dcm_source_drained(&s->source);
 		return dcm_fail(rc, "no notice came in time");
+	}
 	if (rc == rcIpcInterrupt)
 		return dcm_fail(rc, "interrupted by DcmInterruptBlockingCall");
 	if (rc == rcOutOfMemory)
@@ -202,6 +246,7 @@ static Retcode hand_out(struct dcm_subscription_object *s, struct dcm_notice *no
 	pthread_mutex_lock(&s->lock);
 	dcm_known_unread(s->known, notice);
 	pthread_mutex_unlock(&s->lock);
+	dcm_source_check(&s->source);
 	return rc;
 }
 

@@ -12,5 +12,6 @@ struct subcommand {
 };
 
 int death_main(int argc, char **argv);
+int events_main(int argc, char **argv);
 
 #endif

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "shm/bell.h"
+
 #define CHANNEL_MAGIC 0x314e414843204d44ull /* "DM CHAN1" in memory */
-#define CHANNEL_LAYOUT 1u
+#define CHANNEL_LAYOUT 2u
 
 enum { STATE_MASK = 7, WAITER = 8, GENERATION_SHIFT = 4 };
 
@@ -14,6 +16,7 @@ static uint32_t fingerprint(void)
 	static const uint32_t facts[] = {
 		sizeof(struct dcm_channel_header),
 		offsetof(struct dcm_channel_header, client_gone),
+		offsetof(struct dcm_channel_header, bell),
 		offsetof(struct dcm_channel_header, ring),
 		offsetof(struct dcm_channel_header, call),
 		sizeof(struct dcm_call),
@@ -209,6 +212,14 @@ static uint32_t end_call(struct dcm_call *call, uint32_t generation, uint32_t st
 	return 0;
 }
 
+/* Whoever waits for any of several: asleep, or to be told by its keeper. */
+static void tell_any(struct dcm_channel *ch)
+{
+	DCM_LINE(answer_wakes_any) dcm_park_wake_all(&ch->shared->done);
+	if (ch->seg != NULL)
+		DCM_LINE(answer_rings) dcm_bell_ring(ch->seg, &ch->shared->bell, ch->client);
+}
+
 bool dcm_channel_answer(struct dcm_channel *ch, uint32_t index, uint32_t generation, uint32_t flags,
 			const struct dcm_parcel *reply)
 {
@@ -226,7 +237,7 @@ bool dcm_channel_answer(struct dcm_channel *ch, uint32_t index, uint32_t generat
 	if (old & WAITER)
 		DCM_LINE(answer_wakes) dcm_park_wake_word(&call->word);
 	if (flags & DCM_CALL_ASYNC)
-		DCM_LINE(answer_wakes_any) dcm_park_wake_all(&ch->shared->done);
+		tell_any(ch);
 	if ((old & STATE_MASK) == DCM_CALL_ABANDONED || (flags & DCM_CALL_ONE_WAY))
 		DCM_LINE(answer_makes_room) dcm_park_wake_all(&ch->shared->room);
 	return (old & STATE_MASK) == DCM_CALL_POSTED;
@@ -259,7 +270,7 @@ void dcm_channel_hang_up(struct dcm_channel *ch)
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++)
 		fail(&ch->shared->call[i]);
 	dcm_park_wake_all(&ch->shared->room);
-	dcm_park_wake_all(&ch->shared->done);
+	tell_any(ch);
 }
 
 bool dcm_channel_hung_up(struct dcm_channel *ch)

@@ -35,6 +35,7 @@
 
 #include "shm/park.h"
 #include "shm/ring.h"
+#include "shm/segment.h"
 
 enum {
 	DCM_CHANNEL_RING_SHIFT = 8,
@@ -85,12 +86,13 @@ struct dcm_channel_header {
 	dcm_atomic64 server_committed;
 	alignas(DCM_CACHELINE) dcm_atomic32 room; /* event count: a call slot or room came free */
 	alignas(DCM_CACHELINE) dcm_atomic32 done; /* event count: an async call was answered */
+	dcm_atomic32 bell; /* shm/bell.h: the same, and the server hung up */
 	struct dcm_ring ring;
 	alignas(DCM_CACHELINE) dcm_atomic64 cells[DCM_CHANNEL_CALLS];
 	struct dcm_call call[DCM_CHANNEL_CALLS];
 };
 
-static_assert(sizeof(struct dcm_call) == 128, "channel layout 1");
+static_assert(sizeof(struct dcm_call) == 128, "channel layout 2");
 static_assert(offsetof(struct dcm_channel_header, cells) ==
 		      offsetof(struct dcm_channel_header, ring) + sizeof(struct dcm_ring),
 	      "cells follow their ring");
@@ -101,6 +103,9 @@ struct dcm_channel {
 	struct dcm_channel_header *shared;
 	uint64_t bytes, half;
 	unsigned char *requests, *replies; /* the halves */
+	/* Of a server: the client's process, whose keeper the bell tells; null: nobody is told. */
+	const struct dcm_segment *seg;
+	uint32_t client;
 };
 
 /* A message on its way: where and how long in its sender's half, and what goes along. */

@@ -78,17 +78,22 @@ uint32_t dcm_layout_fingerprint(void)
 		sizeof(struct dcm_process),
 		sizeof(struct dcm_alive),
 		offsetof(struct dcm_process, control),
+		offsetof(struct dcm_process, asked),
 		offsetof(struct dcm_process, name),
 		sizeof(struct dcm_endpoint),
 		offsetof(struct dcm_endpoint, ec),
+		offsetof(struct dcm_endpoint, bell),
 		sizeof(struct dcm_endpoint_names),
 		sizeof(struct dcm_subscription),
+		offsetof(struct dcm_subscription, bell),
 		offsetof(struct dcm_subscription, ring),
 		sizeof(struct dcm_connection),
+		offsetof(struct dcm_connection, bell),
 		offsetof(struct dcm_connection, type_hash),
 		offsetof(struct dcm_connection, fd),
 		offsetof(struct dcm_connection, type),
 		sizeof(struct dcm_listener),
+		offsetof(struct dcm_listener, bell),
 	};
 	uint32_t hash = 2166136261u; /* FNV-1a over the facts: a change must show, no more */
 

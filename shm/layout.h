@@ -95,6 +95,7 @@ struct dcm_process {
 	dcm_atomic64 sid_base;
 	/* Event count: whoever bumps it asks this process's keeper to look around. */
 	alignas(DCM_CACHELINE) dcm_atomic32 control;
+	dcm_atomic32 asked; /* DCM_KICK_...: how far it is to look; stored before control is bumped */
 	alignas(DCM_CACHELINE) struct dcm_name name;
 };
 
@@ -117,6 +118,7 @@ struct dcm_endpoint {
 	dcm_atomic64 sid;
 	dcm_atomic64 published_ns;	       /* CLOCK_MONOTONIC, for people */
 	alignas(DCM_CACHELINE) dcm_atomic32 ec; /* DcmListen waits here */
+	dcm_atomic32 bell;			/* shm/bell.h: a request was aimed at it */
 };
 
 struct dcm_endpoint_names {
@@ -134,7 +136,7 @@ struct dcm_subscription {
 	alignas(DCM_CACHELINE) dcm_atomic64 word;
 	dcm_atomic64 type_hash;
 	dcm_atomic32 resync; /* 1: the ring is not the whole truth, look at everything */
-	dcm_atomic32 reserved;
+	dcm_atomic32 bell;   /* shm/bell.h: a hint or a resync was given */
 	dcm_atomic64 resyncs; /* how often that happened, for people */
 	struct dcm_ring ring;
 };
@@ -150,6 +152,7 @@ struct dcm_connection {
 	dcm_atomic32 client;
 	dcm_atomic32 server; /* valid from TAKEN on */
 	dcm_atomic32 listener;
+	dcm_atomic32 bell; /* shm/bell.h: whenever the client is woken at ec */
 	/* The request: written in CLAIMED. */
 	alignas(DCM_CACHELINE) dcm_atomic64 type_hash;
 	dcm_atomic64 name_hash;
@@ -174,6 +177,8 @@ struct dcm_connection {
 struct dcm_listener {
 	alignas(DCM_CACHELINE) dcm_atomic64 word;
 	alignas(DCM_CACHELINE) dcm_atomic32 ec; /* DcmReceive waits here */
+	dcm_atomic32 bell;			/* shm/bell.h: a ready bit was set */
+	dcm_atomic32 owner; /* the process that the bell tells: on the ringer's line */
 };
 
 /* One wake word for all that sleep on one bucket of interfaces: a publication costs one wake. */

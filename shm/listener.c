@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "shm/listener.h"
 
+#include "shm/bell.h"
 #include "shm/park.h"
 #include "shm/quota.h"
 
@@ -11,6 +12,8 @@ bool dcm_listener_open(const struct dcm_segment *seg, uint32_t self, struct dcm_
 	if (!dcm_quota_claim(seg, &seg->listener, self, out))
 		return false;
 	listener = dcm_listener_at(seg, out->index);
+	dcm_store(&listener->bell, 0u, relaxed);
+	dcm_store(&listener->owner, self, relaxed);
 	/* Bits of an earlier use are looked at once and found to mean nothing. */
 	dcm_store(&listener->word, dcm_word(out->generation, self, DCM_LISTENER_LIVE), release);
 	return true;
@@ -39,6 +42,8 @@ void dcm_listener_signal(const struct dcm_segment *seg, uint32_t index, uint32_t
 	if ((dcm_load(word, DCM_ORDER(signal_looks_in_order, seq, relaxed)) & bit) == 0)
 		DCM_LINE(signal_sets_bit) dcm_or(word, bit);
 	dcm_park_wake_one(&listener->ec);
+	DCM_LINE(signal_rings)
+	dcm_bell_ring(seg, &listener->bell, dcm_load(&listener->owner, relaxed));
 }
 
 void dcm_listener_wake(const struct dcm_segment *seg, struct dcm_ref ref)
@@ -47,6 +52,20 @@ void dcm_listener_wake(const struct dcm_segment *seg, struct dcm_ref ref)
 
 	if (listener != NULL)
 		dcm_park_wake_all(&listener->ec);
+}
+
+bool dcm_listener_any(const struct dcm_segment *seg, struct dcm_ref ref)
+{
+	struct dcm_listener *listener = dcm_listener_at(seg, ref.index);
+	uint32_t words = dcm_bitmap_words(seg->connection.count);
+
+	if (listener == NULL)
+		return false;
+	for (uint32_t i = 0; i < words; i++)
+		/* seq, B1 of shm/bell.h: behind the caller's token. */
+		if (dcm_load(&dcm_listener_ready(listener)[i], seq) != 0)
+			return true;
+	return false;
 }
 
 static bool take_bit(dcm_atomic64 *word, uint64_t bits, uint32_t *bit)

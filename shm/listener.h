@@ -37,4 +37,7 @@ void dcm_listener_wake(const struct dcm_segment *seg, struct dcm_ref listener);
 bool dcm_listener_next(const struct dcm_segment *seg, struct dcm_ref listener, uint32_t *cursor,
 		       uint32_t *index);
 
+/* dcm_listener_any() - is there something for dcm_listener_next() to take; looks only */
+bool dcm_listener_any(const struct dcm_segment *seg, struct dcm_ref listener);
+
 #endif

@@ -262,12 +262,15 @@ bool dcm_process_alive(const struct dcm_segment *seg, uint32_t index)
 	return names_living(dcm_load(dcm_alive_at(seg, index, 0), acquire));
 }
 
-void dcm_process_kick(const struct dcm_segment *seg, uint32_t index)
+void dcm_process_kick_for(const struct dcm_segment *seg, uint32_t index, uint32_t what)
 {
 	struct dcm_process *p = dcm_process_at(seg, index);
 
 	if (p == NULL)
 		return;
+	/* Before the keeper can wake: it takes what is asked for behind its key. */
+	if (what != DCM_KICK_BELL)
+		dcm_or(&p->asked, what);
 	/* Dying between the two leaves the keeper asleep: it looks around in its own time. */
 	dcm_add(&p->control, 2u);
 	dcm_park_wake_all(&p->control);
@@ -386,14 +389,20 @@ static bool gone_by_number(const struct dcm_process *p, bool byte_is_held)
 	return ended || (found != 0 && found != start_time);
 }
 
+bool dcm_process_made_sid(const struct dcm_segment *seg, uint32_t index, uint64_t sid)
+{
+	const struct dcm_process *p = dcm_process_at(seg, index);
+
+	/* acquire, pairs I; a process counts its SIDs up from its base. */
+	return p != NULL && sid - dcm_load(&p->sid_base, acquire) < SIDS_MAX;
+}
+
 struct dcm_ref dcm_process_of_sid(const struct dcm_segment *seg, uint64_t sid)
 {
 	for (uint32_t i = 0; i < seg->process.count; i++) {
 		struct dcm_ref ref = { i, dcm_process_generation(seg, i) };
 
-		/* acquire, pairs I; a process counts its SIDs up from its base. */
-		if (ref.generation != 0 &&
-		    sid - dcm_load(&dcm_process_at(seg, i)->sid_base, acquire) < SIDS_MAX &&
+		if (ref.generation != 0 && dcm_process_made_sid(seg, i, sid) &&
 		    dcm_process_there(seg, ref))
 			return ref;
 	}

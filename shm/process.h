@@ -86,6 +86,9 @@ static inline bool dcm_process_there(const struct dcm_segment *seg, struct dcm_r
 bool dcm_process_guard(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t self,
 		       struct dcm_park_word *word);
 
+/* dcm_process_made_sid() - does a SID come from the process that is or was last at @index */
+bool dcm_process_made_sid(const struct dcm_segment *seg, uint32_t index, uint64_t sid);
+
 /* dcm_process_of_sid() - the attached process that a SID comes from; generation 0: none */
 struct dcm_ref dcm_process_of_sid(const struct dcm_segment *seg, uint64_t sid);
 
@@ -111,8 +114,18 @@ static inline bool dcm_process_owned(const struct dcm_segment *seg, uint64_t wor
  */
 bool dcm_process_dead(const struct dcm_segment *seg, struct dcm_ref ref);
 
-/* dcm_process_kick() - ask the keeper of process @index to look around (wakes it) */
-void dcm_process_kick(const struct dcm_segment *seg, uint32_t index);
+/* What a keeper is asked for: to look at the bells that rang (shm/bell.h); at all that can tell of
+   something; and for the dead, the newcomers and the ended as well. */
+enum { DCM_KICK_BELL = 0, DCM_KICK_SOURCES = 1, DCM_KICK_ALL = 3 };
+
+/* dcm_process_kick_for() - ask the keeper of process @index to look, as far as @what (wakes it) */
+void dcm_process_kick_for(const struct dcm_segment *seg, uint32_t index, uint32_t what);
+
+/* dcm_process_kick() - ask the keeper of process @index to look around: DCM_KICK_ALL */
+static inline void dcm_process_kick(const struct dcm_segment *seg, uint32_t index)
+{
+	dcm_process_kick_for(seg, index, DCM_KICK_ALL);
+}
 
 /*
  * dcm_process_next() - the processes that the one at @self watches: living ones, and newcomers that

@@ -11,19 +11,28 @@ static void notice_endpoint(const struct dcm_segment *seg, uint32_t i, uint32_t 
 {
 	struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, i);
 	uint64_t word = endpoint == NULL ? 0 : dcm_load(&endpoint->word, seq);
+	uint32_t state = dcm_word_state(word);
 
-	if (dcm_word_state(word) == DCM_ENDPOINT_LIVE && dcm_word_owner(word) == index)
+	/* In REAP: it died in the middle of telling. */
+	if ((state == DCM_ENDPOINT_LIVE || state == DCM_REAP) && dcm_word_owner(word) == index)
 		dcm_registry_announce(seg, dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed)),
 				      i);
 }
 
+/* Of what is visible the used bit is set. To look at all slots would take long. */
+static void each_used(const struct dcm_segment *seg, const struct dcm_table *table,
+		      void (*notice)(const struct dcm_segment *seg, uint32_t i, uint32_t index),
+		      uint32_t index)
+{
+	for (uint32_t i = 0; i < dcm_bitmap_words(table->count); i++)
+		for (uint64_t used = dcm_load(&table->used[i], seq); used != 0; used &= used - 1)
+			notice(seg, i * 64 + (uint32_t)__builtin_ctzll(used), index);
+}
+
 void dcm_reap_notice(const struct dcm_segment *seg, uint32_t index)
 {
-	/* Of what is visible the used bit is set. To look at all slots would take long. */
-	for (uint32_t i = 0; i < dcm_bitmap_words(seg->endpoint.count); i++)
-		for (uint64_t used = dcm_load(&seg->endpoint.used[i], seq); used != 0;
-		     used &= used - 1)
-			notice_endpoint(seg, i * 64 + (uint32_t)__builtin_ctzll(used), index);
+	each_used(seg, &seg->endpoint, notice_endpoint, index);
+	each_used(seg, &seg->connection, dcm_rendezvous_notice, index);
 }
 
 static void reap_subscription(const struct dcm_segment *seg, uint32_t index, struct dcm_ref dead,

@@ -17,7 +17,8 @@
 
 /*
  * dcm_reap_notice() - level 1: tell those who subscribed to what the process at @index published,
- * whose alive word says that it is dead. Takes nothing over. Safe to repeat.
+ * whose alive word says that it is dead, and the other parties of its connections. Takes nothing
+ * over. Safe to repeat.
  */
 void dcm_reap_notice(const struct dcm_segment *seg, uint32_t index);
 

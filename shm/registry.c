@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "shm/registry.h"
 
+#include "shm/bell.h"
 #include "shm/index.h"
 #include "shm/park.h"
 #include "shm/process.h"
@@ -40,6 +41,7 @@ bool dcm_registry_publish(const struct dcm_segment *seg, uint32_t self,
 	dcm_store(&endpoint->name_hash, key->name_hash, release);
 	dcm_store(&endpoint->sid, key->sid, release);
 	dcm_store(&endpoint->published_ns, (uint64_t)dcm_park_now(), release);
+	dcm_store(&endpoint->bell, 0u, release);
 	dcm_name_store(&names->type, key->type);
 	dcm_name_store(&names->name, key->name);
 	dcm_index_set(endpoint_row(seg, bucket), out->index);
@@ -53,15 +55,18 @@ bool dcm_registry_publish(const struct dcm_segment *seg, uint32_t self,
 
 static void hint(const struct dcm_segment *seg, struct dcm_subscription *sub, uint32_t index)
 {
-	if (dcm_word_state(dcm_load(&sub->word, seq)) != DCM_SUBSCRIPTION_ACTIVE)
+	uint64_t word = dcm_load(&sub->word, seq);
+
+	if (dcm_word_state(word) != DCM_SUBSCRIPTION_ACTIVE)
 		return;
-	if (dcm_ring_push(ring_of(seg, sub), index + 1) == DCM_RING_OK)
-		return;
-	/* Dying before this line loses the hint, but what it was about is our own endpoint: our
-	   reaper gives the hint again. */
-	DCM_LINE(overflow_is_resync) dcm_store(&sub->resync, 1u, seq);
-	dcm_add(&sub->resyncs, 1ull);
-	dcm_add(&dcm_segment_header(seg)->overflows, 1ull);
+	if (dcm_ring_push(ring_of(seg, sub), index + 1) != DCM_RING_OK) {
+		/* Dying before this line loses the hint, but what it was about is our own endpoint:
+		   our reaper gives the hint again. */
+		DCM_LINE(overflow_is_resync) dcm_store(&sub->resync, 1u, seq);
+		dcm_add(&sub->resyncs, 1ull);
+		dcm_add(&dcm_segment_header(seg)->overflows, 1ull);
+	}
+	DCM_LINE(hint_rings) dcm_bell_ring(seg, &sub->bell, dcm_word_owner(word));
 }
 
 void dcm_registry_announce(const struct dcm_segment *seg, uint32_t bucket, uint32_t index)
@@ -185,6 +190,7 @@ bool dcm_registry_subscribe(const struct dcm_segment *seg, uint32_t self, uint64
 	sub = dcm_subscription_at(seg, out->index);
 	dcm_store(&sub->type_hash, type_hash, relaxed); /* read by reapers and people only */
 	dcm_store(&sub->resyncs, 0ull, relaxed);
+	dcm_store(&sub->bell, 0u, relaxed);
 	empty_ring(seg, sub);
 	DCM_LINE(subscribe_looks_at_all) dcm_store(&sub->resync, 1u, relaxed);
 	dcm_index_set(subscription_row(seg, dcm_bucket_of(type_hash)), out->index);

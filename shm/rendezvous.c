@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "shm/rendezvous.h"
 
+#include "shm/bell.h"
 #include "shm/index.h"
 #include "shm/park.h"
 #include "shm/process.h"
@@ -44,9 +45,10 @@ static dcm_atomic64 *row_of(const struct dcm_segment *seg, uint64_t type_hash)
 }
 
 /* Tell the other side: it looks at the state again. */
-static void wake_client(struct dcm_connection *c)
+static void wake_client(const struct dcm_segment *seg, struct dcm_connection *c)
 {
 	dcm_park_wake_all(&c->ec);
+	DCM_LINE(client_is_rung) dcm_bell_ring(seg, &c->bell, dcm_load(&c->client, acquire));
 }
 
 static void fill(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t self,
@@ -70,6 +72,7 @@ static void fill(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t sel
 	dcm_store(&c->transfer, key->transfer, release);
 	dcm_store(&c->sent, 0u, release);
 	dcm_store(&c->opened_ns, 0ull, release);
+	dcm_store(&c->bell, 0u, release);
 	dcm_name_store(&c->type, key->type);
 	dcm_name_store(&c->name, key->name);
 }
@@ -112,9 +115,11 @@ static enum sent send_to(const struct dcm_segment *seg, struct dcm_connection *c
 	if (!dcm_registry_is_live(seg, endpoint))
 		return SENT_TO_THE_GONE;
 	dcm_park_wake_one(&e->ec);
+	DCM_LINE(request_rings)
+	dcm_bell_ring(seg, &e->bell, dcm_word_owner(dcm_load(&e->word, relaxed)));
 	/* It may sleep without a guard, as one parked does. Dying before this line is the death of
 	   its server or of itself: either is told by the reaper. */
-	wake_client(c);
+	wake_client(seg, c);
 	return SENT;
 }
 
@@ -218,7 +223,7 @@ void dcm_rendezvous_refuse_all(const struct dcm_segment *seg, struct dcm_ref end
 				      DCM_CONNECTION_REFUSED);
 		/* Also for one refused by somebody who died before this line. The bit stays: the
 		   client clears it when it drops the request. */
-		DCM_LINE(refused_are_woken) wake_client(c);
+		DCM_LINE(refused_are_woken) wake_client(seg, c);
 	}
 }
 
@@ -232,6 +237,43 @@ static void view_request(const struct dcm_segment *seg, struct dcm_connection *c
 					   .client_sid = dcm_load(&c->client_sid, acquire) };
 	if (process != NULL)
 		dcm_name_load(view->client_name, &process->name);
+}
+
+static uint64_t ticket_of(struct dcm_connection *c, uint64_t *word)
+{
+	*word = dcm_load(&c->word, seq);
+	return dcm_load(&c->ticket, acquire);
+}
+
+/* Was it sent to @endpoint, and its client is not known dead? */
+static bool is_waiting(const struct dcm_segment *seg, struct dcm_connection *c, uint64_t word,
+		       struct dcm_ref endpoint)
+{
+	return dcm_word_state(word) == DCM_CONNECTION_POSTED &&
+	       dcm_load(&c->target, seq) == aimed(endpoint) &&
+	       dcm_process_alive(seg, dcm_word_owner(word));
+}
+
+bool dcm_rendezvous_waiting(const struct dcm_segment *seg, struct dcm_ref endpoint,
+			    uint64_t *newest)
+{
+	struct dcm_endpoint *e = dcm_endpoint_at(seg, endpoint.index);
+	const dcm_atomic64 *row = row_of(seg, dcm_load(&e->type_hash, relaxed));
+	uint32_t cursor = 0, index;
+	bool any = false;
+
+	*newest = 0;
+	while (dcm_index_next(row, seg->connection.count, &cursor, &index)) {
+		struct dcm_connection *c = dcm_connection_at(seg, index);
+		uint64_t word, ticket = ticket_of(c, &word);
+
+		if (!is_waiting(seg, c, word, endpoint))
+			continue;
+		any = true;
+		if (ticket > *newest)
+			*newest = ticket;
+	}
+	return any;
 }
 
 bool dcm_rendezvous_take(const struct dcm_segment *seg, uint32_t self, struct dcm_ref endpoint,
@@ -250,11 +292,8 @@ bool dcm_rendezvous_take(const struct dcm_segment *seg, uint32_t self, struct dc
 			uint64_t word, ticket;
 
 			c = dcm_connection_at(seg, index);
-			word = dcm_load(&c->word, seq);
-			ticket = dcm_load(&c->ticket, acquire);
-			if (dcm_word_state(word) == DCM_CONNECTION_POSTED && ticket < oldest &&
-			    dcm_load(&c->target, seq) == aimed(endpoint) &&
-			    dcm_process_alive(seg, dcm_word_owner(word))) {
+			ticket = ticket_of(c, &word);
+			if (ticket < oldest && is_waiting(seg, c, word, endpoint)) {
 				best = index;
 				oldest = ticket;
 				oldest_word = word;
@@ -293,7 +332,7 @@ bool dcm_rendezvous_accept(const struct dcm_segment *seg, uint32_t self, struct 
 			   DCM_CONNECTION_ACCEPTED))
 		return false;
 	/* Dying before this line: the client's guard, our alive word, ends its sleep. */
-	wake_client(c);
+	wake_client(seg, c);
 	return true;
 }
 
@@ -425,7 +464,7 @@ static bool server_step(const struct dcm_segment *seg, struct dcm_ref ref, uint6
 		/* Perhaps the server died before it said so; and its client, who looked when the
 		   endpoint was gone already, may sleep without a guard. */
 		if (dcm_load(&c->server, acquire) == server)
-			DCM_LINE(reaper_tells_refused) wake_client(c);
+			DCM_LINE(reaper_tells_refused) wake_client(seg, c);
 		return true;
 	default:
 		return true;
@@ -433,7 +472,7 @@ static bool server_step(const struct dcm_segment *seg, struct dcm_ref ref, uint6
 	if (!dcm_slot_step(&seg->connection, ref, owner, state, client, next))
 		return false;
 	/* Dying before this line: the client's guard, our alive word, ends its sleep. */
-	DCM_LINE(leaving_server_wakes) wake_client(c);
+	DCM_LINE(leaving_server_wakes) wake_client(seg, c);
 	return true;
 }
 
@@ -496,4 +535,49 @@ void dcm_rendezvous_reap(const struct dcm_segment *seg, uint32_t index, struct d
 	for (int looks = 0; c != NULL && looks < LOOKS; looks++)
 		if (reap_once(seg, c, index, dead, by))
 			return;
+}
+
+void dcm_rendezvous_tell_client(const struct dcm_segment *seg, uint32_t index)
+{
+	struct dcm_connection *c = dcm_connection_at(seg, index);
+
+	if (c != NULL)
+		wake_client(seg, c);
+}
+
+/* Who alone could serve a request, or was about to refuse it: is it the process at @dead? */
+static bool waits_for(const struct dcm_segment *seg, struct dcm_connection *c, uint32_t dead)
+{
+	uint64_t target = dcm_load(&c->target, seq), sid = dcm_load(&c->server_sid, acquire);
+	dcm_atomic64 *slot;
+
+	if (!is_aimed(target))
+		return sid != 0 && dcm_process_made_sid(seg, dead, sid);
+	slot = dcm_slot_word(&seg->endpoint, target_endpoint(target).index);
+	return slot != NULL && dcm_word_owner(dcm_load(slot, seq)) == dead;
+}
+
+void dcm_rendezvous_notice(const struct dcm_segment *seg, uint32_t index, uint32_t dead)
+{
+	struct dcm_connection *c = dcm_connection_at(seg, index);
+	uint64_t word = c != NULL ? dcm_load(&c->word, seq) : 0;
+	uint32_t state = dcm_word_state(word), client, server;
+
+	if (state < DCM_CONNECTION_POSTED || state == DCM_REAP)
+		return;
+	client = dcm_load(&c->client, acquire);
+	/* One that has just taken it may not have said so. */
+	server = state == DCM_CONNECTION_TAKEN || state == DCM_CONNECTION_ACCEPTED
+			 ? dcm_word_owner(word)
+			 : dcm_load(&c->server, acquire);
+	/* Kicked, not rung: a session's bell is in memory that is not ours. */
+	if (server == dead && state != DCM_CONNECTION_POSTED) {
+		DCM_LINE(notice_tells_client) dcm_process_kick_for(seg, client, DCM_KICK_SOURCES);
+	} else if (state == DCM_CONNECTION_POSTED || state == DCM_CONNECTION_REFUSED) {
+		if (waits_for(seg, c, dead))
+			DCM_LINE(notice_tells_waiting)
+			dcm_process_kick_for(seg, client, DCM_KICK_SOURCES);
+	} else if (client == dead) {
+		dcm_process_kick_for(seg, server, DCM_KICK_SOURCES);
+	}
 }

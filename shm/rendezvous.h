@@ -82,6 +82,13 @@ void dcm_rendezvous_refuse_all(const struct dcm_segment *seg, struct dcm_ref end
 bool dcm_rendezvous_take(const struct dcm_segment *seg, uint32_t self, struct dcm_ref endpoint,
 			 struct dcm_ref *out, struct dcm_request_view *view);
 
+/*
+ * dcm_rendezvous_waiting() - is there something for dcm_rendezvous_take() to take
+ * @newest: set to the ticket of the youngest such request; each has its own
+ */
+bool dcm_rendezvous_waiting(const struct dcm_segment *seg, struct dcm_ref endpoint,
+			    uint64_t *newest);
+
 /* dcm_rendezvous_accept() - TAKEN -> ACCEPTED; false: the client has left */
 bool dcm_rendezvous_accept(const struct dcm_segment *seg, uint32_t self, struct dcm_ref connection,
 			   const struct dcm_offer *offer);
@@ -108,6 +115,15 @@ void dcm_rendezvous_client_leaves(const struct dcm_segment *seg, uint32_t self,
 /* The server leaves, whatever the state (TAKEN or ACCEPTED: the client is refused). */
 void dcm_rendezvous_server_leaves(const struct dcm_segment *seg, uint32_t self,
 				  struct dcm_ref connection);
+
+/* dcm_rendezvous_tell_client() - something of slot @index is new to its client */
+void dcm_rendezvous_tell_client(const struct dcm_segment *seg, uint32_t index);
+
+/*
+ * dcm_rendezvous_notice() - level 1: the process at @dead is dead by its alive word; tell the other
+ * party of the connection at @index, if that is not asleep with a guard. Takes nothing over.
+ */
+void dcm_rendezvous_notice(const struct dcm_segment *seg, uint32_t index, uint32_t dead);
 
 /* dcm_rendezvous_reap() - the steps that @dead, proved dead, leaves undone at slot @index */
 void dcm_rendezvous_reap(const struct dcm_segment *seg, uint32_t index, struct dcm_ref dead,

@@ -42,7 +42,7 @@ static struct {
 	char name[32];
 } known[KNOWN_MAX];
 
-static void note_told(DcmPubStatus status, Sid sid, const char *name)
+void stand_note_told(DcmPubStatus status, Sid sid, const char *name)
 {
 	uint32_t count = atomic_load(&stand->known), i = 0;
 
@@ -81,11 +81,11 @@ static void *read_all(void *arg)
 		expect(rcOk, KnHandleGetSidByHandle(server, &sid), "a server's SID");
 		if (status == DCM_PUBLISHED && strcmp(name, "victim") == 0) {
 			atomic_fetch_add(&stand->begun, 1);
-			note_told(status, sid, name);
+			stand_note_told(status, sid, name);
 			atomic_store(&victim, server);
 			continue;
 		}
-		note_told(status, sid, name);
+		stand_note_told(status, sid, name);
 		expect(rcOk, KnHandleClose(server), "closing a server's identity");
 	}
 }
@@ -182,7 +182,7 @@ static void *listen_at(void *arg)
 	return NULL;
 }
 
-static void publish(const char *name, DcmHandle *out)
+void stand_publish(const char *name, DcmHandle *out)
 {
 	expect(rcOk, DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), VICTIM_TYPE, name, out),
 	       "the bystander's DcmPublishEndpoint");
@@ -201,9 +201,9 @@ void stand_bystander(void)
 					  OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, NULL, listener, 1,
 					  &callable),
 	       "KnHandleCreateUserObjectEx");
-	publish("offer", &offer.publication);
-	publish("refuse", &refuse.publication);
-	publish("ignored", &ignored);
+	stand_publish("offer", &offer.publication);
+	stand_publish("refuse", &refuse.publication);
+	stand_publish("ignored", &ignored);
 	expect(rcOk, DcmSetSubscription(VICTIM_TYPE, NULL, NULL, INVALID_HANDLE, &subscription),
 	       "the bystander's DcmSetSubscription");
 	if (pthread_create(&thread, NULL, read_all, &subscription) != 0 ||
@@ -223,7 +223,7 @@ void stand_newcomer(void)
 	Handle session;
 
 	expect(rcOk, DcmInit(), "a newcomer's DcmInit");
-	publish("newcomer", &publication);
+	stand_publish("newcomer", &publication);
 	expect(rcOk,
 	       DcmCreateConnection(VICTIM_TYPE, "offer", INVALID_HANDLE, INVALID_HANDLE,
 				   &connection),

@@ -166,7 +166,7 @@ void stand_stop(bool stop)
 		waitpid(bystander, NULL, WUNTRACED);
 }
 
-void stand_begin(void)
+static void begin(void (*bystand)(void))
 {
 	struct dcm_segment_options options = { .read_only = true };
 	struct dcm_detail why;
@@ -187,7 +187,7 @@ void stand_begin(void)
 		     0);
 	if (stand == MAP_FAILED)
 		sysbail("no shared memory");
-	bystander = fork_to(stand_bystander);
+	bystander = fork_to(bystand);
 	while (atomic_load(&stand->ready) == 0 || atomic_load(&stand->known) != PUBLICATIONS)
 		nap_us(1000);
 	options.fabric = getenv("DCM_FABRIC");
@@ -201,6 +201,16 @@ void stand_begin(void)
 		bail("a newcomer ended with %#x", status);
 	descriptors = count_fds(bystander);
 	ok(stand_settled(), "the fabric before any death");
+}
+
+void stand_begin(void)
+{
+	begin(stand_bystander);
+}
+
+void stand_begin_loop(void)
+{
+	begin(stand_looper);
 }
 
 void stand_end(void)

@@ -37,12 +37,21 @@ struct stand {
 extern struct stand *stand;
 extern struct dcm_segment stand_segment; /* to look at */
 
-/* stand_begin()/stand_end() - the fabric with its bystander; the first is plan_lazy() as well */
+/*
+ * stand_begin()/stand_end() - the fabric with its bystander; the first is plan_lazy() as well
+ * stand_begin_loop() - with a bystander of one thread, which never blocks but for events
+ */
 void stand_begin(void);
+void stand_begin_loop(void);
 void stand_end(void);
 /* stand_bystander() - it becomes the bystander; stand_newcomer() - a whole life in order */
 void stand_bystander(void) __attribute__((noreturn));
+void stand_looper(void) __attribute__((noreturn));
 void stand_newcomer(void) __attribute__((noreturn));
+
+/* What both bystanders do: publish under their own identity; note what a notice says. */
+void stand_publish(const char *name, DcmHandle *out);
+void stand_note_told(DcmPubStatus status, Sid sid, const char *name);
 
 /* stand_stop() - the bystander is stopped, or goes on */
 void stand_stop(bool stop);
@@ -56,6 +65,10 @@ struct scenario {
 	void (*run)(void);     /* its steps are counted */
 	bool keeper;	       /* the other threads' steps are, in its place */
 };
+
+/* What clients do, and servers. */
+extern const struct scenario client_scenarios[], server_scenarios[];
+extern const size_t client_scenario_count, server_scenario_count;
 
 /* victim_enumerate() - a kill at each step of each scenario */
 void victim_enumerate(const struct scenario *scenarios, size_t count);

@@ -104,6 +104,18 @@ static const struct mutant mutants[] = {
 	{ .name = "hang_up_wakes_caller", .first = &sim_channel },
 	{ .name = "drained_before_ended", .first = &sim_channel },
 	{ .name = "drained_kicks", .first = &sim_channel },
+	/* bell */
+	{ .name = "arm_before_looking", .first = &sim_bell },
+	{ .name = "ringer_looks_in_order", .first = &sim_bell },
+	{ .name = "ringer_marks", .first = &sim_bell },
+	{ .name = "mark_is_no_clear", .first = &sim_bell },
+	{ .name = "hint_rings", .first = &sim_bell },
+	{ .name = "request_rings", .first = &sim_bell },
+	{ .name = "client_is_rung", .first = &sim_bell },
+	{ .name = "signal_rings", .first = &sim_bell },
+	{ .name = "answer_rings", .first = &sim_bell },
+	{ .name = "notice_tells_waiting", .first = &sim_bell },
+	{ .name = "notice_tells_client", .first = &sim_bell },
 	/* guards against a hostile peer */
 	{ .name = "slot_in_table", .place = FUZZ },
 	{ .name = "bit_in_table", .place = FUZZ },

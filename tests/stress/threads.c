@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * One process, many threads as publisher, subscriber, client and server, that interrupt each other
- * and close handles in use, while DcmInit() and DcmFini() come and go. Made for ThreadSanitizer and
+ * and close handles in use, follow each other's events by notices and descriptors, while DcmInit()
+ * and DcmFini() come and go. Made for ThreadSanitizer and
  * AddressSanitizer; without them it sees that no call hangs, that no code is returned that cannot
  * be, and that at the end nothing is left.
  */
 #define _GNU_SOURCE
 #include <coresrv/handle/handle_api.h>
+#include <coresrv/handle/notice_api.h>
 #include <coresrv/task/task_api.h>
 #include <dcm/channel.h>
 #include <dcm/dcm_api.h>
 #include <dcm/fabric.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +35,7 @@ enum {
 /* Handles that any thread may use, interrupt or close at any time. */
 static _Atomic uint64_t publications[SLOTS], subscriptions[SLOTS], connections[SLOTS];
 static _Atomic uint64_t listeners[SLOTS], sessions[SLOTS];
+static _Atomic uint64_t notices[SLOTS];
 
 static _Atomic uint32_t stop;
 static _Atomic uint64_t done[16];
@@ -263,6 +267,79 @@ static bool counter_turn(uint64_t *dice)
 	return true;
 }
 
+static void renew_notice(_Atomic uint64_t *slot, bool none)
+{
+	Notice notice = 0;
+	uint64_t old;
+
+	if (!none)
+		wanted(rcOk, KnNoticeCreate(&notice), "KnNoticeCreate");
+	old = atomic_exchange(slot, notice);
+	if (old != 0)
+		wanted(rcOk, KnNoticeRelease(old), "KnNoticeRelease");
+}
+
+static bool follow(Notice notice, uint64_t handle, unsigned kind, uint64_t *dice)
+{
+	static const uint32_t events[] = { DCM_CLIENT_CONNECTED, DCM_PUBLICATION_CHANGED,
+					   DCM_CLIENT_RELEASED_BY_SERVER };
+	uint32_t mask;
+
+	if (kind == 4)
+		return may_be(KnNoticeSubscribeToObject(notice, handle, EVENT_OBJECT_DESTROYED, 9),
+			      "KnNoticeSubscribeToObject");
+	mask = events[kind] | (draw(dice, 2) ? DCM_BLOCKING_CALL_INTERRUPTED : 0u);
+	return may_be(DcmSubscribeToEvents(notice, handle, mask, kind), "DcmSubscribeToEvents");
+}
+
+static void follow_no_more(Notice notice, uint64_t handle, bool by_id)
+{
+	Retcode rc = by_id ? KnNoticeUnsubscribeFromEvent(notice, 1)
+			   : DcmUnsubscribeFromEvents(notice, handle);
+
+	if (rc != rcResourceNotFound)
+		may_be(rc, "unsubscribing");
+}
+
+/* Subscribes to what others use and close, or polls it. */
+static bool watcher_turn(uint64_t *dice)
+{
+	_Atomic uint64_t *all[] = { publications, subscriptions, connections, listeners, sessions };
+	unsigned kind = (unsigned)draw(dice, 5);
+	uint64_t handle = atomic_load(any_of(all[kind], dice));
+	_Atomic uint64_t *slot = any_of(notices, dice);
+	struct pollfd p = { .events = POLLIN };
+	uint64_t what = draw(dice, 8);
+
+	if (atomic_load(slot) == 0 || draw(dice, 100) == 0)
+		renew_notice(slot, false);
+	if (what < 4) {
+		if (!may_be(DcmGetFd(what == 0 ? atomic_load(slot) : handle, &p.fd), "DcmGetFd"))
+			return false;
+		return poll(&p, 1, (int)draw(dice, 3)) > 0;
+	}
+	if (what == 4)
+		follow_no_more(atomic_load(slot), handle, draw(dice, 2) == 0);
+	else if (kind != 3)
+		return follow(atomic_load(slot), handle, kind, dice);
+	return true;
+}
+
+static bool fetcher_turn(uint64_t *dice)
+{
+	EventDesc event[4];
+	size_t count;
+
+	if (!may_be(KnNoticeGetEvent(atomic_load(any_of(notices, dice)), draw(dice, 10),
+				     1 + draw(dice, 4), event, &count),
+		    "KnNoticeGetEvent"))
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (event[i].eventMask == 0)
+			wrong("an event of %zu has no mask", (size_t)event[i].eventId);
+	return count > 0;
+}
+
 static struct role roles[] = {
 	{ .name = "publisher", .turn = publisher_turn },
 	{ .name = "subscriber", .turn = subscriber_turn },
@@ -272,6 +349,8 @@ static struct role roles[] = {
 	{ .name = "client", .turn = client_turn },
 	{ .name = "disturber", .turn = disturber_turn },
 	{ .name = "counter", .turn = counter_turn },
+	{ .name = "watcher", .turn = watcher_turn },
+	{ .name = "fetcher", .turn = fetcher_turn },
 };
 
 enum { ROLES = sizeof roles / sizeof roles[0] };
@@ -312,6 +391,7 @@ static void close_all(void)
 		put(&connections[i], 0, true);
 		put(&sessions[i], 0, false);
 		put(&listeners[i], 0, false);
+		renew_notice(&notices[i], true);
 	}
 }
 

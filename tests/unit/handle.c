@@ -71,15 +71,31 @@ static void on_forget(struct dcm_object *object)
 	count(forgotten, object);
 }
 
-static const struct dcm_object_type user = { DCM_KIND_USER, DCM_SPACE_HANDLE, true,
-					     on_close,	    on_release,	      on_forget, NULL };
-static const struct dcm_object_type session = { DCM_KIND_SESSION, DCM_SPACE_HANDLE, false,
-						on_close,	  on_release,	    on_forget, NULL };
+static const struct dcm_object_type user = {
+	.kind = DCM_KIND_USER,
+	.space = DCM_SPACE_HANDLE,
+	.survives_fork = true,
+	.close = on_close,
+	.release = on_release,
+	.forget = on_forget,
+};
+static const struct dcm_object_type session = {
+	.kind = DCM_KIND_SESSION,
+	.space = DCM_SPACE_HANDLE,
+	.close = on_close,
+	.release = on_release,
+	.forget = on_forget,
+};
 static const struct dcm_object_type publication = {
-	DCM_KIND_PUBLICATION, DCM_SPACE_DCM, false, on_close, on_release, on_forget, NULL
+	.kind = DCM_KIND_PUBLICATION,
+	.space = DCM_SPACE_DCM,
+	.close = on_close,
+	.release = on_release,
+	.forget = on_forget,
 };
 static const struct dcm_object_type channel = {
-	DCM_KIND_CHANNEL, DCM_SPACE_CHANNEL, false, NULL, NULL, NULL, NULL
+	.kind = DCM_KIND_CHANNEL,
+	.space = DCM_SPACE_CHANNEL,
 };
 
 /* The number of a new object that only the table holds, and the object's id. */

@@ -6,6 +6,7 @@
 #define DCM_DCM_H
 
 #include <coresrv/handle/handle_api.h>
+#include <coresrv/handle/notice_api.h>
 #include <coresrv/task/task_api.h>
 #include <dcm/channel.h>
 #include <dcm/dcm_api.h>

@@ -24,6 +24,15 @@
 
 DCM_BEGIN_DECLS
 
+/* Events of DCM handles, for DcmSubscribeToEvents(). */
+#define DCM_PUBLICATION_CHANGED	      (1u << 16) /* a subscription: DcmReadPubQueue() has a notice */
+#define DCM_CLIENT_CONNECTED	      (1u << 17) /* a publication: DcmListen() has a request */
+#define DCM_BLOCKING_CALL_INTERRUPTED (1u << 18) /* all three: DcmInterruptBlockingCall() was called */
+#define DCM_CLIENT_RELEASED_BY_SERVER (1u << 19) /* a connection: the server has accepted or refused */
+
+/* An id of events for those who need no other. */
+#define DCM_EVENT_ID ((uintptr_t)0x44434d)
+
 /**
  * DcmInit() - attach this process to its fabric
  *
@@ -254,6 +263,51 @@ DCM_API Retcode DcmConnect(DcmHandle connectionId, DcmTimeout timeout, Handle *o
  * Origin:   ends blocked calls: KCE 1.3. All of them, and that it is remembered once: ours.
  */
 DCM_API Retcode DcmInterruptBlockingCall(DcmHandle handle);
+
+/**
+ * DcmSubscribeToEvents() - have a notice told of the events of a DCM handle
+ * @notice: from KnNoticeCreate() in coresrv/handle/notice_api.h, which says how events are fetched
+ * @handle: a publication, subscription or connection
+ * @evMask: which of its events:
+ *          DCM_PUBLICATION_CHANGED (subscription): a notice can be read;
+ *          DCM_CLIENT_CONNECTED (publication): a request can be taken;
+ *          DCM_CLIENT_RELEASED_BY_SERVER (connection): the request is accepted or refused, or its
+ *          server is gone, and DcmConnect() with timeout 0 says which. With a DcmConnect() with
+ *          timeout 0 before, which sends the request, that is the asynchronous connect;
+ *          DCM_BLOCKING_CALL_INTERRUPTED (each): DcmInterruptBlockingCall() was called
+ * @evId:   any number or pointer, by which the program knows what has fired; or DCM_EVENT_ID
+ *
+ * An event that is true already fires at once. One whose teller dies or is stopped in the middle of
+ * telling comes within about a second.
+ *
+ * Threads:  any.
+ * Blocks:   no.
+ * Progress: no stopped or dead process can hold it up.
+ * Memory:   about a hundred bytes until unsubscribed, or the handle or the notice is closed; while
+ *           there is one the library's thread looks around once a second.
+ * Return:   rcOk; rcNotConnected (before DcmInit()); rcInvalidArgument (a mask that is 0 or has
+ *           events that the handle does not have).
+ * Origin:   that it exists, and the events: KCE 1.3; mask, id and what fires at once: ours.
+ */
+DCM_API Retcode DcmSubscribeToEvents(Notice notice, DcmHandle handle, uint32_t evMask,
+				     uintptr_t evId);
+
+/**
+ * DcmUnsubscribeFromEvents() - have a notice told no more of the events of a DCM handle
+ * @notice: the notice
+ * @handle: what it was subscribed to
+ *
+ * Takes out all that DcmSubscribeToEvents() has put in, whatever the ids; what was not fetched yet
+ * goes with it. KnNoticeUnsubscribeFromEvent() takes out by id.
+ *
+ * Threads:  any.
+ * Blocks:   no.
+ * Progress: no stopped or dead process can hold it up.
+ * Memory:   frees the subscriptions.
+ * Return:   rcOk; rcNotConnected (before DcmInit()); rcResourceNotFound (there was none).
+ * Origin:   KCE 1.3; the codes: ours.
+ */
+DCM_API Retcode DcmUnsubscribeFromEvents(Notice notice, DcmHandle handle);
 
 /**
  * DcmCloseHandle() - close a DCM handle

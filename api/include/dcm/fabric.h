@@ -116,6 +116,44 @@ DCM_API Retcode DcmGuardSegment(void);
  */
 DCM_API Retcode DcmInterruptCall(Handle handle);
 
+/**
+ * DcmGetFd() - a descriptor by which an event loop waits for a handle
+ * @handle: a subscription (DcmReadPubQueue), publication (DcmListen), connection (DcmConnect),
+ *          listener (DcmReceive), session (DcmFinish of DCM_ANY_CALL), or notice (KnNoticeGetEvent)
+ * @outFd:  the descriptor, the same each time; -1 unless rcOk
+ *
+ * It is readable (POLLIN, EPOLLIN) no later than the call would return anything but rcTimeout:
+ * something to take, a refusal, a death, an interruption. Make the call then, with timeout 0, until
+ * it gives rcTimeout: that clears the descriptor, and is needed once too if it is readable although
+ * another call took what there was. (A notice's is cleared already by the call that takes its last
+ * event.) A program that takes one thing each time it is readable is woken again for the next,
+ * unless it asked for EPOLLET or EPOLLONESHOT.
+ *
+ *	DcmGetFd(listener, &fd);
+ *	epoll_ctl(loop, EPOLL_CTL_ADD, fd, &(struct epoll_event){ .events = EPOLLIN });
+ *	while (epoll_wait(loop, &event, 1, -1) == 1)
+ *		while (DcmReceive(listener, 0, &request) == rcOk)
+ *			...
+ *
+ * poll, select, epoll and io_uring may wait on it; it is the library's, which writes, reads and
+ * closes it. It is closed with its handle, DCM handles also by the last DcmFini(): take it out of the
+ * loop before. A poll that is in progress then is woken. It is closed by execve. A forked child that
+ * inherits it must not use it.
+ *
+ * It costs nothing before it is asked for. From then on the library's thread makes it readable, woken
+ * by whoever changes something, and looks around once a second for those who died or were stopped
+ * before they could wake it.
+ *
+ * Threads:  any; DcmInit() is not needed for a listener, session or notice.
+ * Blocks:   no.
+ * Progress: no other process is asked.
+ * Memory:   a descriptor until the handle is closed.
+ * Return:   rcOk; rcInvalidArgument (a handle of another kind); rcNotConnected (before DcmInit(), for
+ *           a DCM handle); rcQuotaExceeded (descriptors of the process or the system).
+ * Origin:   ours.
+ */
+DCM_API Retcode DcmGetFd(uint64_t handle, int *outFd);
+
 /*
  * Structures that may grow begin with structSize: the caller sets it to sizeof before the call. What
  * the caller's version has and the library does not know is set to zero.

@@ -73,11 +73,13 @@ enum {
 };
 
 /*
- * Handles and DCM handles are numbers of this process. None is given out twice while the process
- * lives, not even after it was closed; the two kinds share no number. 0 is never valid either.
+ * Handles, DCM handles and notices are numbers of this process. None is given out twice while the
+ * process lives, not even after it was closed; the three kinds share no number. 0 is never valid
+ * either.
  */
 typedef uint64_t Handle;
 typedef uint64_t DcmHandle;
+typedef uint64_t Notice;
 #define INVALID_HANDLE	   UINT64_MAX
 #define DCM_INVALID_HANDLE UINT64_MAX
 #define INVALID_RIID	   UINT32_MAX

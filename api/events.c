@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* events - who subscribes to what, who raises events, and which descriptor tells of them */
+#include <coresrv/handle/handle_api.h>
+#include <coresrv/handle/notice_api.h>
+#include <dcm/dcm_api.h>
+#include <dcm/fabric.h>
+#include <errno.h>
+
+#include "api/attach.h"
+#include "api/fork.h"
+#include "api/identity.h"
+#include "api/notice.h"
+#include "api/retcode.h"
+#include "api/source.h"
+
+#define KINDS_DCM_EVENTS                                                                           \
+	(1u << DCM_KIND_PUBLICATION | 1u << DCM_KIND_SUBSCRIPTION | 1u << DCM_KIND_CONNECTION)
+#define KINDS_USER (1u << DCM_KIND_USER | 1u << DCM_KIND_CALLABLE)
+
+#define EVENTS_USER 0xffff0000u
+
+static Retcode subscribe(Notice notice, struct dcm_object *object, uint32_t mask, uintptr_t id)
+{
+	struct dcm_source *source = dcm_source_of(object);
+	struct dcm_notice_object *found;
+	Retcode rc;
+
+	if (source == NULL)
+		return dcm_fail(rcInvalidArgument, "an object of this kind has no events");
+	found = dcm_notice_find(notice);
+	if (found == NULL)
+		return rcInvalidArgument;
+	rc = dcm_source_subscribe(source, found, mask, id);
+	dcm_object_drop(&found->object);
+	return rc;
+}
+
+static Retcode unsubscribe(Notice notice, struct dcm_object *object)
+{
+	struct dcm_source *source = dcm_source_of(object);
+	struct dcm_notice_object *found = dcm_notice_find(notice);
+	bool any;
+
+	if (found == NULL)
+		return rcInvalidArgument;
+	any = source != NULL && dcm_source_unsubscribe(source, found);
+	dcm_object_drop(&found->object);
+	return any ? rcOk
+		   : dcm_fail(rcResourceNotFound, "the notice is not subscribed to this object");
+}
+
+/* A DCM handle that has events. Return: rcOk with *@out held; rcNotConnected, rcInvalidArgument. */
+static Retcode find_dcm(DcmHandle handle, struct dcm_object **out)
+{
+	if (!dcm_fabric_ready())
+		return rcNotConnected;
+	*out = dcm_handle_find(handle, KINDS_DCM_EVENTS);
+	return *out != NULL ? rcOk
+			    : dcm_fail(rcInvalidArgument,
+				       "not an open publication, subscription or connection");
+}
+
+Retcode DcmSubscribeToEvents(Notice notice, DcmHandle handle, uint32_t evMask, uintptr_t evId)
+{
+	struct dcm_object *object;
+	int saved = errno;
+	Retcode rc;
+
+	dcm_fork_check();
+	rc = find_dcm(handle, &object);
+	if (rc == rcOk) {
+		rc = subscribe(notice, object, evMask, evId);
+		dcm_object_drop(object);
+	}
+	errno = saved;
+	return rc;
+}
+
+Retcode DcmUnsubscribeFromEvents(Notice notice, DcmHandle handle)
+{
+	struct dcm_object *object;
+	int saved = errno;
+	Retcode rc;
+
+	dcm_fork_check();
+	rc = find_dcm(handle, &object);
+	if (rc == rcOk) {
+		rc = unsubscribe(notice, object);
+		dcm_object_drop(object);
+	}
+	errno = saved;
+	return rc;
+}
+
+/* Return: rcOk with *@out held; rcInvalidArgument, rcNoCapability. */
+static Retcode find_kernel(Handle handle, uint32_t kinds, uint32_t right, const char *name,
+			   struct dcm_object **out)
+{
+	struct dcm_object *object = dcm_handle_find(handle, kinds);
+
+	*out = object;
+	if (object == NULL)
+		return dcm_fail(rcInvalidArgument, "not a handle that has events, or closed");
+	if ((((struct dcm_kernel_object *)(void *)object)->rights & right) != 0)
+		return rcOk;
+	dcm_object_drop(object);
+	return dcm_fail(rcNoCapability, "the handle lacks %s", name);
+}
+
+Retcode KnNoticeSubscribeToObject(Notice notice, Handle object, uint32_t evMask, uintptr_t evId)
+{
+	struct dcm_object *found;
+	int saved = errno;
+	Retcode rc;
+
+	dcm_fork_check();
+	rc = find_kernel(object, DCM_KINDS_HANDLE, OCAP_HANDLE_GET_EVENT, "OCAP_HANDLE_GET_EVENT",
+			 &found);
+	if (rc == rcOk) {
+		rc = subscribe(notice, found, evMask, evId);
+		dcm_object_drop(found);
+	}
+	errno = saved;
+	return rc;
+}
+
+Retcode KnNoticeUnsubscribeFromEvent(Notice notice, uintptr_t evId)
+{
+	struct dcm_notice_object *found;
+	int saved = errno;
+	bool any;
+
+	dcm_fork_check();
+	found = dcm_notice_find(notice);
+	if (found == NULL)
+		return rcInvalidArgument;
+	any = dcm_notice_unsubscribe(found, evId);
+	dcm_object_drop(&found->object);
+	errno = saved;
+	return any ? rcOk : dcm_fail(rcResourceNotFound, "the notice has no entry with this id");
+}
+
+Retcode KnNoticeSetObjectEvent(Handle object, uint32_t evMask)
+{
+	struct dcm_object *found;
+	int saved = errno;
+	Retcode rc;
+
+	dcm_fork_check();
+	if (evMask == 0 || (evMask & ~EVENTS_USER) != 0)
+		return dcm_fail(rcInvalidArgument, "events of a user object are bits 16 to 31");
+	rc = find_kernel(object, KINDS_USER, OCAP_HANDLE_SET_EVENT, "OCAP_HANDLE_SET_EVENT",
+			 &found);
+	if (rc == rcOk) {
+		dcm_source_fire(dcm_source_of(found), evMask);
+		dcm_object_drop(found);
+	}
+	errno = saved;
+	return rc;
+}
+
+static Retcode fd_of(struct dcm_object *object, int *out)
+{
+	struct dcm_source *source = dcm_source_of(object);
+
+	if (object->type->kind == DCM_KIND_NOTICE)
+		return dcm_notice_fd((struct dcm_notice_object *)object, out);
+	if (source != NULL)
+		return dcm_source_fd(source, out);
+	return dcm_fail(rcInvalidArgument, "an object of this kind has no descriptor");
+}
+
+Retcode DcmGetFd(uint64_t handle, int *outFd)
+{
+	struct dcm_object *object;
+	int saved = errno;
+	Retcode rc;
+
+	dcm_fork_check();
+	if (outFd == NULL)
+		return dcm_fail(rcInvalidArgument, "outFd is null");
+	*outFd = -1;
+	object = dcm_handle_find(handle,
+				 DCM_KINDS_HANDLE | KINDS_DCM_EVENTS | 1u << DCM_KIND_NOTICE);
+	if (object == NULL && dcm_handle_space(handle) == DCM_SPACE_DCM && !dcm_fabric_ready())
+		return rcNotConnected;
+	if (object == NULL)
+		return dcm_fail(rcInvalidArgument, "not an open handle of this process");
+	rc = fd_of(object, outFd);
+	dcm_object_drop(object);
+	errno = saved;
+	return rc;
+}

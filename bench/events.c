@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* dcm-bench events - what it costs to tell of something, whether or not somebody waits for it */
+#define _GNU_SOURCE
+#include "bench/events.h"
+
+#include <dcm/dcm.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "bench/dcm-bench.h"
+#include "bench/lib_child.h"
+#include "bench/lib_stats.h"
+
+struct wishes {
+	uint32_t rounds;
+	struct place place;
+	bool json;
+};
+
+/* One process measures it all, of which this is what the others see. */
+struct stage {
+	struct wishes w;
+	_Atomic uint32_t ready, done;
+	int64_t sample_ps[][EVENTS_ROUNDS_MAX]; /* of one turn */
+};
+
+static int parse(int argc, char **argv, struct wishes *w);
+static void measure_all(void *arg);
+static void print_head(const struct wishes *w, int64_t canary);
+static void print_row(const struct stage *stage, uint32_t i);
+static void print_foot(const struct wishes *w, int64_t before, int64_t after);
+
+int events_main(int argc, char **argv)
+{
+	struct wishes w = { .rounds = 500 };
+	int status = parse(argc, argv, &w);
+	struct events_server sleeper, loop;
+	struct stage *stage;
+	int64_t before;
+
+	if (status >= 0)
+		return status;
+	bench_begin();
+	place_pin(w.place.near);
+	before = place_canary(&w.place);
+	stage = bench_shared(sizeof(*stage) + events_case_count * sizeof(stage->sample_ps[0]));
+	stage->w = w;
+	print_head(&w, before);
+	sleeper = (struct events_server){ w.place, &stage->ready, "sleeper", false };
+	loop = (struct events_server){ w.place, &stage->ready, "loop", true };
+	bench_child(events_serve, &sleeper);
+	bench_child(events_serve, &loop);
+	bench_child(measure_all, stage);
+	for (uint32_t i = 0; i < events_case_count; i++) {
+		bench_reach(&stage->done, i + 1);
+		print_row(stage, i);
+	}
+	print_foot(&w, before, place_canary(&w.place));
+	return EXIT_GOOD;
+}
+
+static void usage(void)
+{
+	printf("Usage: dcm-bench events [options]\n"
+	       "\n"
+	       "Measures what it costs to set an event and to fetch it, to have a descriptor, and\n"
+	       "to call a server that waits in one way or the other; beside it a mutex and an\n"
+	       "eventfd. A sample is the mean of so many turns, one after the other.\n"
+	       "\n"
+	       "Options:\n"
+	       "     --rounds N       samples of each kind (500)\n"
+	       "     --cpus A,B       all on A, servers of calls on B (the first two)\n"
+	       "     --json           JSON\n"
+	       " -h, --help           this text\n"
+	       "\n"
+	       "What is measured:\n");
+	for (uint32_t i = 0; i < events_case_count; i++)
+		printf(" %-12s %s\n", events_cases[i].name, events_cases[i].what);
+	printf("\n"
+	       "Where the canary, a cache line's round trip between A and B, differs before and\n"
+	       "after, the machine was not the same all the time.\n");
+}
+
+static int complain(const char *what, const char *value)
+{
+	fprintf(stderr, "dcm-bench events: %s: %s\nTry 'dcm-bench events --help'.\n", what, value);
+	return EXIT_BAD;
+}
+
+/* Return: an exit status, or -1 to go on. */
+static int take(int option, struct wishes *w)
+{
+	unsigned long rounds;
+	char *end;
+
+	switch (option) {
+	case 'n':
+		rounds = strtoul(optarg, &end, 10);
+		if (*end != '\0' || rounds == 0 || rounds > EVENTS_ROUNDS_MAX)
+			return complain("--rounds", optarg);
+		w->rounds = (uint32_t)rounds;
+		return -1;
+	case 'p':
+		return place_parse(optarg, &w->place) ? -1 : complain("--cpus", optarg);
+	case 'J':
+		w->json = true;
+		return -1;
+	case 'h':
+		usage();
+		return EXIT_GOOD;
+	default:
+		fputs("Try 'dcm-bench events --help'.\n", stderr);
+		return EXIT_BAD;
+	}
+}
+
+static int parse(int argc, char **argv, struct wishes *w)
+{
+	static const struct option options[] = {
+		{ "rounds", required_argument, NULL, 'n' },
+		{ "cpus", required_argument, NULL, 'p' },
+		{ "json", no_argument, NULL, 'J' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option, status = -1;
+
+	place_parse(NULL, &w->place);
+	while (status < 0 && (option = getopt_long(argc, argv, "h", options, NULL)) != -1)
+		status = take(option, w);
+	if (status < 0 && optind < argc)
+		return complain("what is this", argv[optind]);
+	return status;
+}
+
+static void measure(const struct events_case *c, const struct wishes *w, int64_t *sample_ps)
+{
+	c->begin();
+	for (uint32_t i = 0; i < c->turns; i++)
+		c->turn();
+	for (uint32_t round = 0; round < w->rounds; round++) {
+		int64_t began_ns = bench_now();
+
+		for (uint32_t i = 0; i < c->turns; i++)
+			c->turn();
+		sample_ps[round] = (bench_now() - began_ns) * 1000 / c->turns;
+	}
+	c->end();
+}
+
+static void measure_all(void *arg)
+{
+	struct stage *stage = arg;
+
+	bench_reach(&stage->ready, 2);
+	bench_need(rcOk, DcmInit(), "DcmInit");
+	for (uint32_t i = 0; i < events_case_count; i++) {
+		measure(&events_cases[i], &stage->w, stage->sample_ps[i]);
+		bench_raise(&stage->done);
+	}
+	DcmFini();
+	for (;;)
+		pause(); /* an end would be a failure */
+}
+
+static void print_head(const struct wishes *w, int64_t canary)
+{
+	if (w->json) {
+		printf("{\"schema\": \"dcm-bench-events/1\", \"machine\": \"%s\", "
+		       "\"compiler\": \"%s\", \"cpu\": %u, \"cpu_servers\": %u,\n"
+		       " \"rows\": [",
+		       place_machine(), __VERSION__, w->place.near, w->place.far);
+		return;
+	}
+	printf("%s; compiler %s\n"
+	       "on processor %u, servers on %u; a cache line goes and comes back in %ld ns\n"
+	       "nanoseconds\n\n"
+	       "%-12s %9s %9s %9s %9s  %s\n",
+	       place_machine(), __VERSION__, w->place.near, w->place.far, (long)canary, "", "p50",
+	       "p90", "p99", "max", "one turn");
+}
+
+static void print_row(const struct stage *stage, uint32_t i)
+{
+	const struct events_case *c = &events_cases[i];
+	struct samples samples = { 0 };
+	struct summary s;
+
+	for (uint32_t round = 0; round < stage->w.rounds; round++)
+		samples_add(&samples, stage->sample_ps[i][round]);
+	s = samples_sum_up(&samples);
+	samples_drop(&samples);
+	if (stage->w.json)
+		printf("%s\n  {\"name\": \"%s\", \"turns\": %u, \"samples\": %zu, \"p50_ns\": "
+		       "%.1f, "
+		       "\"p90_ns\": %.1f, \"p99_ns\": %.1f, \"max_ns\": %.1f}",
+		       i == 0 ? "" : ",", c->name, c->turns, s.count, (double)s.p50 / 1e3,
+		       (double)s.p90 / 1e3, (double)s.p99 / 1e3, (double)s.max / 1e3);
+	else
+		printf("%-12s %9.1f %9.1f %9.1f %9.1f  %s\n", c->name, (double)s.p50 / 1e3,
+		       (double)s.p90 / 1e3, (double)s.p99 / 1e3, (double)s.max / 1e3, c->what);
+	fflush(stdout);
+}
+
+static void print_foot(const struct wishes *w, int64_t before, int64_t after)
+{
+	if (w->json)
+		printf("\n ],\n \"canary_before_ns\": %ld, \"canary_after_ns\": %ld}\n",
+		       (long)before, (long)after);
+	else
+		printf("\na cache line now goes and comes back in %ld ns (%ld before)\n",
+		       (long)after, (long)before);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Waiting costs nothing: a thread that waits for events is not woken while there are none, the
+ * library's at most once a second, and not at all once nobody follows anything. tsan: no (it has a
+ * thread of its own that wakes)
+ */
+#define _GNU_SOURCE
+#include <coresrv/handle/notice_api.h>
+#include <dirent.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/api/lib_api.h"
+
+#define TYPE "test.Idle"
+
+enum { IDLE_MS = 3000 };
+
+/* How often a thread of this process has gone to sleep by itself. */
+static long sleeps_of(int tid)
+{
+	char path[64], line[256];
+	long sleeps = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid);
+	file = fopen(path, "re");
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+		(void)sscanf(line, "voluntary_ctxt_switches: %ld", &sleeps);
+	if (file != NULL)
+		fclose(file);
+	return sleeps;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int keeper_tid(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *entry;
+	int tid = 0;
+
+	while (tasks != NULL && (entry = readdir(tasks)) != NULL) {
+		char path[300], name[32] = "";
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+		file = fopen(path, "re");
+		if (file == NULL)
+			continue;
+		if (fgets(name, sizeof(name), file) != NULL && strcmp(name, "dcm-keeper\n") == 0)
+			tid = atoi(entry->d_name);
+		fclose(file);
+	}
+	if (tasks != NULL)
+		closedir(tasks);
+	return tid;
+}
+
+static Notice notice;
+static DcmHandle publication, subscription;
+static int fd;
+
+static void wait_for_event(void *arg)
+{
+	EventDesc event;
+	size_t count;
+
+	*(Retcode *)arg = KnNoticeGetEvent(notice, INFINITE_TIMEOUT, 1, &event, &count);
+}
+
+static void poll_for_ever(void *arg)
+{
+	(void)arg;
+	poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, -1);
+}
+
+static void set_up(void)
+{
+	must(DcmInit());
+	must(KnNoticeCreate(&notice));
+	must(DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, "idle", &publication));
+	must(DcmSetSubscription(TYPE ".none", NULL, NULL, INVALID_HANDLE, &subscription));
+	must(DcmSubscribeToEvents(notice, publication, DCM_CLIENT_CONNECTED, 1));
+	must(DcmSubscribeToEvents(notice, subscription, DCM_PUBLICATION_CHANGED, 2));
+	must(DcmGetFd(subscription, &fd));
+}
+
+int main(void)
+{
+	struct task waiter = { 0 }, poller = { 0 };
+	Retcode rc = rcFail;
+	int keeper;
+	long before[3], after[3];
+	int64_t since;
+
+	plan_lazy();
+	tap_fabric_dir();
+	set_up();
+	task_start(&waiter, wait_for_event, &rc);
+	task_start(&poller, poll_for_ever, NULL);
+	ok(task_asleep(&waiter), "a thread waits for events");
+	keeper = keeper_tid();
+	ok(keeper != 0, "the library's thread is there");
+	pause_ms(200);
+	since = now_ms();
+	before[0] = sleeps_of(atomic_load(&waiter.tid));
+	before[1] = sleeps_of(atomic_load(&poller.tid));
+	before[2] = sleeps_of(keeper);
+	pause_ms(IDLE_MS);
+	after[0] = sleeps_of(atomic_load(&waiter.tid));
+	after[1] = sleeps_of(atomic_load(&poller.tid));
+	after[2] = sleeps_of(keeper);
+	is_int(before[0], after[0], "the thread was not woken in %d ms", IDLE_MS);
+	is_int(before[1], after[1], "nor one that polls a descriptor");
+	ok(after[2] - before[2] <= (now_ms() - since) / 1000 + 1,
+	   "the library's at most once a second: %ld times", after[2] - before[2]);
+	must(DcmInterruptBlockingCall(subscription));
+	must(DcmCloseHandle(subscription));
+	must(KnNoticeRelease(notice));
+	task_join(&waiter);
+	task_join(&poller);
+	is_int(rcNotConnected, rc, "the wait ends with the notice");
+	pause_ms(1500);
+	before[2] = sleeps_of(keeper);
+	pause_ms(IDLE_MS);
+	is_int(before[2], sleeps_of(keeper), "nobody follows anything: it was not woken");
+	must(DcmCloseHandle(publication));
+	DcmFini();
+	return 0;
+}
