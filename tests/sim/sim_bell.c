@@ -345,8 +345,7 @@ static bool somebody_died(void *arg)
 
 static void noticer(void *arg)
 {
-	uint32_t by = sim_world_ref(*(unsigned *)arg).index;
-
+	(void)arg;
 	for (;;) {
 		sim_wait(somebody_died, NULL);
 		for (unsigned p = 0; p < sim_process_count(); p++) {
