@@ -367,8 +367,6 @@ static void start_party(struct owner *o, const char *name, bool (*look)(struct o
 
 static void start_fabric(void)
 {
-	static unsigned number;
-
 	start_party(&server, "server", serve, SIM_KILLABLE);
 	server.left = 2;
 	for (unsigned i = 0; i < CLIENTS; i++) {
@@ -385,8 +383,8 @@ static void start_fabric(void)
 		sim_reapers_start(3, NULL);
 		return;
 	}
-	number = sim_world_process("noticer", SIM_STOPPABLE | SIM_SERVANT);
-	sim_thread(number, "noticer", noticer, &number);
+	sim_thread(sim_world_process("noticer", SIM_STOPPABLE | SIM_SERVANT), "noticer", noticer,
+		   NULL);
 }
 
 static void check_client(struct owner *c, unsigned number)
