@@ -16,25 +16,36 @@ struct dcm_grant {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* With the lock: one of what a grant counts is gone. Those that are over with it go to *@over. */
-static void let_go(struct dcm_grant *grant, struct dcm_grant **over)
+/* Grants that are over, in that order. */
+struct ended {
+	struct dcm_grant *first, *last;
+};
+
+/* With the lock: one of what a grant counts is gone. Those that are over with it, the inner before the
+   outer, are to be told of. */
+static void let_go(struct dcm_grant *grant, struct ended *ended)
 {
 	while (grant != NULL && --grant->count == 0) {
 		grant->was_last = grant->confirmed && --grant->tally->grants == 0;
-		grant->next_over = *over;
-		*over = grant;
+		grant->next_over = NULL;
+		if (ended->last != NULL)
+			ended->last->next_over = grant;
+		else
+			ended->first = grant;
+		ended->last = grant;
 		grant = grant->within;
 	}
 }
 
 /* Without the lock. */
-static void tell(struct dcm_grant *over)
+static void tell(const struct ended *ended)
 {
-	while (over != NULL) {
-		struct dcm_grant *grant = over;
+	struct dcm_grant *grant, *next;
+
+	for (grant = ended->first; grant != NULL; grant = next) {
 		struct dcm_object *object = grant->tally->object;
 
-		over = grant->next_over;
+		next = grant->next_over;
 		if (grant->was_last)
 			grant->tally->none_left(object);
 		free(grant);
@@ -137,7 +148,7 @@ void dcm_tree_confirm(struct dcm_node *node, struct dcm_tally *tally)
 
 bool dcm_tree_leave(struct dcm_node *node)
 {
-	struct dcm_grant *over = NULL;
+	struct ended ended = { NULL, NULL };
 	struct dcm_node *child;
 	bool was_in;
 
@@ -149,10 +160,10 @@ bool dcm_tree_leave(struct dcm_node *node)
 			node->child = child->next;
 			hang(child, node->parent);
 		}
-		let_go(node->grant, &over);
+		let_go(node->grant, &ended);
 	}
 	pthread_mutex_unlock(&lock);
-	tell(over);
+	tell(&ended);
 	return was_in;
 }
 
@@ -195,7 +206,7 @@ static struct dcm_node *collect(struct dcm_node *top, const struct dcm_tally *ta
 
 bool dcm_tree_revoke(struct dcm_node *top, const struct dcm_tally *tally, bool itself)
 {
-	struct dcm_grant *over = NULL;
+	struct ended ended = { NULL, NULL };
 	struct dcm_node *revoked, *node;
 	bool was_in;
 
@@ -208,9 +219,9 @@ bool dcm_tree_revoke(struct dcm_node *top, const struct dcm_tally *tally, bool i
 	/* Behind all of that: who is told that none is left finds nothing going on any more. */
 	pthread_mutex_lock(&lock);
 	for (node = revoked; node != NULL; node = node->next_revoked)
-		let_go(node->grant, &over);
+		let_go(node->grant, &ended);
 	pthread_mutex_unlock(&lock);
-	tell(over);
+	tell(&ended);
 	while (revoked != NULL) {
 		node = revoked;
 		revoked = node->next_revoked;
