@@ -95,12 +95,14 @@ static void make_server_end(struct channel *ch, unsigned char *base,
 	ch->server_end =
 		(struct dcm_server_end *)dcm_object_new(&server_end_type, sizeof *ch->server_end);
 	ch->server_end->listener = listener;
+	ch->server_end->node.in = true;
 	ch->server_end->context = ch;
 	dcm_object_hold(&listener->kernel.object);
 	ch->server_end->fd = -1;
 	ch->server_end->end.give_back = dcm_server_give_back;
 	end_init(&ch->server_end->end, ch, ch->server, ch->client, base, false);
-	dcm_store(&listener->ends[ch->connection.index], ch->server_end->end.object.number, seq);
+	ch->server_end_number = ch->server_end->end.object.number;
+	dcm_store(&listener->ends[ch->connection.index], ch->server_end_number, seq);
 	dcm_store(&ch->server_end->offered, 1u, seq);
 }
 
