@@ -53,7 +53,7 @@ Retcode dcm_badge_find(Handle handle, const char *what, struct dcm_badge **out)
 }
 
 /* With the number, so that one that there is no notice for ends as it would by being closed. */
-static Retcode create(struct dcm_notice *notice, uintptr_t id, void *context, Handle *out)
+static Retcode create(struct dcm_notice_object *notice, uintptr_t id, void *context, Handle *out)
 {
 	struct dcm_badge *badge =
 		(struct dcm_badge *)(void *)dcm_kernel_new(&badge_type, sizeof *badge, NULL);
@@ -82,7 +82,7 @@ static Retcode create(struct dcm_notice *notice, uintptr_t id, void *context, Ha
 
 Retcode KnHandleCreateBadge(Notice notice, uintptr_t eventId, void *context, Handle *outBadge)
 {
-	struct dcm_notice *found;
+	struct dcm_notice_object *found;
 	Retcode rc;
 	int saved = errno;
 
