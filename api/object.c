@@ -182,16 +182,13 @@ static Retcode lacks(const char *what, uint32_t missing)
 	return dcm_fail(rcNoCapability, "%s lacks %s", what, list);
 }
 
-Retcode dcm_kernel_check(const struct dcm_kernel_object *kernel, uint32_t rights, const char *what)
+Retcode dcm_kernel_refuse(const struct dcm_kernel_object *kernel, uint32_t rights, const char *what)
 {
-	if ((dcm_kernel_gone(kernel) & DCM_HANDLE_REVOKED) != 0 ||
-	    (kernel->given != NULL && dcm_channel_revoked(kernel->given)))
+	if (dcm_kernel_revoked(kernel))
 		return dcm_fail(rcHandleRevoked,
 				"%s is revoked: all that is left to do with it is to close it",
 				what);
-	if ((kernel->rights & rights) != rights)
-		return lacks(what, rights & ~kernel->rights);
-	return rcOk;
+	return lacks(what, rights & ~kernel->rights);
 }
 
 /* "not an open session or listener of this process" */

@@ -84,8 +84,32 @@ static inline Retcode dcm_kernel_find(Handle number, uint32_t kinds, uint32_t ri
 	return dcm_kernel_find_as(number, kinds, rights, "the handle", out);
 }
 
-/* dcm_kernel_check() - the same of an object that was found: rcOk, rcHandleRevoked, rcNoCapability */
-Retcode dcm_kernel_check(const struct dcm_kernel_object *object, uint32_t rights, const char *what);
+/* dcm_kernel_gone() - DCM_HANDLE_...: why calls that are going on through the handle end; 0 */
+static inline uint32_t dcm_kernel_gone(const struct dcm_kernel_object *object)
+{
+	/* seq: behind the key of a sleep, which whoever sets it wakes (api/wait.h) */
+	return dcm_load(&object->gone, seq);
+}
+
+/* Has it been revoked, here or by its giver? */
+static inline bool dcm_kernel_revoked(const struct dcm_kernel_object *object)
+{
+	return (dcm_kernel_gone(object) & DCM_HANDLE_REVOKED) != 0 ||
+	       (object->given != NULL && dcm_channel_revoked(object->given));
+}
+
+/* dcm_kernel_refuse() - why not, with the detail set: rcHandleRevoked, rcNoCapability */
+Retcode dcm_kernel_refuse(const struct dcm_kernel_object *object, uint32_t rights,
+			  const char *what);
+
+/* dcm_kernel_check() - of an object that was found: rcOk, rcHandleRevoked, rcNoCapability */
+static inline Retcode dcm_kernel_check(const struct dcm_kernel_object *object, uint32_t rights,
+				       const char *what)
+{
+	return !dcm_kernel_revoked(object) && (object->rights & rights) == rights
+		       ? rcOk
+		       : dcm_kernel_refuse(object, rights, what);
+}
 
 /* dcm_kernel_tells() - of a new one: its resource has these events */
 void dcm_kernel_tells(struct dcm_kernel_object *object, const struct dcm_source_type *type);
@@ -93,13 +117,6 @@ void dcm_kernel_tells(struct dcm_kernel_object *object, const struct dcm_source_
 struct dcm_source *dcm_kernel_source(struct dcm_object *object);
 /* dcm_kernel_destroyed() - the resource is gone: EVENT_OBJECT_DESTROYED, the last */
 void dcm_kernel_destroyed(struct dcm_kernel_object *object);
-
-/* dcm_kernel_gone() - DCM_HANDLE_...: why calls that are going on through the handle end; 0 */
-static inline uint32_t dcm_kernel_gone(const struct dcm_kernel_object *object)
-{
-	/* seq: behind the key of a sleep, which whoever sets it wakes (api/wait.h) */
-	return dcm_load(&object->gone, seq);
-}
 
 /* For object types: the number is being closed; what the object holds is let go of, and in a child. */
 void dcm_kernel_close(struct dcm_object *object);

@@ -279,9 +279,3 @@ bool dcm_channel_hung_up(struct dcm_channel *ch)
 {
 	return dcm_load(&ch->shared->server_gone, seq) != 0;
 }
-
-bool dcm_channel_revoked(struct dcm_channel *ch)
-{
-	/* acquire: who sees FAILED, K2, sees what was stored before the hang-up failed it. */
-	return dcm_load(&ch->shared->server_gone, acquire) == DCM_SERVER_REVOKED;
-}

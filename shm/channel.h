@@ -190,6 +190,10 @@ void dcm_channel_hang_up(struct dcm_channel *ch, enum dcm_server_says why);
 /* dcm_channel_hung_up() - by the client, after it posted and before it sleeps */
 bool dcm_channel_hung_up(struct dcm_channel *ch);
 /* dcm_channel_revoked() - by the client: has it hung up for that reason? Also true after its death. */
-bool dcm_channel_revoked(struct dcm_channel *ch);
+static inline bool dcm_channel_revoked(const struct dcm_channel *ch)
+{
+	/* acquire: who sees FAILED, K2, sees what was stored before the hang-up failed it. */
+	return dcm_load(&ch->shared->server_gone, acquire) == DCM_SERVER_REVOKED;
+}
 
 #endif

@@ -19,7 +19,9 @@
  * server by it. To withdraw an endpoint, close its publication.
  *
  * None of these functions needs DcmInit(). All may be called from any thread at any time, but not
- * from a signal handler. fork: in a child the parent's sessions are rcInvalidArgument.
+ * from a signal handler. fork: in a child the parent's sessions, listeners, callable handles, badges
+ * and copies of its own handle are rcInvalidArgument; user objects and identities stay, each by
+ * itself: revoking one reaches no other.
  */
 #ifndef DCM_CORESRV_HANDLE_HANDLE_API_H
 #define DCM_CORESRV_HANDLE_HANDLE_API_H
