@@ -39,6 +39,7 @@ static void release_server_end(struct dcm_object *object)
 
 	if (server->fd >= 0)
 		close(server->fd);
+	dcm_badge_drop(server->badge);
 	dcm_object_drop(&server->listener->kernel.object);
 	dcm_end_release(object);
 }
@@ -135,8 +136,27 @@ static Retcode bind_listener(struct dcm_listener_object *listener, struct dcm_fa
 	return rcOk;
 }
 
+static struct dcm_server_end *end_object(struct dcm_identity *callable, struct dcm_badge *badge)
+{
+	struct dcm_server_end *server =
+		(struct dcm_server_end *)dcm_object_new(&server_end_type, sizeof *server);
+
+	if (server == NULL)
+		return NULL;
+	server->node.object = &server->end.object;
+	server->node.revoke = dcm_server_end_revoke;
+	server->badge = badge;
+	if (badge != NULL)
+		dcm_object_hold(&badge->kernel.object);
+	server->listener = (struct dcm_listener_object *)callable->listener;
+	dcm_object_hold(callable->listener);
+	server->context = callable->context;
+	server->riid = callable->riid;
+	return server;
+}
+
 static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
-		       struct dcm_ref connection, struct dcm_ref client,
+		       struct dcm_badge *badge, struct dcm_ref connection, struct dcm_ref client,
 		       struct dcm_server_end **out, uint64_t *nonce)
 {
 	uint64_t bytes = fabric->settings.channel_bytes;
@@ -149,13 +169,9 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 				"a channel is a file of %llu bytes, more than this process may "
 				"write; raise the limit (ulimit -f) or lower DCM_MAX_CHANNEL_BYTES",
 				(unsigned long long)bytes);
-	server = (struct dcm_server_end *)dcm_object_new(&server_end_type, sizeof *server);
+	server = end_object(callable, badge);
 	if (server == NULL)
 		return dcm_fail(rcOutOfMemory, "no memory for a channel");
-	server->listener = (struct dcm_listener_object *)callable->listener;
-	dcm_object_hold(callable->listener);
-	server->context = callable->context;
-	server->riid = callable->riid;
 	server->end.give_back = dcm_server_give_back;
 	server->end.connection = connection;
 	server->end.peer = client;
@@ -210,13 +226,43 @@ static int send_if_asked(struct dcm_server_end *server, uint64_t nonce, uint32_t
 	return r;
 }
 
-void dcm_server_end_hang_up(struct dcm_server_end *server)
+/* From here on receivers are handed nothing of it; true: to the first who says so. */
+static bool cut(struct dcm_server_end *server)
+{
+	bool first;
+
+	pthread_mutex_lock(&server->end.lock);
+	first = !server->cut;
+	server->cut = true;
+	pthread_mutex_unlock(&server->end.lock);
+	return first;
+}
+
+void dcm_server_end_hang_up(struct dcm_server_end *server, enum dcm_server_says why)
 {
 	struct dcm_end *end = &server->end;
 
-	dcm_channel_hang_up(&end->channel);
-	dcm_rendezvous_server_leaves(&end->fabric->seg, end->fabric->self.index, end->connection);
-	dcm_end_over(end);
+	if (cut(server)) {
+		dcm_channel_hang_up(&end->channel, why);
+		dcm_rendezvous_server_leaves(&end->fabric->seg, end->fabric->self.index,
+					     end->connection);
+		dcm_end_over(end);
+	}
+	dcm_tree_leave(&server->node);
+}
+
+/* The same, and the listener has it no more. */
+static void end_channel(struct dcm_server_end *server, enum dcm_server_says why)
+{
+	uint64_t own = server->end.object.number;
+
+	dcm_cas(&server->listener->ends[server->end.connection.index], &own, 0ull);
+	dcm_server_end_hang_up(server, why);
+}
+
+void dcm_server_end_revoke(struct dcm_object *object)
+{
+	end_channel((struct dcm_server_end *)object, DCM_SERVER_REVOKED);
 }
 
 static void close_handed_over(struct dcm_server_end *server)
@@ -280,15 +326,26 @@ static void send_late(struct dcm_server_end *server)
 	dcm_rendezvous_tell_client(&end->fabric->seg, end->connection.index);
 }
 
+/* It left no word that it has closed its session: nothing of what it sent is waited for. */
+static bool client_died(const struct dcm_end *end)
+{
+	return dcm_load(&end->channel.shared->client_gone, acquire) == 0 &&
+	       !dcm_process_there(&end->fabric->seg, end->peer);
+}
+
 void dcm_server_end_tend(struct dcm_server_end *server)
 {
 	struct dcm_end *end = &server->end;
 	uint32_t state = dcm_rendezvous_look(&end->fabric->seg, end->connection).state;
-	uint64_t own;
 
 	/* Of a lost segment it says nothing: the channel goes on until its listener is closed. */
 	if (dcm_guard_lost())
 		return;
+	/* By what its beacon says: the kernel may take long to free the memory of one that died. */
+	if (client_died(end)) {
+		end_channel(server, DCM_SERVER_GONE);
+		return;
+	}
 	switch (state) {
 	case DCM_CONNECTION_ACCEPTED:
 		send_late(server);
@@ -300,9 +357,7 @@ void dcm_server_end_tend(struct dcm_server_end *server)
 		DCM_LINE(drained_before_ended)
 		if (!drain(server))
 			break;
-		own = end->object.number;
-		dcm_cas(&server->listener->ends[end->connection.index], &own, 0ull);
-		dcm_server_end_hang_up(server);
+		end_channel(server, DCM_SERVER_GONE);
 		break;
 	default:
 		break;
@@ -366,33 +421,52 @@ static Retcode offer_channel(struct dcm_server_end *server, uint64_t nonce)
 	return dcm_fail(rcNotConnected, "the client has withdrawn its request");
 }
 
+/* Under the listener's lock, as a descendant of the callable handle from before it is offered on. */
+static Retcode give(struct dcm_fabric *fabric, struct dcm_identity *callable,
+		    struct dcm_server_end *server, uint64_t nonce)
+{
+	Retcode rc = server->listener->closed
+			     ? dcm_fail(rcNotConnected, "the listener of the session is closed")
+			     : bind_listener(server->listener, fabric);
+	int r;
+
+	if (rc != rcOk)
+		return rc;
+	r = dcm_tree_enter(&server->node, &callable->kernel.node, dcm_badge_tally(server->badge));
+	if (r == -ENOENT)
+		return dcm_fail(rcInvalidArgument, "sessionHandle was closed or revoked meanwhile");
+	if (r < 0)
+		return dcm_fail(rcOutOfMemory, "no memory for a channel");
+	return offer_channel(server, nonce);
+}
+
 Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
-			  struct dcm_ref connection, struct dcm_ref client,
-			  struct dcm_credentials *who)
+			  struct dcm_badge *badge, struct dcm_ref connection,
+			  struct dcm_ref client, struct dcm_credentials *who)
 {
 	struct dcm_listener_object *listener = (struct dcm_listener_object *)callable->listener;
 	struct dcm_server_end *server = NULL;
 	uint64_t nonce;
-	Retcode rc = end_new(fabric, callable, connection, client, &server, &nonce);
+	Retcode rc = end_new(fabric, callable, badge, connection, client, &server, &nonce);
 
 	if (rc != rcOk)
 		return rc;
 	server->client = *who;
 	pthread_mutex_lock(&listener->lock);
-	rc = listener->closed ? dcm_fail(rcNotConnected, "the listener of the session is closed")
-			      : bind_listener(listener, fabric);
-	if (rc == rcOk)
-		rc = offer_channel(server, nonce);
+	rc = give(fabric, callable, server, nonce);
 	pthread_mutex_unlock(&listener->lock);
 	/* The first: it has a bell now. */
 	dcm_source_check(&listener->source);
 	*who = server->client;
 	if (rc == rcOk) {
 		dcm_store(&server->offered, 1u, seq);
+		if (badge != NULL)
+			dcm_tree_confirm(&server->node, &badge->tally);
 		dcm_keeper_chore(tend_all);
 		/* What the client did since, the keeper has passed over. */
 		dcm_keeper_kick();
 	} else {
+		dcm_tree_leave(&server->node);
 		dcm_end_over(&server->end);
 	}
 	dcm_object_drop(&server->end.object);

@@ -18,6 +18,7 @@
 
 /* One function's work on a session. */
 struct calling {
+	struct dcm_session *session;
 	struct dcm_client_end *client;
 	uint32_t call;
 	uint32_t generation;
@@ -27,20 +28,42 @@ struct calling {
 	bool any;	       /* finish: whichever is done */
 };
 
+/* The message is not sent, and the caller's no more. */
+static void consume(struct calling *c)
+{
+	dcm_end_give_room(&c->client->end, dcm_message_offset(c->message));
+	dcm_message_consumed(c->message);
+	dcm_park_wake_all(&c->client->end.channel.shared->room);
+	dcm_end_back(&c->client->end);
+}
+
+/* A revoked session takes the message all the same, as a dead one does. */
+static Retcode consume_in_vain(struct calling *c)
+{
+	if (c->message != NULL &&
+	    dcm_message_claim(&c->client->end, c->message, DCM_MESSAGE_LOAN) == rcOk)
+		consume(c);
+	/* Again, for the detail. */
+	return dcm_kernel_check(&c->session->kernel, OCAP_IPC_CALL, "the session");
+}
+
 /* The session behind a handle, if calls may be made on it. The caller drops *@object. */
 static Retcode find_session(Handle handle, struct dcm_object **object, struct calling *c)
 {
-	struct dcm_session *session;
+	Retcode rc;
 
 	*object = dcm_handle_find(handle, 1u << DCM_KIND_SESSION);
 	if (*object == NULL)
 		return dcm_fail(rcInvalidArgument, "not an open session of this process");
-	session = (struct dcm_session *)*object;
-	c->client = session->client;
-	if ((session->kernel.rights & OCAP_IPC_CALL) != 0)
+	c->session = (struct dcm_session *)*object;
+	c->client = c->session->client;
+	rc = dcm_kernel_check(&c->session->kernel, OCAP_IPC_CALL, "the session");
+	if (rc == rcOk)
 		return rcOk;
+	if (rc == rcHandleRevoked && c->use != DCM_USE_FREE)
+		rc = consume_in_vain(c);
 	dcm_object_drop(*object);
-	return dcm_fail(rcNoCapability, "the handle lacks OCAP_IPC_CALL");
+	return rc;
 }
 
 static const struct dcm_segment *segment_of(const struct dcm_client_end *client)
@@ -48,17 +71,30 @@ static const struct dcm_segment *segment_of(const struct dcm_client_end *client)
 	return &client->end.fabric->seg;
 }
 
-/* Is the server there, as far as the kernel and the server itself say; and what to sleep on. */
-static bool server_there(struct dcm_client_end *client, struct dcm_wait_on *on)
+/* Is the server there, as far as the kernel and the server itself say, and the handle of use; and
+   what to sleep on. */
+static bool server_there(struct calling *c, struct dcm_wait_on *on)
 {
-	return dcm_process_guard(segment_of(client), client->end.peer,
+	struct dcm_client_end *client = c->client;
+
+	return dcm_kernel_gone(&c->session->kernel) == 0 &&
+	       dcm_process_guard(segment_of(client), client->end.peer,
 				 client->end.fabric->self.index,
 				 on != NULL ? &on->guard.alive[0] : NULL) &&
 	       !dcm_channel_hung_up(&client->end.channel);
 }
 
-static Retcode gone(void)
+/* Whatever ended first: a revocation is what is told, also when the server has died since. */
+static Retcode gone(struct calling *c)
 {
+	uint32_t handle = dcm_kernel_gone(&c->session->kernel);
+
+	if ((handle & DCM_HANDLE_REVOKED) != 0)
+		return dcm_fail(rcHandleRevoked, "the session was revoked");
+	if (dcm_channel_revoked(&c->client->end.channel))
+		return dcm_fail(rcHandleRevoked, "the server has revoked the session");
+	if (handle != 0)
+		return dcm_fail(rcNotConnected, "the session was closed");
 	return dcm_fail(rcNotConnected, "the server is gone, or closed the session's listener");
 }
 
@@ -75,7 +111,7 @@ static Retcode wait_for_room(struct calling *c, int64_t timeout_ns, dcm_look_fn 
 	if (rc == rcIpcInterrupt)
 		return dcm_fail(rc, "interrupted by DcmInterruptCall");
 	if (rc == rcNotConnected)
-		return gone();
+		return gone(c);
 	return rc;
 }
 
@@ -86,7 +122,7 @@ static Retcode look_for_loan(void *arg, struct dcm_wait_on *on)
 	int r;
 
 	dcm_wait_on_count(on, &end->channel.shared->room);
-	if (!server_there(c->client, on))
+	if (!server_there(c, on))
 		return rcNotConnected;
 	r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, c->message);
 	if (r == -ENOSPC) {
@@ -136,7 +172,7 @@ static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
 	Retcode rc = DCM_LOOK_AGAIN;
 
 	dcm_wait_on_count(on, &client->end.channel.shared->room);
-	if (!server_there(client, on))
+	if (!server_there(c, on))
 		return rcNotConnected;
 	pthread_mutex_lock(&client->end.lock);
 	/* The lowest: what was used last is used again, and with it the room of its reply. */
@@ -188,15 +224,6 @@ static bool give_up(struct calling *c)
 		c->client->call[c->call].use = DCM_USE_ABANDONED;
 	pthread_mutex_unlock(&c->client->end.lock);
 	return gave_up;
-}
-
-/* The message is not sent, and the caller's no more. */
-static void consume(struct calling *c)
-{
-	dcm_end_give_room(&c->client->end, dcm_message_offset(c->message));
-	dcm_message_consumed(c->message);
-	dcm_park_wake_all(&c->client->end.channel.shared->room);
-	dcm_end_back(&c->client->end);
 }
 
 /* Let go of a posted call: whoever finishes or collects it may have it from here on. */
@@ -265,6 +292,8 @@ static Retcode collect(struct calling *c, enum dcm_call_state state, DcmMessage 
 		free_call(c);
 		if (valid)
 			return rcOk;
+		if (state == DCM_CALL_FAILED && dcm_channel_hung_up(&end->channel))
+			return gone(c);
 		return dcm_fail(rcNotConnected,
 				state == DCM_CALL_ANSWERED
 					? "the server wrote a reply that cannot be"
@@ -304,7 +333,7 @@ static Retcode look_for_end(void *arg, struct dcm_wait_on *on)
 		if (on == NULL || dcm_channel_wait(ch, c->call, &word))
 			break;
 	}
-	if (!server_there(c->client, on))
+	if (!server_there(c, on))
 		/* Its last word may have come just before. */
 		return is_over(state_of(c)) ? rcOk : rcNotConnected;
 	if (on != NULL) {
@@ -314,7 +343,7 @@ static Retcode look_for_end(void *arg, struct dcm_wait_on *on)
 	return DCM_LOOK_AGAIN;
 }
 
-static Retcode say_why(Retcode rc)
+static Retcode say_why(struct calling *c, Retcode rc)
 {
 	if (dcm_guard_lost())
 		return dcm_guard_fail();
@@ -322,13 +351,13 @@ static Retcode say_why(Retcode rc)
 		return dcm_fail(rc, "no reply came in time");
 	if (rc == rcIpcInterrupt)
 		return dcm_fail(rc, "interrupted by DcmInterruptCall");
-	return gone();
+	return gone(c);
 }
 
 static Retcode finish_or_give_up(struct calling *c, Retcode rc, DcmMessage *out)
 {
 	if (rc != rcOk && give_up(c))
-		return say_why(rc);
+		return say_why(c, rc);
 	return collect(c, state_of(c), out);
 }
 
@@ -426,7 +455,10 @@ static Retcode look_for_any(void *arg, struct dcm_wait_on *on)
 	bool there, started = false, claimed = false;
 
 	dcm_wait_on_count(on, &client->end.channel.shared->done);
-	there = server_there(client, on);
+	/* What was started can be finished through the session's other handles. */
+	if (dcm_kernel_gone(&c->session->kernel) != 0)
+		return rcNotConnected;
+	there = server_there(c, on);
 	pthread_mutex_lock(&client->end.lock);
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS && !claimed; i++) {
 		uint32_t generation = client->call[i].generation;
@@ -453,7 +485,7 @@ static Retcode finish_any(struct calling *c, int64_t timeout_ns, DcmMessage *out
 	if (rc == rcResourceNotFound)
 		return rc;
 	if (rc != rcOk)
-		return say_why(rc);
+		return say_why(c, rc);
 	rc = is_over(state_of(c)) ? rcOk : rcNotConnected;
 	return finish_or_give_up(c, rc, out);
 }
@@ -473,12 +505,13 @@ static Retcode finish_one(struct calling *c, uint64_t call, int64_t timeout_ns, 
 				"not a started call of this session, or finished before, or another "
 				"thread is finishing it");
 	rc = dcm_wait_for(&c->client->blocker, timeout_ns, SPIN_NS, look_for_end, c);
-	if (rc != rcTimeout && rc != rcIpcInterrupt)
+	if (rc != rcTimeout && rc != rcIpcInterrupt &&
+	    (rc == rcOk || dcm_kernel_gone(&c->session->kernel) == 0))
 		return finish_or_give_up(c, rc, out);
-	/* It goes on; a further DcmFinish may come for it. */
+	/* It goes on; a further DcmFinish, perhaps through another handle, may come for it. */
 	set_use(c, DCM_USE_STARTED);
 	dcm_park_wake_all(&end->channel.shared->done);
-	return say_why(rc);
+	return say_why(c, rc);
 }
 
 Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint64_t *outCall,
@@ -510,22 +543,23 @@ Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint64_t *ou
 
 Retcode DcmInterruptCall(Handle handle)
 {
-	struct dcm_object *object;
+	struct dcm_kernel_object *object;
 	struct dcm_source *source;
+	Retcode rc;
 	int saved = errno;
 
 	dcm_fork_check();
-	object = dcm_handle_find(handle, 1u << DCM_KIND_SESSION | 1u << DCM_KIND_LISTENER);
-	if (object == NULL)
-		return dcm_fail(rcInvalidArgument, "not an open session or listener");
-	if (object->type->kind == DCM_KIND_SESSION)
+	rc = dcm_kernel_find(handle, 1u << DCM_KIND_SESSION | 1u << DCM_KIND_LISTENER, 0, &object);
+	if (rc != rcOk)
+		return rc;
+	if (object->object.type->kind == DCM_KIND_SESSION)
 		dcm_wait_interrupt(&((struct dcm_session *)object)->client->blocker);
 	else
 		dcm_wait_interrupt(&((struct dcm_listener_object *)object)->blocker);
-	source = dcm_source_of(object);
+	source = dcm_source_of(&object->object);
 	if (source != NULL)
 		dcm_source_fire(source, DCM_BLOCKING_CALL_INTERRUPTED);
-	dcm_object_drop(object);
+	dcm_object_drop(&object->object);
 	errno = saved;
 	return rcOk;
 }

@@ -92,33 +92,17 @@ Retcode DcmUnsubscribeFromEvents(Notice notice, DcmHandle handle)
 	return rc;
 }
 
-/* Return: rcOk with *@out held; rcInvalidArgument, rcNoCapability. */
-static Retcode find_kernel(Handle handle, uint32_t kinds, uint32_t right, const char *name,
-			   struct dcm_object **out)
-{
-	struct dcm_object *object = dcm_handle_find(handle, kinds);
-
-	*out = object;
-	if (object == NULL)
-		return dcm_fail(rcInvalidArgument, "not a handle that has events, or closed");
-	if ((((struct dcm_kernel_object *)(void *)object)->rights & right) != 0)
-		return rcOk;
-	dcm_object_drop(object);
-	return dcm_fail(rcNoCapability, "the handle lacks %s", name);
-}
-
 Retcode KnNoticeSubscribeToObject(Notice notice, Handle object, uint32_t evMask, uintptr_t evId)
 {
-	struct dcm_object *found;
+	struct dcm_kernel_object *found;
 	int saved = errno;
 	Retcode rc;
 
 	dcm_fork_check();
-	rc = find_kernel(object, DCM_KINDS_HANDLE, OCAP_HANDLE_GET_EVENT, "OCAP_HANDLE_GET_EVENT",
-			 &found);
+	rc = dcm_kernel_find_as(object, DCM_KINDS_HANDLE, OCAP_HANDLE_GET_EVENT, "object", &found);
 	if (rc == rcOk) {
-		rc = subscribe(notice, found, evMask, evId);
-		dcm_object_drop(found);
+		rc = subscribe(notice, &found->object, evMask, evId);
+		dcm_object_drop(&found->object);
 	}
 	errno = saved;
 	return rc;
@@ -142,18 +126,17 @@ Retcode KnNoticeUnsubscribeFromEvent(Notice notice, uintptr_t evId)
 
 Retcode KnNoticeSetObjectEvent(Handle object, uint32_t evMask)
 {
-	struct dcm_object *found;
+	struct dcm_kernel_object *found;
 	int saved = errno;
 	Retcode rc;
 
 	dcm_fork_check();
 	if (evMask == 0 || (evMask & ~EVENTS_USER) != 0)
 		return dcm_fail(rcInvalidArgument, "events of a user object are bits 16 to 31");
-	rc = find_kernel(object, KINDS_USER, OCAP_HANDLE_SET_EVENT, "OCAP_HANDLE_SET_EVENT",
-			 &found);
+	rc = dcm_kernel_find_as(object, KINDS_USER, OCAP_HANDLE_SET_EVENT, "object", &found);
 	if (rc == rcOk) {
-		dcm_source_fire(dcm_source_of(found), evMask);
-		dcm_object_drop(found);
+		dcm_source_fire(dcm_source_of(&found->object), evMask);
+		dcm_object_drop(&found->object);
 	}
 	errno = saved;
 	return rc;

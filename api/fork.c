@@ -11,6 +11,7 @@
 
 #include "api/handle.h"
 #include "api/identity.h"
+#include "api/object.h"
 
 enum { RESETS_MAX = 8 };
 
@@ -57,6 +58,7 @@ static void first_use(void)
 static void run_resets(void)
 {
 	dcm_handle_forked();
+	dcm_kernel_forked();
 	dcm_identity_forked();
 	for (unsigned i = 0; i < RESETS_MAX; i++) {
 		void (*reset)(void) = __atomic_load_n(&resets[i], __ATOMIC_ACQUIRE);

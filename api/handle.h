@@ -32,6 +32,8 @@ enum dcm_kind {
 	DCM_KIND_CONNECTION,
 	DCM_KIND_CHANNEL,
 	DCM_KIND_NOTICE,
+	DCM_KIND_BADGE,	     /* KnHandleCreateBadge */
+	DCM_KIND_RESOURCE,   /* what the handles of one resource share; has no number */
 };
 
 struct dcm_object;
@@ -55,6 +57,13 @@ struct dcm_object_type {
 	/* What tells of its events, the same each time; may be of another object that this one holds.
 	   Null, or giving null: it has none. */
 	struct dcm_source *(*source)(struct dcm_object *object);
+	/* Of the Handle space (api/object.h): closed or revoked, once. Calls that go on through it
+	   end; with @last no other handle to its resource is left. No lock is held. Null: the resource
+	   tells of its end, if it tells of anything. */
+	void (*left)(struct dcm_object *object, bool last);
+	/* Of the Handle space: another handle to its resource, without rights and number yet, for
+	   KnHandleCopy; null result: out of memory, with the detail set. Null: it is never copied. */
+	struct dcm_object *(*copy)(const struct dcm_object *object);
 };
 
 /* The head of every object; allocated by dcm_object_new(). */

@@ -17,10 +17,6 @@
 #include "api/fork.h"
 #include "api/retcode.h"
 
-#define RIGHTS_KNOWN                                                                               \
-	(OCAP_HANDLE_TRANSFER | OCAP_HANDLE_COPY | OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT |   \
-	 OCAP_HANDLE_SET_EVENT | 0xffff0000u)
-
 struct KosTask {
 	uint64_t number; /* of its handle; 0: not asked for yet */
 };
@@ -29,28 +25,56 @@ static struct KosTask self;
 static uint64_t sid_base; /* 0: not drawn yet */
 static uint64_t sid_count;
 
+static struct dcm_identity *identity_of(struct dcm_object *object)
+{
+	return (struct dcm_identity *)(void *)object;
+}
+
 static void release_identity(struct dcm_object *object)
 {
-	struct dcm_identity *identity = (struct dcm_identity *)(void *)object;
-
-	if (identity->listener != NULL)
-		dcm_object_drop(identity->listener);
+	if (identity_of(object)->listener != NULL)
+		dcm_object_drop(identity_of(object)->listener);
+	dcm_kernel_release(object);
 }
 
-static struct dcm_source *source_of_user(struct dcm_object *object)
+/* Another handle of the same resource; @type: what it is. */
+static struct dcm_object *copy_as(const struct dcm_object_type *type,
+				  const struct dcm_object *object)
 {
-	return &((struct dcm_identity *)(void *)object)->source;
+	const struct dcm_identity *from = (const struct dcm_identity *)(const void *)object;
+	struct dcm_kernel_object *kernel = dcm_kernel_new(type, sizeof *from, &from->kernel);
+	struct dcm_identity *copy = (struct dcm_identity *)(void *)kernel;
+
+	if (copy == NULL)
+		return NULL;
+	copy->context = from->context;
+	copy->process = from->process;
+	copy->process_generation = from->process_generation;
+	copy->riid = from->riid;
+	copy->listener = from->listener;
+	if (copy->listener != NULL)
+		dcm_object_hold(copy->listener);
+	return &kernel->object;
 }
 
-static void close_user(struct dcm_object *object)
+static struct dcm_object *copy_identity(const struct dcm_object *object)
 {
-	dcm_source_fire(source_of_user(object), EVENT_OBJECT_DESTROYED);
-	dcm_source_close(source_of_user(object));
+	return copy_as(object->type, object);
 }
 
-static void forget_user(struct dcm_object *object)
+/* A copy of the process's own handle: it can be closed, and a child has no use for it either. */
+static const struct dcm_object_type task_copy_type = {
+	.kind = DCM_KIND_USER,
+	.space = DCM_SPACE_HANDLE,
+	.close = dcm_kernel_close,
+	.release = dcm_kernel_release,
+	.forget = dcm_kernel_forget,
+	.copy = copy_identity,
+};
+
+static struct dcm_object *copy_task(const struct dcm_object *object)
 {
-	dcm_source_forked(source_of_user(object));
+	return copy_as(&task_copy_type, object);
 }
 
 static const struct dcm_source_type user_events = {
@@ -60,20 +84,26 @@ static const struct dcm_source_type user_events = {
 static const struct dcm_object_type task_type = {
 	.kind = DCM_KIND_TASK,
 	.space = DCM_SPACE_HANDLE,
+	.close = dcm_kernel_close,
+	.release = dcm_kernel_release,
+	.forget = dcm_kernel_forget,
+	.copy = copy_task,
 };
 
 static const struct dcm_object_type user_type = {
 	.kind = DCM_KIND_USER,
 	.space = DCM_SPACE_HANDLE,
 	.survives_fork = true,
-	.close = close_user,
-	.source = source_of_user,
+	.close = dcm_kernel_close,
+	.release = dcm_kernel_release,
+	.source = dcm_kernel_source,
+	.copy = copy_identity,
 };
 
 /* As its listener does. */
 static bool pins_callable(struct dcm_object *object)
 {
-	struct dcm_object *listener = ((struct dcm_identity *)(void *)object)->listener;
+	struct dcm_object *listener = identity_of(object)->listener;
 
 	return listener != NULL && listener->type->pins != NULL && listener->type->pins(listener);
 }
@@ -82,17 +112,21 @@ static bool pins_callable(struct dcm_object *object)
 static const struct dcm_object_type callable_type = {
 	.kind = DCM_KIND_CALLABLE,
 	.space = DCM_SPACE_HANDLE,
-	.close = close_user,
+	.close = dcm_kernel_close,
 	.release = release_identity,
-	.forget = forget_user,
+	.forget = dcm_kernel_forget,
 	.pins = pins_callable,
-	.source = source_of_user,
+	.source = dcm_kernel_source,
+	.copy = copy_identity,
 };
 
 static const struct dcm_object_type identity_type = {
 	.kind = DCM_KIND_IDENTITY,
 	.space = DCM_SPACE_HANDLE,
 	.survives_fork = true,
+	.close = dcm_kernel_close,
+	.release = dcm_kernel_release,
+	.copy = copy_identity,
 };
 
 /* Where the kernel gives no random numbers: what differs from process to process anyway. */
@@ -148,35 +182,14 @@ void dcm_identity_forked(void)
 	__atomic_store_n(&self.number, 0, __ATOMIC_RELAXED);
 }
 
-Retcode dcm_kernel_insert(struct dcm_kernel_object *object, Handle *out)
-{
-	Retcode rc = dcm_number(&object->object);
-
-	*out = rc == rcOk ? object->object.number : INVALID_HANDLE;
-	dcm_object_drop(&object->object);
-	return rc;
-}
-
-Retcode dcm_number(struct dcm_object *object)
-{
-	int result = dcm_handle_insert(object);
-
-	if (result == -ENOSPC)
-		return dcm_fail(rcQuotaExceeded,
-				"the process has no handle left of 1048576 (fixed)");
-	return result != 0 ? dcm_fail_errno(result, "no memory for a handle") : rcOk;
-}
-
-static struct dcm_identity *identity_of(const struct dcm_object_type *type, uint32_t rights,
-					Sid sid)
+static struct dcm_identity *identity_new(const struct dcm_object_type *type, uint32_t rights,
+					 Sid sid)
 {
 	struct dcm_identity *identity;
 
-	identity = (struct dcm_identity *)(void *)dcm_object_new(type, sizeof(*identity));
-	if (identity == NULL) {
-		(void)dcm_fail(rcOutOfMemory, "no memory for a handle");
+	identity = (struct dcm_identity *)(void *)dcm_kernel_new(type, sizeof(*identity), NULL);
+	if (identity == NULL)
 		return NULL;
-	}
 	identity->kernel.rights = rights;
 	identity->kernel.sid = sid;
 	identity->process = DCM_OWN_PROCESS;
@@ -187,14 +200,14 @@ static struct dcm_identity *identity_of(const struct dcm_object_type *type, uint
 Retcode dcm_identity_new(Sid sid, uint32_t rights, uint32_t process, uint64_t process_generation,
 			 Handle *out)
 {
-	struct dcm_identity *identity = identity_of(&identity_type, rights, sid);
+	struct dcm_identity *identity = identity_new(&identity_type, rights, sid);
 
 	*out = INVALID_HANDLE;
 	if (identity == NULL)
 		return rcOutOfMemory;
 	identity->process = process;
 	identity->process_generation = process_generation;
-	return dcm_kernel_insert(&identity->kernel, out);
+	return dcm_kernel_insert(&identity->kernel, NULL, NULL, out);
 }
 
 KosTask *KosTaskGetSelf(void)
@@ -216,11 +229,11 @@ Handle KosTaskGetHandle(KosTask *task)
 	number = __atomic_load_n(&self.number, __ATOMIC_ACQUIRE);
 	if (number != 0)
 		return number;
-	identity = identity_of(&task_type,
-			       OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID | OCAP_HANDLE_COPY |
-				       OCAP_HANDLE_GET_EVENT,
-			       dcm_sid_next());
-	if (identity == NULL || dcm_kernel_insert(&identity->kernel, &made) != rcOk)
+	identity = identity_new(&task_type,
+				OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID | OCAP_HANDLE_COPY |
+					OCAP_HANDLE_GET_EVENT,
+				dcm_sid_next());
+	if (identity == NULL || dcm_kernel_insert(&identity->kernel, NULL, NULL, &made) != rcOk)
 		return INVALID_HANDLE;
 	if (__atomic_compare_exchange_n(&self.number, &number, made, false, __ATOMIC_ACQ_REL,
 					__ATOMIC_ACQUIRE))
@@ -239,9 +252,9 @@ static Retcode check_user_object(uint32_t type, uint32_t rights, Handle *outHand
 		return dcm_fail(rcInvalidArgument,
 				"type 0x%" PRIx32 " is not between 0x%x and 0x%x", type,
 				HANDLE_TYPE_USER_FIRST, HANDLE_TYPE_USER_LAST);
-	if ((rights & ~RIGHTS_KNOWN) != 0)
+	if ((rights & ~DCM_RIGHTS_KNOWN) != 0)
 		return dcm_fail(rcInvalidArgument, "rights 0x%" PRIx32 " do not exist",
-				rights & ~RIGHTS_KNOWN);
+				rights & ~DCM_RIGHTS_KNOWN);
 	return rcOk;
 }
 
@@ -255,7 +268,7 @@ Retcode KnHandleCreateUserObjectEx(uint32_t type, uint32_t rights, void *context
 				   uint32_t riid, Handle *outHandle)
 {
 	bool callable = ipcChannel != INVALID_HANDLE;
-	struct dcm_object *listener = NULL;
+	struct dcm_kernel_object *listener = NULL;
 	struct dcm_identity *identity;
 	Retcode rc;
 
@@ -267,53 +280,20 @@ Retcode KnHandleCreateUserObjectEx(uint32_t type, uint32_t rights, void *context
 		return dcm_fail(rcInvalidArgument, callable ? "a listener without a riid"
 							    : "a riid without a listener");
 	if (callable) {
-		listener = dcm_handle_find(ipcChannel, 1u << DCM_KIND_LISTENER);
-		if (listener == NULL)
-			return dcm_fail(rcInvalidArgument,
-					"ipcChannel is not a listener, or closed");
+		rc = dcm_kernel_find_as(ipcChannel, 1u << DCM_KIND_LISTENER, 0, "ipcChannel",
+					&listener);
+		if (rc != rcOk)
+			return rc;
 	}
-	identity = identity_of(callable ? &callable_type : &user_type, rights, dcm_sid_next());
+	identity = identity_new(callable ? &callable_type : &user_type, rights, dcm_sid_next());
 	if (identity == NULL) {
 		if (listener != NULL)
-			dcm_object_drop(listener);
+			dcm_object_drop(&listener->object);
 		return rcOutOfMemory;
 	}
-	dcm_source_init(&identity->source, &user_events, &identity->kernel.object);
+	dcm_kernel_tells(&identity->kernel, &user_events);
 	identity->context = context;
 	identity->riid = riid;
-	identity->listener = listener;
-	return dcm_kernel_insert(&identity->kernel, outHandle);
-}
-
-Retcode KnHandleClose(Handle handle)
-{
-	struct dcm_object *task;
-
-	dcm_fork_check();
-	if (dcm_handle_close(handle, DCM_KINDS_HANDLE & ~(1u << DCM_KIND_TASK)))
-		return rcOk;
-	task = dcm_handle_find(handle, 1u << DCM_KIND_TASK);
-	if (task == NULL)
-		return dcm_fail(rcInvalidArgument, "not a handle, or closed");
-	dcm_object_drop(task);
-	return rcOk;
-}
-
-Retcode KnHandleGetSidByHandle(Handle handle, Sid *outSid)
-{
-	struct dcm_kernel_object *object;
-	Retcode rc = rcOk;
-
-	dcm_fork_check();
-	if (outSid == NULL)
-		return dcm_fail(rcInvalidArgument, "outSid is null");
-	object = (struct dcm_kernel_object *)(void *)dcm_handle_find(handle, DCM_KINDS_HANDLE);
-	if (object == NULL)
-		return dcm_fail(rcInvalidArgument, "not a handle, or closed");
-	if ((object->rights & OCAP_HANDLE_GET_SID) != 0)
-		*outSid = object->sid;
-	else
-		rc = dcm_fail(rcNoCapability, "the handle lacks OCAP_HANDLE_GET_SID");
-	dcm_object_drop(&object->object);
-	return rc;
+	identity->listener = callable ? &listener->object : NULL;
+	return dcm_kernel_insert(&identity->kernel, NULL, NULL, outHandle);
 }

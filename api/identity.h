@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * identity - objects behind numbers of the Handle space, and who they are
+ * identity - handles that stand for somebody: the process, its user objects, its peers
  *
- * Everything in that space begins with a dcm_kernel_object: rights and SID. A SID is a base that
- * each process draws at random plus a counter; it needs no fabric, is never used again, and the
- * same in every process that gets to see it.
+ * A SID is a base that each process draws at random plus a counter; it needs no fabric, is never
+ * used again, and the same in every process that gets to see it.
  */
 #ifndef DCM_API_IDENTITY_H
 #define DCM_API_IDENTITY_H
@@ -13,19 +12,7 @@
 
 #include <dcm/types.h>
 
-#include "api/handle.h"
-#include "api/source.h"
-
-struct dcm_kernel_object {
-	struct dcm_object object;
-	uint32_t rights;
-	Sid sid;
-};
-
-/* All kinds in the Handle space. */
-#define DCM_KINDS_HANDLE                                                                           \
-	(1u << DCM_KIND_TASK | 1u << DCM_KIND_USER | 1u << DCM_KIND_CALLABLE |                     \
-	 1u << DCM_KIND_LISTENER | 1u << DCM_KIND_IDENTITY | 1u << DCM_KIND_SESSION)
+#include "api/object.h"
 
 /* Kinds that can stand for a server or a client: what a process made, and what it was shown. */
 #define DCM_KINDS_IDENTITY                                                                         \
@@ -58,16 +45,6 @@ Sid dcm_sid_next(void);
  */
 Retcode dcm_identity_new(Sid sid, uint32_t rights, uint32_t process, uint64_t process_generation,
 			 Handle *out);
-
-/*
- * dcm_kernel_insert() - a number for an object of the Handle space; takes the caller's count
- * On failure the count is dropped as well, and *@out is INVALID_HANDLE.
- * Return: rcOk; rcOutOfMemory, rcQuotaExceeded with the detail set.
- */
-Retcode dcm_kernel_insert(struct dcm_kernel_object *object, Handle *out);
-
-/* dcm_number() - dcm_handle_insert() with its failures as codes, with the detail set */
-Retcode dcm_number(struct dcm_object *object);
 
 /* dcm_identity_forked() - in a forked child: another base, another handle of the process's own */
 void dcm_identity_forked(void);

@@ -22,7 +22,7 @@ static void hang_up_all(struct dcm_listener_object *listener)
 		end = dcm_handle_find(number, 1u << DCM_KIND_CHANNEL);
 		if (end == NULL)
 			continue;
-		dcm_server_end_hang_up((struct dcm_server_end *)end);
+		dcm_server_end_hang_up((struct dcm_server_end *)end, DCM_SERVER_GONE);
 		dcm_object_drop(end);
 	}
 }
@@ -33,6 +33,7 @@ static void close_listener(struct dcm_object *object)
 	bool bound;
 
 	dcm_source_close(&listener->source);
+	dcm_kernel_close(object);
 	pthread_mutex_lock(&listener->lock);
 	listener->closed = true; /* no accept comes in behind this */
 	bound = dcm_load(&listener->bound, acquire) != 0;
@@ -53,12 +54,14 @@ static void release_listener(struct dcm_object *object)
 	pthread_mutex_destroy(&listener->lock);
 	if (listener->fabric != NULL)
 		dcm_fabric_drop(listener->fabric);
+	dcm_kernel_release(object);
 }
 
 static void forget_listener(struct dcm_object *object)
 {
 	dcm_source_forked(&((struct dcm_listener_object *)object)->source);
 	free(((struct dcm_listener_object *)object)->ends);
+	dcm_kernel_forget(object);
 }
 
 static bool is_bound(struct dcm_object *object)
@@ -119,15 +122,15 @@ Retcode KnHandleCreateListener(Handle *outListener)
 	if (outListener == NULL)
 		return dcm_fail(rcInvalidArgument, "outListener is null");
 	*outListener = INVALID_HANDLE;
-	listener = (struct dcm_listener_object *)dcm_object_new(&dcm_listener_type,
-								sizeof *listener);
+	listener = (struct dcm_listener_object *)dcm_kernel_new(&dcm_listener_type,
+								sizeof *listener, NULL);
 	if (listener == NULL)
-		return dcm_fail(rcOutOfMemory, "no memory for a listener");
+		return rcOutOfMemory;
 	listener->kernel.rights = OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT;
 	listener->kernel.sid = dcm_sid_next();
 	pthread_mutex_init(&listener->lock, NULL);
 	dcm_source_init(&listener->source, &listener_source, &listener->kernel.object);
-	rc = dcm_kernel_insert(&listener->kernel, outListener);
+	rc = dcm_kernel_insert(&listener->kernel, NULL, NULL, outListener);
 	errno = saved;
 	return rc;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/fork.h"
+#include "api/object.h"
 #include "api/retcode.h"
 #include "api/sized.h"
 #include "shm/process.h"
@@ -60,7 +61,11 @@ static Retcode get_peer(uint64_t handle, DcmPeer *out)
 	if (object == NULL)
 		return dcm_fail(rcInvalidArgument,
 				"not an open request, connection or session of this process");
-	rc = peer_of(object, &peer);
+	rc = object->type->kind == DCM_KIND_SESSION
+		     ? dcm_kernel_check((struct dcm_kernel_object *)object, 0, "the session")
+		     : rcOk;
+	if (rc == rcOk)
+		rc = peer_of(object, &peer);
 	dcm_object_drop(object);
 	if (rc == rcOk) {
 		DcmPeer known = { .verified = peer.who.verified,

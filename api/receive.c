@@ -65,7 +65,7 @@ static int receive_from(struct receiving *r, struct dcm_server_end *server, bool
 	*received = false;
 	/* In one step for the keeper: when it finds the ring empty, what was in it is out. */
 	pthread_mutex_lock(&server->end.lock);
-	if (!server->end.ended) {
+	if (!server->cut) {
 		result = dcm_channel_take(ch, &call, &generation, &parcel);
 		*received = result == DCM_RING_OK &&
 			    hand_out(server, call, generation, parcel.flags);
@@ -77,6 +77,7 @@ static int receive_from(struct receiving *r, struct dcm_server_end *server, bool
 						 .size = parcel.size,
 						 .status = parcel.status },
 				    .context = server->context,
+				    .badgeContext = dcm_badge_context(server->badge),
 				    .riid = server->riid,
 				    .flags = parcel.flags & DCM_REQUEST_ONE_WAY };
 	dcm_message_mark(&r->request->message, &server->end, DCM_MESSAGE_REQUEST, call, generation,
@@ -144,7 +145,7 @@ static Retcode look(void *arg, struct dcm_wait_on *on)
 Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
 {
 	struct receiving r = { .request = outRequest };
-	struct dcm_object *object;
+	struct dcm_kernel_object *object;
 	Retcode rc;
 	int saved = errno;
 
@@ -152,9 +153,9 @@ Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
 	if (outRequest == NULL)
 		return dcm_fail(rcInvalidArgument, "outRequest is null");
 	*outRequest = (DcmRequest){ .riid = INVALID_RIID };
-	object = dcm_handle_find(handle, KIND_LISTENER);
-	if (object == NULL)
-		return dcm_fail(rcInvalidArgument, "not an open listener of this process");
+	rc = dcm_kernel_find(handle, KIND_LISTENER, 0, &object);
+	if (rc != rcOk)
+		return rc;
 	r.listener = (struct dcm_listener_object *)object;
 	rc = dcm_wait_for(&r.listener->blocker, timeoutNs, SPIN_NS, look, &r);
 	if (rc == rcNotConnected)
@@ -164,7 +165,7 @@ Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
 		dcm_fail(rc, "no call came in time");
 	} else if (rc == rcIpcInterrupt)
 		dcm_fail(rc, "interrupted by DcmInterruptCall");
-	dcm_object_drop(object);
+	dcm_object_drop(&object->object);
 	errno = saved;
 	return rc;
 }

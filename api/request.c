@@ -197,7 +197,8 @@ Retcode dcm_request_peer(struct dcm_object *object, struct dcm_peer *out)
 	return rcOk;
 }
 
-static Retcode accept_by(struct dcm_request *r, struct dcm_identity *callable)
+static Retcode accept_by(struct dcm_request *r, struct dcm_identity *callable,
+			 struct dcm_badge *badge)
 {
 	struct dcm_credentials who;
 	Retcode rc;
@@ -205,30 +206,26 @@ static Retcode accept_by(struct dcm_request *r, struct dcm_identity *callable)
 	/* Held throughout: whom DcmGetPeer tells of meanwhile is who gets the channel. */
 	pthread_mutex_lock(&r->lock);
 	who = r->peer.who;
-	rc = dcm_server_accept(r->fabric, callable, r->connection, r->client, &who);
+	rc = dcm_server_accept(r->fabric, callable, badge, r->connection, r->client, &who);
 	if (rc == rcOk)
 		dcm_peer_vouch(&r->peer, &who);
 	pthread_mutex_unlock(&r->lock);
 	return rc;
 }
 
-static Retcode accept_with(struct dcm_request *r, struct dcm_identity *callable)
+static Retcode accept_with(struct dcm_request *r, struct dcm_identity *callable,
+			   struct dcm_badge *badge)
 {
-	uint32_t needed = OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, decided = DCM_REQUEST_UNDECIDED;
+	uint32_t decided = DCM_REQUEST_UNDECIDED;
 	Retcode rc;
 
-	if ((callable->kernel.rights & needed) != needed)
-		return dcm_fail(rcNoCapability,
-				"sessionHandle has rights 0x%x and needs OCAP_IPC_CALL | "
-				"OCAP_HANDLE_TRANSFER",
-				callable->kernel.rights);
 	if (!dcm_process_there(&r->fabric->seg, r->client))
 		return dcm_fail(rcNotConnected, "the client is gone");
 	if (!dcm_cas(&r->decided, &decided, DCM_REQUEST_ACCEPTED))
 		return decided == DCM_REQUEST_REFUSED
 			       ? dcm_fail(rcNotConnected, "the request was closed meanwhile")
 			       : dcm_fail(rcInvalidOperation, "the request was accepted before");
-	rc = accept_by(r, callable);
+	rc = accept_by(r, callable, badge);
 	if (rc == rcOk)
 		return rc;
 	/* It can be tried again, with more memory say; or closed, perhaps meanwhile. */
@@ -238,23 +235,26 @@ static Retcode accept_with(struct dcm_request *r, struct dcm_identity *callable)
 	return rc;
 }
 
-static Retcode accept_request(DcmHandle connection, Handle session)
+static Retcode accept_request(DcmHandle connection, Handle session, Handle badge_handle)
 {
-	struct dcm_object *callable, *request = dcm_handle_find(connection, 1u << DCM_KIND_REQUEST);
+	struct dcm_object *request = dcm_handle_find(connection, 1u << DCM_KIND_REQUEST);
+	struct dcm_kernel_object *callable = NULL;
+	struct dcm_badge *badge = NULL;
 	Retcode rc;
 
 	if (request == NULL)
 		return dcm_fail(rcInvalidArgument, "connectionId is not an open request that "
 						   "DcmListen gave to this process");
-	callable = dcm_handle_find(session, 1u << DCM_KIND_CALLABLE);
-	if (callable == NULL)
-		rc = dcm_fail(rcInvalidArgument,
-			      "sessionHandle is not a callable handle that this process made with "
-			      "KnHandleCreateUserObjectEx");
-	else
-		rc = accept_with((struct dcm_request *)request, (struct dcm_identity *)callable);
+	rc = dcm_kernel_find_as(session, 1u << DCM_KIND_CALLABLE,
+				OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, "sessionHandle", &callable);
+	if (rc == rcOk)
+		rc = dcm_badge_find(badge_handle, "badgeHandle", &badge);
+	if (rc == rcOk)
+		rc = accept_with((struct dcm_request *)request, (struct dcm_identity *)callable,
+				 badge);
+	dcm_badge_drop(badge);
 	if (callable != NULL)
-		dcm_object_drop(callable);
+		dcm_object_drop(&callable->object);
 	dcm_object_drop(request);
 	return rc;
 }
@@ -271,11 +271,7 @@ Retcode DcmAccept(DcmHandle connectionId, Handle sessionHandle, Handle badgeHand
 	rc = dcm_fabric_enter(&fabric);
 	if (rc != rcOk)
 		return rc;
-	rc = badgeHandle == INVALID_HANDLE
-		     ? accept_request(connectionId, sessionHandle)
-		     : dcm_fail(rcInvalidArgument,
-				"badgeHandle is not a badge: this version has none, pass "
-				"INVALID_HANDLE");
+	rc = accept_request(connectionId, sessionHandle, badgeHandle);
 	dcm_fabric_leave();
 	errno = saved;
 	return rc;

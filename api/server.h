@@ -5,6 +5,7 @@
 #ifndef DCM_API_SERVER_H
 #define DCM_API_SERVER_H
 
+#include "api/badge.h"
 #include "api/end.h"
 #include "api/identity.h"
 #include "api/source.h"
@@ -33,14 +34,16 @@ extern const struct dcm_object_type dcm_listener_type;
 /*
  * dcm_server_accept() - make the channel of a taken request and offer it to the client
  * @callable: DCM_KIND_CALLABLE; @connection is in TAKEN and this process owns it
+ * @badge:    of the transfer; null: none
  * @who:      when verified already, the channel goes to nobody else; it is then who it went to, if
  *            that was by socket
- * Return: rcOk; rcNotConnected the client or the listener is gone; rcSecurityDisallow the kernel
+ * Return: rcOk; rcInvalidArgument the callable handle was closed or revoked meanwhile;
+ * rcNotConnected the client or the listener is gone; rcSecurityDisallow the kernel
  * says that the client is another; rcOutOfMemory, rcQuotaExceeded.
  */
 Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
-			  struct dcm_ref connection, struct dcm_ref client,
-			  struct dcm_credentials *who);
+			  struct dcm_badge *badge, struct dcm_ref connection,
+			  struct dcm_ref client, struct dcm_credentials *who);
 
 /* Parts: accept.c, receive.c, and what they share. */
 struct dcm_call_book {
@@ -53,6 +56,8 @@ struct dcm_call_book {
 
 struct dcm_server_end {
 	struct dcm_end end;
+	struct dcm_node node; /* it stands for the session that its client holds */
+	struct dcm_badge *badge; /* held; null: none */
 	struct dcm_listener_object *listener; /* held */
 	void *context;
 	uint32_t riid;
@@ -60,11 +65,18 @@ struct dcm_server_end {
 	int fd; /* under end.lock: still to be taken by the client; -1: done */
 	dcm_atomic32 offered; /* 1: the accept is complete, and the keeper tends it */
 	dcm_atomic32 draining; /* the client has left; so many looks for what it sent before remain */
+	bool cut; /* under end.lock: nothing more is handed out */
 	struct dcm_call_book call[DCM_CHANNEL_CALLS]; /* under end.lock */
 };
 
-/* dcm_server_end_hang_up() - no more calls; callers are told; the slot is let go of */
-void dcm_server_end_hang_up(struct dcm_server_end *server);
+/*
+ * dcm_server_end_hang_up() - no more calls; callers are told; the slot is let go of
+ * What its badge hears of that, if it is the last, it hears behind all of it.
+ */
+void dcm_server_end_hang_up(struct dcm_server_end *server, enum dcm_server_says why);
+
+/* dcm_server_end_revoke() - of its node: the session is revoked. It has left the tree. */
+void dcm_server_end_revoke(struct dcm_object *object);
 
 /* dcm_server_end_tend() - by the keeper: what became of a channel that was offered */
 void dcm_server_end_tend(struct dcm_server_end *server);

@@ -11,6 +11,7 @@
 
 #include "api/fork.h"
 #include "api/guard.h"
+#include "api/identity.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/sized.h"
@@ -83,10 +84,15 @@ void dcm_client_end_hang_up(struct dcm_client_end *client)
 	dcm_end_over(end);
 }
 
-/* The last handle on the session is closed. */
-static void close_session(struct dcm_object *object)
+/* Calls that are blocked look at their own handle again; with the last one all is over. */
+static void left_session(struct dcm_object *object, bool last)
 {
-	dcm_client_end_hang_up(((struct dcm_session *)object)->client);
+	struct dcm_client_end *client = ((struct dcm_session *)object)->client;
+
+	if (last)
+		dcm_client_end_hang_up(client);
+	else
+		dcm_park_poke(&client->blocker.poke);
 }
 
 static void release_session(struct dcm_object *object)
@@ -95,6 +101,7 @@ static void release_session(struct dcm_object *object)
 
 	if (session->client != NULL)
 		dcm_object_drop(&session->client->end.object);
+	dcm_kernel_release(object);
 }
 
 static bool pins_session(struct dcm_object *object)
@@ -150,27 +157,49 @@ static const struct dcm_source_type session_source = {
 	.bell = bell_of_session,
 };
 
-static const struct dcm_object_type session_type = {
+/* Another handle on what @of, or null, is a handle on. */
+static struct dcm_session *session_object(struct dcm_client_end *client,
+					  const struct dcm_kernel_object *of)
+{
+	struct dcm_session *session =
+		(struct dcm_session *)dcm_kernel_new(&dcm_session_type, sizeof *session, of);
+
+	if (session == NULL)
+		return NULL;
+	session->client = client;
+	session->kernel.given = &client->end.channel;
+	dcm_object_hold(&client->end.object);
+	return session;
+}
+
+static struct dcm_object *copy_session(const struct dcm_object *object)
+{
+	const struct dcm_session *from = (const struct dcm_session *)object;
+
+	return (struct dcm_object *)session_object(from->client, &from->kernel);
+}
+
+const struct dcm_object_type dcm_session_type = {
 	.kind = DCM_KIND_SESSION,
 	.space = DCM_SPACE_HANDLE,
-	.close = close_session,
+	.close = dcm_kernel_close,
 	.release = release_session,
+	.forget = dcm_kernel_forget,
 	.pins = pins_session,
 	.source = source_of_session,
+	.left = left_session,
+	.copy = copy_session,
 };
 
 static Retcode session_handle(struct dcm_client_end *client, Handle *out)
 {
-	struct dcm_session *session =
-		(struct dcm_session *)dcm_object_new(&session_type, sizeof *session);
+	struct dcm_session *session = session_object(client, NULL);
 
 	if (session == NULL)
-		return dcm_fail(rcOutOfMemory, "no memory for a session");
+		return rcOutOfMemory;
 	session->kernel.rights = OCAP_IPC_CALL | OCAP_HANDLE_COPY | OCAP_HANDLE_GET_EVENT;
 	session->kernel.sid = dcm_sid_next();
-	session->client = client;
-	dcm_object_hold(&client->end.object);
-	return dcm_kernel_insert(&session->kernel, out);
+	return dcm_kernel_insert(&session->kernel, NULL, NULL, out);
 }
 
 Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, struct dcm_ref server,
@@ -258,7 +287,7 @@ static uint64_t committed(struct dcm_end *end)
 
 Retcode DcmGetSessionInfo(Handle session, DcmSessionInfo *outInfo)
 {
-	struct dcm_object *object;
+	struct dcm_kernel_object *object;
 	Retcode rc;
 	int saved = errno;
 
@@ -266,10 +295,8 @@ Retcode DcmGetSessionInfo(Handle session, DcmSessionInfo *outInfo)
 	rc = dcm_sized_check(outInfo, sizeof *outInfo, "DcmSessionInfo");
 	if (rc != rcOk)
 		return rc;
-	object = dcm_handle_find(session, 1u << DCM_KIND_SESSION);
-	if (object == NULL) {
-		rc = dcm_fail(rcInvalidArgument, "not an open session of this process");
-	} else {
+	rc = dcm_kernel_find(session, 1u << DCM_KIND_SESSION, 0, &object);
+	if (rc == rcOk) {
 		struct dcm_client_end *client = ((struct dcm_session *)object)->client;
 		DcmSessionInfo known = { .transfer = client->transfer,
 					 .capacityBytes = client->end.channel.bytes,
@@ -277,7 +304,7 @@ Retcode DcmGetSessionInfo(Handle session, DcmSessionInfo *outInfo)
 					 .largestLoan = dcm_arena_largest(client->end.arena) };
 
 		dcm_sized_put(outInfo, &known, sizeof known);
-		dcm_object_drop(object);
+		dcm_object_drop(&object->object);
 	}
 	errno = saved;
 	return rc;

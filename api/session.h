@@ -9,7 +9,7 @@
 #define DCM_API_SESSION_H
 
 #include "api/end.h"
-#include "api/identity.h"
+#include "api/object.h"
 #include "api/peer.h"
 #include "api/source.h"
 #include "api/wait.h"
@@ -39,11 +39,13 @@ struct dcm_client_end {
 	struct dcm_client_book call[DCM_CHANNEL_CALLS]; /* under end.lock */
 };
 
-/* Behind DCM_KIND_SESSION. */
+/* Behind DCM_KIND_SESSION: of any number of handles, the channel ends with the last. */
 struct dcm_session {
 	struct dcm_kernel_object kernel;
 	struct dcm_client_end *client; /* held */
 };
+
+extern const struct dcm_object_type dcm_session_type;
 
 /*
  * dcm_session_new() - a callable handle on the memory behind @fd, which is consumed

@@ -6,21 +6,16 @@
 
 Retcode dcm_who_is(Handle handle, uint32_t rights, const char *what, struct dcm_who *out)
 {
-	struct dcm_object *object = dcm_handle_find(handle, DCM_KINDS_IDENTITY);
-	const struct dcm_identity *identity = (const struct dcm_identity *)object;
-	Retcode rc = rcOk;
+	struct dcm_kernel_object *kernel;
+	Retcode rc = dcm_kernel_find_as(handle, DCM_KINDS_IDENTITY, rights, what, &kernel);
+	const struct dcm_identity *identity = (const struct dcm_identity *)kernel;
 
-	if (object == NULL)
-		return dcm_fail(rcInvalidArgument, "%s is not an open handle that stands for a server "
-						   "or client", what);
+	if (rc != rcOk)
+		return rc;
 	*out = (struct dcm_who){ .sid = identity->kernel.sid,
 				 .elsewhere = identity->process != DCM_OWN_PROCESS,
 				 .process = { identity->process, identity->process_generation } };
-	if ((identity->kernel.rights & rights) != rights)
-		rc = dcm_fail(rcNoCapability,
-			      "%s has rights 0x%x and needs 0x%x (coresrv/handle/handle_api.h)", what,
-			      identity->kernel.rights, rights);
-	dcm_object_drop(object);
+	dcm_object_drop(&kernel->object);
 	return rc;
 }
 

@@ -19,7 +19,8 @@ struct dcm_who {
  * dcm_who_is() - the identity behind a handle
  * @rights: that the handle must have
  * @what:   the parameter's name, for the detail
- * Return: rcOk; rcInvalidArgument (no such handle, or one that is nobody's identity), rcNoCapability.
+ * Return: rcOk; rcInvalidArgument (no such handle, or one that is nobody's identity),
+ * rcHandleRevoked, rcNoCapability.
  */
 Retcode dcm_who_is(Handle handle, uint32_t rights, const char *what, struct dcm_who *out);
 

@@ -258,12 +258,14 @@ static void fail(struct dcm_call *call)
 		DCM_LINE(hang_up_wakes_caller) dcm_park_wake_word(&call->word);
 }
 
-void dcm_channel_hang_up(struct dcm_channel *ch)
+void dcm_channel_hang_up(struct dcm_channel *ch, enum dcm_server_says why)
 {
 	uint32_t value;
 
 	/* seq, K4. */
-	dcm_store(&ch->shared->server_gone, 1u, DCM_ORDER(gone_before_emptying, seq, release));
+	dcm_store(&ch->shared->server_gone,
+		  (uint32_t)DCM_ORDER(revoked_is_said, why, DCM_SERVER_GONE),
+		  DCM_ORDER(gone_before_emptying, seq, release));
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++)
 		if (dcm_ring_pop(ring_of(ch), &value) != DCM_RING_OK)
 			break;

@@ -27,7 +27,8 @@
  *        K2 answer: reply fields, then the step of the word -> the client's seq load (seq, for the
  *           client may look behind a prepare of room or done, as shm/park.h wants it);
  *        K4 hang-up: server: store server_gone, then empty the ring; client: put the call in the
- *           ring, then look at server_gone (Dekker, all seq): no call waits for the gone;
+ *           ring, then look at server_gone (Dekker, all seq): no call waits for the gone. Why it is
+ *           gone is in that one store, so whoever finds a call FAILED by a hang-up finds the reason;
  *        K3 reply room back: the client's last read, then word IDLE (release) -> reclaim's acquire.
  */
 #ifndef DCM_SHM_CHANNEL_H
@@ -56,6 +57,13 @@ enum dcm_call_state {
 	DCM_CALL_ABANDONED,
 };
 
+/* What the server says of itself; once it is not 0, it takes no more calls. */
+enum dcm_server_says {
+	DCM_SERVER_THERE = 0,
+	DCM_SERVER_GONE,    /* it has hung up */
+	DCM_SERVER_REVOKED, /* the same, for it has revoked what it gave the client */
+};
+
 /* Flags of a request, beside those of the public API. */
 #define DCM_CALL_ONE_WAY 1u /* = DCM_REQUEST_ONE_WAY */
 #define DCM_CALL_ASYNC 2u   /* the client waits for any of several: bump its event count */
@@ -82,7 +90,7 @@ struct dcm_channel_header {
 	uint64_t half; /* bytes of each side's half */
 	alignas(DCM_PAGE) dcm_atomic32 client_gone;
 	dcm_atomic64 client_committed; /* bytes of its half, as it last said: for people */
-	alignas(DCM_CACHELINE) dcm_atomic32 server_gone;
+	alignas(DCM_CACHELINE) dcm_atomic32 server_gone; /* enum dcm_server_says */
 	dcm_atomic64 server_committed;
 	alignas(DCM_CACHELINE) dcm_atomic32 room; /* event count: a call slot or room came free */
 	alignas(DCM_CACHELINE) dcm_atomic32 done; /* event count: an async call was answered */
@@ -174,9 +182,18 @@ bool dcm_channel_answer(struct dcm_channel *ch, uint32_t call, uint32_t generati
 /* dcm_channel_returned() - has the client given back the reply of that call */
 bool dcm_channel_returned(struct dcm_channel *ch, uint32_t call, uint32_t generation);
 
-/* dcm_channel_hang_up() - the server takes no more calls: those not answered fail, now and later */
-void dcm_channel_hang_up(struct dcm_channel *ch);
+/*
+ * dcm_channel_hang_up() - the server takes no more calls: those not answered fail, now and later
+ * @why: DCM_SERVER_GONE or DCM_SERVER_REVOKED. Once for a channel.
+ */
+void dcm_channel_hang_up(struct dcm_channel *ch, enum dcm_server_says why);
 /* dcm_channel_hung_up() - by the client, after it posted and before it sleeps */
 bool dcm_channel_hung_up(struct dcm_channel *ch);
+/* dcm_channel_revoked() - by the client: has it hung up for that reason? Also true after its death. */
+static inline bool dcm_channel_revoked(const struct dcm_channel *ch)
+{
+	/* acquire: who sees FAILED, K2, sees what was stored before the hang-up failed it. */
+	return dcm_load(&ch->shared->server_gone, acquire) == DCM_SERVER_REVOKED;
+}
 
 #endif

@@ -269,6 +269,10 @@ static void try_no_handle(uint64_t bad, const char *what)
 	BAD(rcInvalidArgument, DcmInterruptCall(bad));
 	BAD(rcInvalidArgument, DcmCloseHandle(bad));
 	BAD(rcInvalidArgument, KnHandleClose(bad));
+	BAD(rcInvalidArgument, KnHandleCopy(bad, 0, INVALID_HANDLE, &out));
+	BAD(rcInvalidArgument, KnHandleRevoke(bad));
+	BAD(rcInvalidArgument, KnHandleRevokeSubtree(bad, bad));
+	BAD(rcInvalidArgument, KnHandleCreateBadge(bad, 1, NULL, &out));
 	BAD(rcInvalidArgument, KnHandleGetSidByHandle(bad, &sid));
 	BAD(rcInvalidArgument, DcmLoan(bad, 1, FOREVER_NS, &message));
 	message.data = &message;
@@ -305,11 +309,17 @@ static void test_wrong_kinds(void)
 			BAD(rcInvalidArgument, DcmReceive(kn[i], 0, &request));
 		if (kn[i] != h.listener && kn[i] != h.session)
 			BAD(rcInvalidArgument, DcmInterruptCall(kn[i]));
+		BAD(rcInvalidArgument, KnHandleRevokeSubtree(kn[i], kn[i]));
+		BAD(rcInvalidArgument, DcmAccept(h.request, h.callable, kn[i]));
 		if (kn[i] != h.callable)
 			BAD(rcInvalidArgument, DcmAccept(h.request, kn[i], INVALID_HANDLE));
 	}
 	for (size_t i = 0; i < 4; i++) {
 		BAD(rcInvalidArgument, KnHandleClose(dcm[i]));
+		BAD(rcInvalidArgument, KnHandleCopy(dcm[i], 0, INVALID_HANDLE, &out));
+		BAD(rcInvalidArgument, KnHandleRevoke(dcm[i]));
+		BAD(rcInvalidArgument, KnHandleRevokeSubtree(dcm[i], INVALID_HANDLE));
+		BAD(rcInvalidArgument, KnHandleCreateBadge(dcm[i], 1, NULL, &out));
 		BAD(rcInvalidArgument, KnHandleGetSidByHandle(dcm[i], &(Sid){ 0 }));
 		BAD(rcInvalidArgument, DcmPublishEndpoint(dcm[i], TYPE, "x", &out));
 		BAD(rcInvalidArgument, DcmLoan(dcm[i], 1, 0, &message));

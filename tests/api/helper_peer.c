@@ -311,6 +311,11 @@ static Retcode do_other(const struct peer_wire *q, struct peer_answer *a)
 		return KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST,
 						OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID, NULL,
 						&a->handle);
+	case PEER_COPY:
+		return KnHandleCopy(or_own(ask->handle), (uint32_t)ask->other, INVALID_HANDLE,
+				    &a->handle);
+	case PEER_REVOKE:
+		return KnHandleRevoke(ask->handle);
 	case PEER_SID:
 		return KnHandleGetSidByHandle(or_own(ask->handle), &a->sid);
 	case PEER_WHO:

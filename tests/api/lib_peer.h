@@ -37,6 +37,8 @@ enum peer_op {
 	PEER_REPLY,	/* other: place of a request; its contents come back */
 	PEER_RELEASE,	/* other: place of a request or message */
 	PEER_USER,	/* -> handle */
+	PEER_COPY,	/* handle, other: rights -> handle */
+	PEER_REVOKE,	/* handle */
 	PEER_SID,	/* handle -> sid */
 	PEER_ECHO,	/* handle: listener; receives and echoes for ever */
 	PEER_DENY,	/* other: system call that is refused from now on, size: errno (0: EPERM) */

@@ -6,7 +6,7 @@
 #include "tests/tap.h"
 
 static DcmHandle publication, subscription, connection;
-static Handle session;
+static Handle session, copy;
 static DcmMessage message, reply;
 static uint64_t call;
 
@@ -186,6 +186,33 @@ static void close_session(void)
 	expect(rcOk, KnHandleClose(session), "KnHandleClose");
 }
 
+static void copy_session(void)
+{
+	expect(rcOk, KnHandleCopy(session, OCAP_IPC_CALL, INVALID_HANDLE, &copy), "KnHandleCopy");
+	expect(rcOk, DcmLoan(copy, 8, -1, &message), "DcmLoan through a copy");
+	expect(rcOk, DcmCall(copy, &message, -1, &reply), "DcmCall through a copy");
+	expect(rcOk, DcmRelease(&reply), "DcmRelease");
+}
+
+static void prepare_copy(void)
+{
+	prepare_started();
+	expect(rcOk, KnHandleCopy(session, OCAP_IPC_CALL, INVALID_HANDLE, &copy), "KnHandleCopy");
+}
+
+static void close_both(void)
+{
+	close_session();
+	expect(rcOk, KnHandleClose(copy), "closing a copy");
+}
+
+static void revoke_session(void)
+{
+	expect(rcOk, KnHandleRevoke(session), "KnHandleRevoke");
+	if (DcmLoan(copy, 8, -1, &message) != rcHandleRevoked)
+		ok(0, "a copy of what was revoked is of use");
+}
+
 const struct scenario client_scenarios[] = {
 	{ "DcmPublishEndpoint", do_nothing, publish, false },
 	{ "closing a publication", publish, unpublish, false },
@@ -211,6 +238,9 @@ const struct scenario client_scenarios[] = {
 	{ "DcmFinish", prepare_started, finish, false },
 	{ "DcmFinish of any", prepare_started, finish_any, false },
 	{ "DcmRelease of a reply", prepare_reply, release_reply, false },
+	{ "a copy of a session", ask_who_accepts, copy_session, false },
+	{ "closing a session and its copy", prepare_copy, close_both, false },
+	{ "revoking a session and its copy", prepare_copy, revoke_session, false },
 	{ "closing a session", ask_who_accepts, close_session, false },
 	{ "closing a session, call under way", prepare_started, close_session, false },
 };

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a server does, each with what must have been before it. */
+#include <coresrv/handle/notice_api.h>
 #include <string.h>
 
 #include "tests/crash/lib_victim.h"
 #include "tests/tap.h"
 
 static DcmHandle publication, waiting;
-static Handle listener, callable;
+static Handle listener, callable, badge;
+static Notice notice;
 static DcmRequest request;
 static DcmMessage reply;
 
@@ -126,6 +128,43 @@ static void close_listener(void)
 	expect(rcOk, KnHandleClose(listener), "closing a listener");
 }
 
+static void revoke(void)
+{
+	expect(rcOk, KnHandleRevoke(callable), "revoking a callable handle");
+}
+
+static void accept_and_revoke(void)
+{
+	accept_it();
+	revoke();
+}
+
+/* Under a badge, which its notice then tells of. */
+static void give_under_badge(void)
+{
+	expect(rcOk, KnNoticeCreate(&notice), "KnNoticeCreate");
+	expect(rcOk, KnHandleCreateBadge(notice, 1, NULL, &badge), "KnHandleCreateBadge");
+	expect(rcOk, DcmAccept(waiting, callable, badge), "DcmAccept with a badge");
+	expect(rcOk, DcmCloseHandle(waiting), "closing a request");
+}
+
+static void prepare_badge(void)
+{
+	prepare_request();
+	give_under_badge();
+	receive_one();
+}
+
+static void revoke_subtree(void)
+{
+	EventDesc event;
+	size_t count;
+
+	expect(rcOk, KnHandleRevokeSubtree(callable, badge), "revoking what a badge gave");
+	expect(rcOk, KnNoticeGetEvent(notice, 0, 1, &event, &count), "the badge's event");
+	expect(rcOk, KnHandleClose(badge), "closing a badge");
+}
+
 const struct scenario server_scenarios[] = {
 	{ "DcmListen", publish_and_be_asked, listen_once, false },
 	{ "DcmAccept, the listener's first", prepare_request, accept_it, false },
@@ -137,6 +176,11 @@ const struct scenario server_scenarios[] = {
 	{ "DcmReply", prepare_reply, reply_it, false },
 	{ "releasing a request unanswered", prepare_call, release_unanswered, false },
 	{ "serving calls and messages", prepare_channel, serve_some, false },
+	{ "DcmAccept with a badge", prepare_request, give_under_badge, false },
+	{ "revoking a session, call under way", prepare_call, revoke, false },
+	{ "revoking a session, call in the ring", prepare_channel, revoke, false },
+	{ "revoking a session not fetched", prepare_request, accept_and_revoke, false },
+	{ "revoking what a badge gave", prepare_badge, revoke_subtree, false },
 	{ "closing a listener, call under way", prepare_call, close_listener, false },
 	{ "DcmFini of a server, call under way", prepare_call, DcmFini, false },
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The bystander, who is never killed, and the newcomer. */
 #define _GNU_SOURCE
+#include <coresrv/handle/notice_api.h>
 #include <dcm/fabric.h>
 #include <pthread.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 enum { KNOWN_MAX = 32 };
 
 static Handle listener, callable;
+static Notice notice;
 static _Atomic Handle victim; /* its identity, for the thread that connects; 0: none */
 
 void nap_us(long us)
@@ -90,22 +92,27 @@ static void *read_all(void *arg)
 	}
 }
 
-/* Calls until it fails: its server is killed, or leaves. */
+/* A call may end with the death of the server, or since it has revoked the session. */
+static bool goes_on(Retcode rc, const char *what)
+{
+	return rc != rcHandleRevoked && expect(rcNotConnected, rc, what);
+}
+
+/* Calls until it fails: its server is killed, or leaves, or revokes the session. */
 static void call_over(Handle session)
 {
 	DcmMessage request, reply;
 	bool going = true;
 
 	for (uint64_t number = 1; going; number++) {
-		if (!expect(rcNotConnected, DcmLoan(session, sizeof number, -1, &request),
-			    "DcmLoan"))
+		if (!goes_on(DcmLoan(session, sizeof number, -1, &request), "DcmLoan"))
 			return;
 		memcpy(request.data, &number, sizeof number);
 		if (number % 4 == 0) {
-			going = expect(rcNotConnected, DcmSend(session, &request, -1), "DcmSend");
+			going = goes_on(DcmSend(session, &request, -1), "DcmSend");
 			continue;
 		}
-		going = expect(rcNotConnected, DcmCall(session, &request, -1, &reply), "DcmCall");
+		going = goes_on(DcmCall(session, &request, -1, &reply), "DcmCall");
 		if (!going)
 			return;
 		if (reply.size != sizeof number || memcmp(reply.data, &number, sizeof number) != 0)
@@ -150,6 +157,8 @@ static void *receive_all(void *arg)
 
 	(void)arg;
 	while (expect(rcOk, DcmReceive(listener, -1, &request), "the bystander's DcmReceive")) {
+		if (request.badgeContext != &notice)
+			ok(0, "a request without the context of its badge");
 		if ((request.flags & DCM_REQUEST_ONE_WAY) != 0 ||
 		    !expect(rcNotConnected, DcmLoanReply(&request, request.message.size, &reply),
 			    "DcmLoanReply")) {
@@ -159,6 +168,31 @@ static void *receive_all(void *arg)
 		memcpy(reply.data, request.message.data, reply.size);
 		expect(rcNotConnected, DcmReply(&request, &reply), "DcmReply");
 	}
+	return NULL;
+}
+
+/* Closed at once: it lasts as long as what is given under it. */
+static void accept_under_badge(DcmHandle request)
+{
+	Handle badge;
+
+	expect(rcOk, KnHandleCreateBadge(notice, 1, &notice, &badge), "KnHandleCreateBadge");
+	if (expect(rcNotConnected, DcmAccept(request, callable, badge),
+		   "the bystander's DcmAccept"))
+		atomic_fetch_add(&stand->given, 1);
+	expect(rcOk, KnHandleClose(badge), "closing a badge");
+}
+
+static void *count_closed(void *arg)
+{
+	EventDesc event;
+	size_t count;
+
+	(void)arg;
+	while (expect(rcOk, KnNoticeGetEvent(notice, INFINITE_TIMEOUT, 1, &event, &count),
+		      "the bystander's KnNoticeGetEvent"))
+		if ((event.eventMask & EVENT_BADGE_CLOSED) != 0)
+			atomic_fetch_add(&stand->closed, 1);
 	return NULL;
 }
 
@@ -175,8 +209,7 @@ static void *listen_at(void *arg)
 	while (expect(rcOk, DcmListen(door->publication, INFINITE_TIMEOUT, NULL, NULL, &request),
 		      "the bystander's DcmListen")) {
 		if (door->open)
-			expect(rcNotConnected, DcmAccept(request, callable, INVALID_HANDLE),
-			       "the bystander's DcmAccept");
+			accept_under_badge(request);
 		expect(rcOk, DcmCloseHandle(request), "closing a request");
 	}
 	return NULL;
@@ -195,6 +228,7 @@ void stand_bystander(void)
 	pthread_t thread;
 
 	expect(rcOk, DcmInit(), "the bystander's DcmInit");
+	expect(rcOk, KnNoticeCreate(&notice), "KnNoticeCreate");
 	expect(rcOk, KnHandleCreateListener(&listener), "KnHandleCreateListener");
 	expect(rcOk,
 	       KnHandleCreateUserObjectEx(HANDLE_TYPE_USER_FIRST,
@@ -209,7 +243,8 @@ void stand_bystander(void)
 	if (pthread_create(&thread, NULL, read_all, &subscription) != 0 ||
 	    pthread_create(&thread, NULL, listen_at, &offer) != 0 ||
 	    pthread_create(&thread, NULL, listen_at, &refuse) != 0 ||
-	    pthread_create(&thread, NULL, receive_all, NULL) != 0)
+	    pthread_create(&thread, NULL, receive_all, NULL) != 0 ||
+	    pthread_create(&thread, NULL, count_closed, NULL) != 0)
 		bail("no threads for the bystander");
 	atomic_store(&stand->ready, 1);
 	connect_all(NULL);

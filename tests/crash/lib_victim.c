@@ -110,6 +110,7 @@ static bool all_is_as_before(void)
 {
 	return tables_are_right(1) && atomic_load(&stand->known) == PUBLICATIONS &&
 	       atomic_load(&stand->ended) == atomic_load(&stand->begun) &&
+	       atomic_load(&stand->closed) == atomic_load(&stand->given) &&
 	       count_fds(bystander) == descriptors && count_channels(bystander) == 0;
 }
 
@@ -128,9 +129,11 @@ static bool wait_for_rest(void)
 	while (!all_is_as_before()) {
 		if (now_ms() > end) {
 			diag("  tables %s, publications known %u, calls to victims %u begun, %u "
-			     "ended, descriptors %u (due %u), channels %u",
+			     "ended, sessions given %u, closed %u, descriptors %u (due %u), "
+			     "channels %u",
 			     tables_are_right(1) ? "right" : "wrong", atomic_load(&stand->known),
 			     atomic_load(&stand->begun), atomic_load(&stand->ended),
+			     atomic_load(&stand->given), atomic_load(&stand->closed),
 			     count_fds(bystander), descriptors, count_channels(bystander));
 			return false;
 		}

@@ -2,10 +2,11 @@
 /*
  * victim - kills of a real participant at each step of what it does, and what another sees of it
  *
- * Beside the victims lives a bystander: it reads all notices, serves who asks for "offer", refuses
+ * Beside the victims lives a bystander: it reads all notices, serves who asks for "offer", under a
+ * badge of its own each, refuses
  * who asks for "refuse", lets "ignored" wait, and when "victim" is published connects to it and
  * calls until that fails. After each death all that is left must be the bystander's, its calls must
- * have ended, and a newcomer must find everything in order.
+ * have ended, its badges must say so, once, and a newcomer must find everything in order.
  */
 #ifndef DCM_TESTS_CRASH_LIB_VICTIM_H
 #define DCM_TESTS_CRASH_LIB_VICTIM_H
@@ -31,6 +32,8 @@ struct stand {
 	_Atomic uint32_t asking;   /* ... that came to DcmConnect */
 	_Atomic uint32_t ended;	   /* ... that are over */
 	_Atomic uint32_t answered; /* calls, in all */
+	_Atomic uint32_t given;	   /* sessions that it gave, each under a badge of its own */
+	_Atomic uint32_t closed;   /* ... that were closed, says the badge */
 	_Atomic uint32_t waiting;  /* to be killed: how many ever were */
 	_Atomic uint32_t armed;	   /* to die at a step of theirs: how many ever were */
 };

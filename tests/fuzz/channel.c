@@ -202,7 +202,7 @@ static void hang_up(struct fuzz_input *in, unsigned n)
 {
 	(void)in;
 	if (n == 3)
-		dcm_channel_hang_up(&server->end.channel);
+		dcm_channel_hang_up(&server->end.channel, DCM_SERVER_GONE);
 }
 
 static void view(struct fuzz_input *in, unsigned n)
@@ -360,8 +360,8 @@ static void open_server(struct dcm_ref *connection, struct dcm_offer *offer)
 	FUZZ_CHECK(dcm_rendezvous_ask(&w.seg, CLIENT, &wish, connection));
 	FUZZ_CHECK(dcm_rendezvous_take(&w.seg, SERVER, endpoint, &taken, &asked));
 	callable = dcm_handle_find(handle, 1u << DCM_KIND_CALLABLE);
-	FUZZ_CHECK(dcm_server_accept(&fabric[SERVER], (struct dcm_identity *)callable, taken,
-				     asked.client, &who) == rcOk);
+	FUZZ_CHECK(dcm_server_accept(&fabric[SERVER], (struct dcm_identity *)callable, NULL,
+				     taken, asked.client, &who) == rcOk);
 	FUZZ_CHECK(dcm_rendezvous_offer(&w.seg, *connection, offer));
 	listener = (struct dcm_listener_object *)dcm_handle_find(listener_handle,
 								 1u << DCM_KIND_LISTENER);

@@ -101,6 +101,7 @@ static const struct mutant mutants[] = {
 	{ .name = "abandoned_is_ended", .first = &sim_channel },
 	{ .name = "next_call_gives_reply_back", .first = &sim_channel },
 	{ .name = "gone_before_emptying", .first = &sim_channel },
+	{ .name = "revoked_is_said", .first = &sim_channel },
 	{ .name = "hang_up_wakes_caller", .first = &sim_channel },
 	{ .name = "drained_before_ended", .first = &sim_channel },
 	{ .name = "drained_kicks", .first = &sim_channel },

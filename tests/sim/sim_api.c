@@ -187,12 +187,41 @@ Sid dcm_sid_next(void)
 	return 1;
 }
 
-Retcode dcm_kernel_insert(struct dcm_kernel_object *object, Handle *out)
+/* tree.h: one lock for all processes would be no process's own, and nobody here copies a handle */
+
+int dcm_tree_enter(struct dcm_node *node, struct dcm_node *parent, struct dcm_tally *tally)
 {
-	dcm_handle_insert(&object->object);
-	*out = (Handle)object->object.number;
-	dcm_object_drop(&object->object);
-	return rcOk;
+	(void)parent;
+	(void)tally;
+	node->in = true;
+	return 0;
+}
+
+void dcm_tree_confirm(struct dcm_node *node, struct dcm_tally *tally)
+{
+	(void)node;
+	(void)tally;
+}
+
+bool dcm_tree_leave(struct dcm_node *node)
+{
+	bool was_in = node->in;
+
+	node->in = false;
+	return was_in;
+}
+
+bool dcm_tree_revoke(struct dcm_node *node, const struct dcm_tally *tally, bool itself)
+{
+	(void)tally;
+	(void)itself;
+	return node->in;
+}
+
+void dcm_tree_forked(uint32_t kinds, struct dcm_node *(*node_of)(struct dcm_object *object))
+{
+	(void)kinds;
+	(void)node_of;
 }
 
 /* source.h: nobody here subscribes, or asks for a descriptor */

@@ -5,10 +5,11 @@
  * one session and somebody who interrupts them, another with one; a bystander. Two call slots a
  * channel and loans of which one to three fit make them wait for each other. Any of them but the
  * bystander is killed, or calls execve, or is stopped anywhere; sessions and the listener are closed
- * early in some runs. Each process has its keeper, and no keeper a tick.
+ * early in some runs, and a session is revoked. Each process has its keeper, and no keeper a tick.
  *
  * What is sent is received once at the most, and what was said to be delivered was; every call ends
- * once, with the reply to that very call, or with an error for which there is a reason; nobody sleeps
+ * once, with the reply to that very call, or with an error for which there is a reason, which a
+ * revocation always is told as; behind one nothing of that channel is received; nobody sleeps
  * when all is quiet; then no room, no call slot, no object and no slot of the fabric is missing.
  */
 #include <coresrv/handle/handle_api.h>
@@ -45,6 +46,8 @@ static struct sim_keeper keepers[PROCESSES];
 static unsigned server, interrupts;
 static enum stage stage;
 static bool session_closed[SIM_PROCESSES], listener_closed, closes_early;
+/* Of a client's session: the server has begun to revoke it, and is done with it. */
+static bool revoking[SIM_PROCESSES], revoked[SIM_PROCESSES];
 
 /* The taste of a run. */
 static enum kind favourite;
@@ -78,6 +81,9 @@ static void check_error(const struct message *m, Retcode rc, int64_t timeout_ns)
 		SIM_CHECK(sim_killed(server) || listener_closed || session_closed[client] ||
 				  m->released,
 			  "message %u failed, and nobody left", (unsigned)(m - sim_messages));
+		break;
+	case rcHandleRevoked:
+		SIM_CHECK(revoking[client], "revoked by nobody");
 		break;
 	case rcTimeout:
 		SIM_CHECK(timeout_ns >= 0, "a wait for ever timed out");
@@ -206,7 +212,8 @@ static void send_one_way(struct message *m)
 	m->sent = true;
 	rc = DcmSend(m->channel->session, &message, timeout_ns);
 	/* Closed meanwhile, by the other thread: no order between the two. */
-	m->posted = rc == rcOk && !session_closed[m->channel->client];
+	m->posted =
+		rc == rcOk && !session_closed[m->channel->client] && !revoking[m->channel->client];
 	take_back(&message, rc);
 	if (rc != rcOk)
 		check_error(m, rc, timeout_ns);
@@ -247,6 +254,12 @@ static void interrupter(void *arg)
 	DcmInterruptCall(ch->session);
 }
 
+/* What lies where a request was may be the client's next loan. */
+static bool hung_up(unsigned client)
+{
+	return listener_closed || session_closed[client] || revoking[client];
+}
+
 static bool ends_unanswered(struct message *m, DcmRequest *request)
 {
 	m->released = m->kind != ONE_WAY;
@@ -273,8 +286,8 @@ static void reply_to(struct message *m, DcmRequest *request)
 	sim_payload_store(&reply, number | REPLY_MARK);
 	m->replied = true;
 	/* Once hung up, the call has failed, and its room is the client's. */
-	SIM_CHECK(sim_payload_load(&request->message) == number || listener_closed ||
-			  session_closed[m->channel->client] || sim_killed(m->channel->client),
+	SIM_CHECK(sim_payload_load(&request->message) == number || hung_up(m->channel->client) ||
+			  sim_killed(m->channel->client),
 		  "message %u changed in its receiver's hands", (unsigned)number);
 	sim_note("REPLIES to message %u", (unsigned)number);
 	rc = DcmReply(request, &reply);
@@ -289,7 +302,7 @@ static void serve(DcmRequest *request)
 	bool one_way = request->flags & DCM_REQUEST_ONE_WAY;
 
 	sim_note("RECEIVES message %llu", (unsigned long long)number);
-	if (listener_closed || session_closed[((struct channel *)request->context)->client]) {
+	if (hung_up(((struct channel *)request->context)->client)) {
 		/* Hung up meanwhile, it has failed, and what lies there may be the next loan. */
 		m->received = m->received || (m->sent && one_way == (m->kind == ONE_WAY));
 		ends_unanswered(m, request);
@@ -311,9 +324,14 @@ static void receiver(void *arg)
 {
 	(void)arg;
 	for (;;) {
+		bool before[SIM_PROCESSES];
 		DcmRequest request;
-		Retcode rc = DcmReceive(sim_listener, some_time(), &request);
+		Retcode rc;
 
+		memcpy(before, revoked, sizeof before);
+		rc = DcmReceive(sim_listener, some_time(), &request);
+		SIM_CHECK(rc != rcOk || !before[((struct channel *)request.context)->client],
+			  "received from a session that was revoked before");
 		if (rc == rcOk)
 			serve(&request);
 		else if (rc != rcTimeout)
@@ -339,6 +357,23 @@ static void closer(void *arg)
 		sim_wait(late_enough, &when);
 	listener_closed = true;
 	dcm_handle_close(sim_listener, 1u << DCM_KIND_LISTENER);
+}
+
+/* As dcm_tree_revoke() does with what descends from a callable handle. */
+static void revoker(void *arg)
+{
+	struct channel *ch = arg;
+	struct dcm_object *end;
+
+	for (uint32_t i = sim_random(1500); i > 0; i--)
+		sim_step();
+	revoking[ch->client] = true;
+	end = dcm_handle_find(ch->server_end_number, 1u << DCM_KIND_CHANNEL);
+	if (end == NULL)
+		return;
+	dcm_server_end_revoke(end);
+	revoked[ch->client] = true;
+	dcm_object_drop(end);
 }
 
 static void session_closer(void *arg)
@@ -380,6 +415,8 @@ static void setup(void)
 
 	memset(callers, 0, sizeof callers);
 	memset(session_closed, 0, sizeof session_closed);
+	memset(revoking, 0, sizeof revoking);
+	memset(revoked, 0, sizeof revoked);
 	listener_closed = false;
 	interrupts = 0;
 	stage = WORKING;
@@ -396,6 +433,8 @@ static void setup(void)
 	sim_thread(server, "receiver 0", receiver, NULL);
 	sim_thread(server, "receiver 1", receiver, NULL);
 	sim_thread(server, "closer", closer, NULL);
+	if (sim_random(4) == 0)
+		sim_thread(server, "revoker", revoker, &sim_channels[sim_random(CHANNELS)]);
 	start_callers(clients);
 	start_keeper(0, server);
 	start_keeper(1, clients[0]);
@@ -407,7 +446,7 @@ static void check_message(const struct message *m, unsigned number)
 {
 	unsigned client = m->channel->client;
 
-	if (sim_killed(client) || sim_killed(server))
+	if (sim_killed(client) || sim_killed(server) || revoking[client])
 		return;
 	SIM_CHECK(!m->posted || m->received || listener_closed,
 		  "message %u was sent and not received", number);
@@ -421,8 +460,7 @@ static void check_channel(const struct channel *ch, unsigned number)
 	struct dcm_client_end *client = ch->client_end;
 	struct dcm_server_end *end = ch->server_end;
 
-	if (sim_killed(ch->client) || sim_killed(server) || session_closed[ch->client] ||
-	    listener_closed)
+	if (sim_killed(ch->client) || sim_killed(server) || hung_up(ch->client))
 		return;
 	sim_api_as(ch->client);
 	dcm_session_collect(client);

@@ -20,6 +20,7 @@ struct channel {
 	struct dcm_client_end *client_end;
 	struct dcm_server_end *server_end;
 	Handle session;
+	uint64_t server_end_number;
 };
 
 extern struct channel sim_channels[CHANNELS];

@@ -39,23 +39,6 @@ static const struct dcm_object_type server_end_type = {
 	.forget = dcm_end_forget,
 };
 
-static void close_session(struct dcm_object *object)
-{
-	dcm_client_end_hang_up(((struct dcm_session *)object)->client);
-}
-
-static void release_session(struct dcm_object *object)
-{
-	dcm_object_drop(&((struct dcm_session *)object)->client->end.object);
-}
-
-static const struct dcm_object_type session_type = {
-	.kind = DCM_KIND_SESSION,
-	.space = DCM_SPACE_HANDLE,
-	.close = close_session,
-	.release = release_session,
-};
-
 /* A slot that went from asked to open. */
 static struct dcm_ref connect(unsigned client, unsigned server, uint32_t listener)
 {
@@ -97,11 +80,12 @@ static void make_client_end(struct channel *ch, unsigned char *base, uint32_t li
 	end_init(&ch->client_end->end, ch, ch->client, ch->server, base, true);
 	for (uint32_t i = CALLS_FREE; i < DCM_CHANNEL_CALLS; i++)
 		ch->client_end->call[i].use = DCM_USE_REPLY;
-	session = (struct dcm_session *)dcm_object_new(&session_type, sizeof *session);
+	session = (struct dcm_session *)dcm_kernel_new(&dcm_session_type, sizeof *session, NULL);
 	session->kernel.rights = OCAP_IPC_CALL;
+	session->kernel.given = &ch->client_end->end.channel;
 	session->client = ch->client_end;
 	dcm_object_hold(&ch->client_end->end.object);
-	dcm_kernel_insert(&session->kernel, &ch->session);
+	dcm_kernel_insert(&session->kernel, NULL, NULL, &ch->session);
 }
 
 static void make_server_end(struct channel *ch, unsigned char *base,
@@ -111,12 +95,14 @@ static void make_server_end(struct channel *ch, unsigned char *base,
 	ch->server_end =
 		(struct dcm_server_end *)dcm_object_new(&server_end_type, sizeof *ch->server_end);
 	ch->server_end->listener = listener;
+	ch->server_end->node.in = true;
 	ch->server_end->context = ch;
 	dcm_object_hold(&listener->kernel.object);
 	ch->server_end->fd = -1;
 	ch->server_end->end.give_back = dcm_server_give_back;
 	end_init(&ch->server_end->end, ch, ch->server, ch->client, base, false);
-	dcm_store(&listener->ends[ch->connection.index], ch->server_end->end.object.number, seq);
+	ch->server_end_number = ch->server_end->end.object.number;
+	dcm_store(&listener->ends[ch->connection.index], ch->server_end_number, seq);
 	dcm_store(&ch->server_end->offered, 1u, seq);
 }
 

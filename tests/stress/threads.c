@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One process, many threads as publisher, subscriber, client and server, that interrupt each other
- * and close handles in use, follow each other's events by notices and descriptors, while DcmInit()
+ * One process, many threads as publisher, subscriber, client and server, that interrupt each other,
+ * close, copy and revoke handles in use, follow each other's events by notices and descriptors, while DcmInit()
  * and DcmFini() come and go. Made for ThreadSanitizer and
  * AddressSanitizer; without them it sees that no call hangs, that no code is returned that cannot
  * be, and that at the end nothing is left.
@@ -35,7 +35,7 @@ enum {
 /* Handles that any thread may use, interrupt or close at any time. */
 static _Atomic uint64_t publications[SLOTS], subscriptions[SLOTS], connections[SLOTS];
 static _Atomic uint64_t listeners[SLOTS], sessions[SLOTS];
-static _Atomic uint64_t notices[SLOTS];
+static _Atomic uint64_t callables[SLOTS], notices[SLOTS];
 
 static _Atomic uint32_t stop;
 static _Atomic uint64_t done[16];
@@ -60,6 +60,7 @@ static bool may_be(Retcode rc, const char *what)
 	case rcIpcInterrupt:
 	case rcNotConnected:
 	case rcInvalidArgument:
+	case rcHandleRevoked:
 		return false;
 	default:
 		wanted(rcOk, rc, "%s", what);
@@ -122,6 +123,24 @@ static bool subscriber_turn(uint64_t *dice)
 	return true;
 }
 
+/* Under a badge or none; the callable handle is kept, to be revoked, or closed. */
+static bool accept_with(DcmHandle request, Handle callable, uint64_t *dice)
+{
+	Handle badge = INVALID_HANDLE;
+	bool accepted;
+
+	if (draw(dice, 2) == 0)
+		may_be(KnHandleCreateBadge(atomic_load(any_of(notices, dice)), 7, NULL, &badge),
+		       "KnHandleCreateBadge");
+	accepted = may_be(DcmAccept(request, callable, badge), "DcmAccept");
+	if (accepted && badge != INVALID_HANDLE && draw(dice, 4) == 0)
+		wanted(rcOk, KnHandleRevokeSubtree(callable, badge), "KnHandleRevokeSubtree");
+	if (badge != INVALID_HANDLE)
+		wanted(rcOk, KnHandleClose(badge), "closing a badge");
+	put(any_of(callables, dice), callable, false);
+	return accepted;
+}
+
 static bool accepter_turn(uint64_t *dice)
 {
 	Handle callable = INVALID_HANDLE, client;
@@ -135,10 +154,8 @@ static bool accepter_turn(uint64_t *dice)
 	if (may_be(KnHandleCreateUserObjectEx(HANDLE_TYPE_USER_FIRST,
 					      OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, NULL,
 					      atomic_load(any_of(listeners, dice)), 1, &callable),
-		   "KnHandleCreateUserObjectEx")) {
-		accepted = may_be(DcmAccept(request, callable, INVALID_HANDLE), "DcmAccept");
-		wanted(rcOk, KnHandleClose(callable), "closing a callable handle");
-	}
+		   "KnHandleCreateUserObjectEx"))
+		accepted = accept_with(request, callable, dice);
 	may_be(DcmCloseHandle(request), "closing a request");
 	wanted(rcOk, KnHandleClose(client), "closing a client's identity");
 	return accepted;
@@ -253,6 +270,42 @@ static bool disturber_turn(uint64_t *dice)
 	return true;
 }
 
+/* It may be revoked already, with what it descends from. */
+static void revoke(_Atomic uint64_t *slot)
+{
+	uint64_t handle = atomic_exchange(slot, 0);
+	Retcode rc;
+
+	if (handle == 0)
+		return;
+	rc = KnHandleRevoke(handle);
+	if (rc == rcHandleRevoked)
+		wanted(rcOk, KnHandleClose(handle), "closing what is revoked");
+	else
+		wanted(rcOk, rc, "KnHandleRevoke");
+}
+
+/* Copies sessions and revokes them, here and by the callable handles that they were made from. */
+static bool heir_turn(uint64_t *dice)
+{
+	uint64_t what = draw(dice, 8);
+	Handle copy;
+
+	nap_us((long)draw(dice, 1000));
+	if (what == 0)
+		revoke(any_of(callables, dice));
+	else if (what == 1)
+		revoke(any_of(sessions, dice));
+	else if (!may_be(KnHandleCopy(atomic_load(any_of(sessions, dice)),
+				      OCAP_IPC_CALL | OCAP_HANDLE_COPY | OCAP_HANDLE_GET_EVENT,
+				      INVALID_HANDLE, &copy),
+			 "KnHandleCopy"))
+		return false;
+	else
+		put(any_of(sessions, dice), copy, false);
+	return true;
+}
+
 /* Counts of its own on top; one of them is often the last. */
 static bool counter_turn(uint64_t *dice)
 {
@@ -348,6 +401,7 @@ static struct role roles[] = {
 	{ .name = "connecter", .turn = connecter_turn },
 	{ .name = "client", .turn = client_turn },
 	{ .name = "disturber", .turn = disturber_turn },
+	{ .name = "heir", .turn = heir_turn },
 	{ .name = "counter", .turn = counter_turn },
 	{ .name = "watcher", .turn = watcher_turn },
 	{ .name = "fetcher", .turn = fetcher_turn },
@@ -390,6 +444,7 @@ static void close_all(void)
 		put(&subscriptions[i], 0, true);
 		put(&connections[i], 0, true);
 		put(&sessions[i], 0, false);
+		put(&callables[i], 0, false);
 		put(&listeners[i], 0, false);
 		renew_notice(&notices[i], true);
 	}

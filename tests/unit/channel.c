@@ -183,7 +183,7 @@ static void test_hang_up(void)
 	dcm_channel_take(&p.server, &call, &generation, &seen);
 	dcm_channel_answer(&p.server, 0, 1, 0, &reply);
 	dcm_channel_take(&p.server, &call, &generation, &seen);
-	dcm_channel_hang_up(&p.server);
+	dcm_channel_hang_up(&p.server, DCM_SERVER_GONE);
 	ok(dcm_channel_hung_up(&p.client), "the server is gone");
 	is_int(DCM_CALL_ANSWERED, dcm_channel_state(&p.client, 0, 1, NULL), "answered before");
 	is_int(DCM_CALL_FAILED, dcm_channel_state(&p.client, 1, 1, NULL), "taken: failed");
@@ -360,7 +360,7 @@ static void server(struct crowd *c, unsigned thread)
 
 		if (serve_one(c, &random)) {
 			if (c->hang_up && ++served == c->calls) {
-				dcm_channel_hang_up(&c->p.server);
+				dcm_channel_hang_up(&c->p.server, DCM_SERVER_GONE);
 				return;
 			}
 		} else if (dcm_load(&c->clients_left, seq) != 0) {
@@ -435,7 +435,7 @@ static void test_scribbled(void)
 			       seen.size > p.client.half - seen.offset;
 		dcm_channel_more(&p.server);
 		if (round % 100 == 0)
-			dcm_channel_hang_up(&p.server);
+			dcm_channel_hang_up(&p.server, DCM_SERVER_GONE);
 	}
 	is_uint(0, bad, "a damaged channel gives nothing beyond its halves");
 	free(p.memory);

@@ -63,7 +63,7 @@ typedef struct DcmRequest {
  * Memory:   the room is the caller's; the channel grows as far as it must.
  * Return:   rcOk; rcInvalidArgument (more than the channel can ever give); rcNoCapability;
  *           rcQuotaExceeded (full, and @timeoutNs is 0); rcTimeout; rcIpcInterrupt; rcNotConnected
- *           (the channel has ended); rcOutOfMemory (the system has no page for it).
+ *           (the channel has ended); rcHandleRevoked; rcOutOfMemory (the system has no page for it).
  * Origin:   ours; the original's messages are copied by its kernel.
  */
 DCM_API Retcode DcmLoan(Handle session, size_t size, int64_t timeoutNs, DcmMessage *outMessage);
@@ -85,7 +85,8 @@ DCM_API Retcode DcmLoan(Handle session, size_t size, int64_t timeoutNs, DcmMessa
  * Memory:   what the caller stored before is visible to the server's DcmReceive(), and what the
  *           server stored before its DcmReply() is visible to the caller.
  * Return:   rcOk; rcTimeout; rcIpcInterrupt; rcNotConnected (the server died, closed its listener,
- *           or released the request unanswered); rcInvalidArgument (not a loan of this session; a
+ *           or released the request unanswered); rcHandleRevoked (the session is, by its holder or
+ *           by the server, also during the call); rcInvalidArgument (not a loan of this session; a
  *           size above what was loaned); rcNoCapability; rcQuotaExceeded (full, @timeoutNs is 0).
  * Origin:   a synchronous call that a server's end breaks off: KCE 1.2. The rest: ours.
  */
@@ -105,8 +106,8 @@ DCM_API Retcode DcmCall(Handle session, DcmMessage *request, int64_t timeoutNs,
  * Blocks:   only if the channel is full and @timeoutNs is not 0.
  * Progress: lock-free.
  * Memory:   as DcmCall().
- * Return:   rcOk; rcTimeout; rcIpcInterrupt; rcNotConnected; rcInvalidArgument; rcNoCapability;
- *           rcQuotaExceeded: as DcmCall().
+ * Return:   rcOk; rcTimeout; rcIpcInterrupt; rcNotConnected; rcHandleRevoked; rcInvalidArgument;
+ *           rcNoCapability; rcQuotaExceeded: as DcmCall().
  * Origin:   ours.
  */
 DCM_API Retcode DcmStart(Handle session, DcmMessage *request, int64_t timeoutNs, uint64_t *outCall);
@@ -124,8 +125,9 @@ DCM_API Retcode DcmStart(Handle session, DcmMessage *request, int64_t timeoutNs,
  * Progress: the server's death ends it at once.
  * Memory:   as DcmCall().
  * Return:   rcOk; rcTimeout; rcIpcInterrupt; rcNotConnected (that call ended without a reply);
- *           rcInvalidArgument (no such call under way); rcResourceNotFound (DCM_ANY_CALL, and none
- *           is under way).
+ *           rcHandleRevoked (also of a call that was answered before); rcInvalidArgument (no such
+ *           call under way); rcResourceNotFound (DCM_ANY_CALL, and none is under way);
+ *           rcNoCapability.
  * Origin:   ours.
  */
 DCM_API Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint64_t *outCall,
@@ -145,8 +147,8 @@ DCM_API Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint
  * Blocks:   only if the channel is full and @timeoutNs is not 0.
  * Progress: lock-free.
  * Memory:   what the caller stored before is visible to the server's DcmReceive().
- * Return:   rcOk; rcTimeout; rcIpcInterrupt; rcNotConnected; rcInvalidArgument; rcNoCapability;
- *           rcQuotaExceeded: as DcmCall().
+ * Return:   rcOk; rcTimeout; rcIpcInterrupt; rcNotConnected; rcHandleRevoked; rcInvalidArgument;
+ *           rcNoCapability; rcQuotaExceeded: as DcmCall().
  * Origin:   ours.
  */
 DCM_API Retcode DcmSend(Handle session, DcmMessage *message, int64_t timeoutNs);

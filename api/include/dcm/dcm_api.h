@@ -88,6 +88,7 @@ DCM_API void DcmFini(void);
  * Progress: lock-free; no stopped or dead process can hold it up.
  * Memory:   keeps no pointer. What the caller stored before is visible to whoever reads the notice.
  * Return:   rcOk; rcNotConnected (before DcmInit()); rcInvalidArgument (a name); rcNoCapability;
+ *           rcHandleRevoked (a handle is);
  *           rcAlreadyExists (this process published type, name and server already);
  *           rcQuotaExceeded (endpoints of the fabric, handles of the process).
  * Origin:   KCE 1.3; one name published twice, and the codes: ours.
@@ -125,11 +126,14 @@ DCM_API Retcode DcmListen(DcmHandle pubHandle, DcmTimeout timeout, Handle *outCl
  * @sessionHandle: a callable handle made in this process by KnHandleCreateUserObjectEx() with
  *                 OCAP_IPC_CALL and OCAP_HANDLE_TRANSFER; it may serve any number of requests, and
  *                 may be closed afterwards
- * @badgeHandle:   INVALID_HANDLE; badges do not exist in this version
+ * @badgeHandle:   of KnHandleCreateBadge(): its context comes with every request of the session,
+ *                 and its notice tells when the client has no descendant left; or INVALID_HANDLE
  *
  * The client gets a descendant of the handle with OCAP_IPC_CALL, OCAP_HANDLE_COPY and
  * OCAP_HANDLE_GET_EVENT, and with it a channel to the listener behind the handle. The request
- * must still be closed with DcmCloseHandle(), which takes nothing back.
+ * must still be closed with DcmCloseHandle(), which takes nothing back. KnHandleRevoke() of the
+ * callable handle, or of what it was copied from, takes the session back, and so does
+ * KnHandleRevokeSubtree() by the badge; closing the handle does not.
  *
  * Threads:  any.
  * Blocks:   no.
@@ -137,10 +141,11 @@ DCM_API Retcode DcmListen(DcmHandle pubHandle, DcmTimeout timeout, Handle *outCl
  * Memory:   creates the channel: 64 KiB of shared memory at first.
  * Return:   rcOk; rcNotConnected (before DcmInit(); the client is gone; the listener is closed;
  *           another thread closes the request meanwhile);
- *           rcInvalidArgument (not such a callable handle; a badge); rcNoCapability;
+ *           rcInvalidArgument (not such a callable handle, or one that another thread closes or
+ *           revokes meanwhile; not a badge, or a closed one); rcHandleRevoked; rcNoCapability;
  *           rcInvalidOperation (accepted already); rcQuotaExceeded (descriptors, handles);
  *           rcSecurityDisallow (who would get the channel is not that client, says the kernel).
- * Origin:   KCE 1.3; the codes, and that badges come later: ours.
+ * Origin:   KCE 1.3; the codes: ours.
  */
 DCM_API Retcode DcmAccept(DcmHandle connectionId, Handle sessionHandle, Handle badgeHandle);
 
@@ -160,6 +165,7 @@ DCM_API Retcode DcmAccept(DcmHandle connectionId, Handle sessionHandle, Handle b
  * Progress: lock-free; no stopped or dead process can hold it up.
  * Memory:   keeps no pointer; grows with the number of matching endpoints.
  * Return:   rcOk; rcNotConnected (before DcmInit()); rcInvalidArgument (a name); rcNoCapability;
+ *           rcHandleRevoked (a handle is);
  *           rcQuotaExceeded (subscriptions of the fabric, handles of the process).
  * Origin:   KCE 1.3; how filters combine, and the match by SID: ours.
  */
@@ -214,6 +220,7 @@ DCM_API Retcode DcmReadPubQueue(DcmHandle subscrHandle, DcmTimeout timeout,
  * Progress: no other process is asked.
  * Memory:   keeps no pointer.
  * Return:   rcOk; rcNotConnected (before DcmInit()); rcInvalidArgument (a name); rcNoCapability;
+ *           rcHandleRevoked (a handle is);
  *           rcQuotaExceeded (handles of the process).
  * Origin:   KCE 1.3; INVALID_HANDLE for either handle: ours.
  */

@@ -1,14 +1,27 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Handles: user objects, callable handles, listeners.
+ * Handles: user objects, callable handles, listeners, badges; copies of them, and their end.
  *
  * A handle names a resource and carries rights to it. Rights are checked on every call, and what is
- * handed to another process is a descendant with the same SID and fewer rights. The holder's
- * library enforces the mask, in the holder's process: it guards against mistakes, not against
- * a process that means harm.
+ * copied or handed to another process is a descendant with the same SID and no more rights. The
+ * holder's library enforces the mask, in the holder's process: it guards against mistakes, not
+ * against a process that means harm. What a server withdraws, by closing or revoking, is enforced in
+ * the server's process, whatever the client does.
+ *
+ * Descendants form a tree: a copy is a child of what it was copied from, and a session that a client
+ * holds is a child of the callable handle that it was accepted with. A revoked handle is not a
+ * closed one: its number stays taken, every use of it fails with rcHandleRevoked, and it is still to
+ * be closed. A resource is gone when all its handles are closed or revoked.
+ *
+ * Not reached by a revocation are the handles that only identify somebody in another process
+ * (outServerHandle of DcmReadPubQueue(), outClientHandle of DcmListen()): they live in the peer's
+ * process, carry a SID that it knows already, and allow nothing but to compare it and to name a
+ * server by it. To withdraw an endpoint, close its publication.
  *
  * None of these functions needs DcmInit(). All may be called from any thread at any time, but not
- * from a signal handler. fork: in a child the parent's sessions are rcInvalidArgument.
+ * from a signal handler. fork: in a child the parent's sessions, listeners, callable handles, badges
+ * and copies of its own handle are rcInvalidArgument; user objects and identities stay, each by
+ * itself: revoking one reaches no other.
  */
 #ifndef DCM_CORESRV_HANDLE_HANDLE_API_H
 #define DCM_CORESRV_HANDLE_HANDLE_API_H
@@ -87,15 +100,72 @@ DCM_API Retcode KnHandleCreateUserObjectEx(uint32_t type, uint32_t rights, void 
 DCM_API Retcode KnHandleCreateListener(Handle *outListener);
 
 /**
+ * KnHandleCreateBadge() - make a mark to transfer or copy handles under
+ * @notice:   is subscribed to EVENT_OBJECT_DESTROYED and EVENT_BADGE_CLOSED of the badge
+ * @eventId:  the id of both events there, any number
+ * @context:  any pointer, or null; DcmRequest.badgeContext of every request that comes over a session
+ *            accepted with the badge. The library does not follow it.
+ * @outBadge: the badge, to be closed; for DcmAccept(), KnHandleCopy(), KnHandleRevokeSubtree()
+ *
+ * EVENT_BADGE_CLOSED comes each time when the last descendant of what was given under the badge is
+ * closed or revoked, or has died with its process; a badge may be used again after that. For a
+ * session that is as soon as the server's library knows, and nothing that was sent over it waits to
+ * be received any more: behind the event no request with that context comes in. A listener that is
+ * closed ends its sessions for this, too.
+ *
+ * Closed while descendants are left, the badge lasts until they are gone: its context is given on,
+ * and the event comes. EVENT_OBJECT_DESTROYED comes when it is closed and none are left.
+ *
+ * Threads:  any.
+ * Blocks:   no.
+ * Progress: no other process is asked.
+ * Memory:   a few hundred bytes until it is closed and has no descendants.
+ * Return:   rcOk; rcInvalidArgument (no such notice); rcOutOfMemory; rcQuotaExceeded (handles of the
+ *           process).
+ * Origin:   KCE 1.1 and 1.3; the moment for a session with unread messages, and the use again: ours.
+ */
+DCM_API Retcode KnHandleCreateBadge(Notice notice, uintptr_t eventId, void *context,
+				    Handle *outBadge);
+
+/**
+ * KnHandleCopy() - make another handle on the same resource
+ * @handle:    with OCAP_HANDLE_COPY
+ * @newRights: of the copy: no more than @handle has
+ * @copyBadge: of KnHandleCreateBadge(): the copy and all that descends from it count as given under
+ *             it; or INVALID_HANDLE
+ * @outHandle: the copy, a descendant of @handle; to be closed
+ *
+ * A copy of a session is the same channel: calls that were started through one handle can be
+ * finished through another, messages loaned through one be sent through another, and the channel
+ * ends with the last. A copy of the process's own handle is closed like any other handle. Listeners,
+ * badges and the identities of others have no right to be copied.
+ *
+ * Threads:  any.
+ * Blocks:   no.
+ * Progress: no other process is asked.
+ * Memory:   a few hundred bytes until it is closed.
+ * Return:   rcOk; rcInvalidArgument (a right that does not exist; not a badge; @handle is closed or
+ *           revoked by another thread meanwhile); rcHandleRevoked; rcNoCapability (@handle lacks
+ *           OCAP_HANDLE_COPY, or a right that @newRights names); rcOutOfMemory; rcQuotaExceeded
+ *           (handles of the process).
+ * Origin:   KCE 1.2; what is shared between copies of a session: ours.
+ */
+DCM_API Retcode KnHandleCopy(Handle handle, uint32_t newRights, Handle copyBadge,
+			     Handle *outHandle);
+
+/**
  * KnHandleClose() - give a handle's number up
  * @handle: a listener: its channels end, and callers get rcNotConnected;
  *          a callable handle: sessions that were made from it stay;
- *          a session: with its last descendant the channel ends;
+ *          a session: with the last handle on it the channel ends;
+ *          a badge: it lasts until nothing that was given under it is left;
  *          an identity: nothing else happens;
- *          the process's own handle: nothing happens at all
+ *          the process's own handle: nothing happens at all;
+ *          a revoked handle: its number is free
  *
- * A call that is blocked on the handle ends with rcNotConnected. Messages on loan stay mapped until
- * they are released. The handle's ancestors and descendants stay valid.
+ * A call that is blocked on the handle ends with rcNotConnected, one on a copy of it goes on.
+ * Messages on loan stay mapped until they are released. The handle's ancestors and descendants stay
+ * valid: its children in the tree become its parent's.
  *
  * Threads:  any.
  * Blocks:   no.
@@ -105,6 +175,46 @@ DCM_API Retcode KnHandleCreateListener(Handle *outListener);
  * Origin:   KCE 1.2 and 1.3; blocked calls: ours.
  */
 DCM_API Retcode KnHandleClose(Handle handle);
+
+/**
+ * KnHandleRevoke() - close a handle and revoke all that descends from it
+ * @handle: of any kind; of the process's own handle the descendants alone are revoked, it stays
+ *
+ * The numbers of descendants stay taken: every use of them, and every call that is blocked on them
+ * or on @handle, ends with rcHandleRevoked, and closing them is rcOk. A session that was accepted
+ * with @handle or with a copy of it is revoked by the server's side: when the function returns, none of its
+ * requests is received any more, not even one that was sent already; the client's calls, blocked and
+ * started ones too, end with rcHandleRevoked, also when the server has died since. Requests that
+ * were received before are still released, or answered in vain. A client that has been accepted and
+ * has not fetched its session yet is refused.
+ *
+ * A message given to DcmCall(), DcmStart() or DcmSend() on a revoked session is consumed.
+ *
+ * Threads:  any. A copy that another thread makes meanwhile is revoked, too, or is not made.
+ * Blocks:   no.
+ * Progress: no other process can hold it up.
+ * Memory:   as KnHandleClose(); what a revoked handle stood for is mapped until it is closed.
+ * Return:   rcOk; rcInvalidArgument; rcHandleRevoked (it is revoked itself: close it).
+ * Origin:   KCE 1.1 and 1.2; sessions, messages and the process's own handle: ours.
+ */
+DCM_API Retcode KnHandleRevoke(Handle handle);
+
+/**
+ * KnHandleRevokeSubtree() - revoke what descends from a handle under one badge
+ * @handle: stays as it is
+ * @badge:  what was copied or accepted under it, and all that descends from that
+ *
+ * Else as KnHandleRevoke(). EVENT_BADGE_CLOSED follows when nothing under the badge is left.
+ *
+ * Threads:  any.
+ * Blocks:   no.
+ * Progress: no other process can hold it up.
+ * Memory:   as KnHandleRevoke().
+ * Return:   rcOk, also when there was none; rcInvalidArgument (a handle, the badge);
+ *           rcHandleRevoked (@handle is).
+ * Origin:   KCE 1.2.
+ */
+DCM_API Retcode KnHandleRevokeSubtree(Handle handle, Handle badge);
 
 /**
  * KnHandleGetSidByHandle() - the identity of the resource behind a handle
