@@ -127,6 +127,7 @@ Retcode KnNoticeUnsubscribeFromEvent(Notice notice, uintptr_t evId)
 Retcode KnNoticeSetObjectEvent(Handle object, uint32_t evMask)
 {
 	struct dcm_kernel_object *found;
+	struct dcm_source *source;
 	int saved = errno;
 	Retcode rc;
 
@@ -135,7 +136,11 @@ Retcode KnNoticeSetObjectEvent(Handle object, uint32_t evMask)
 		return dcm_fail(rcInvalidArgument, "events of a user object are bits 16 to 31");
 	rc = dcm_kernel_find_as(object, KINDS_USER, OCAP_HANDLE_SET_EVENT, "object", &found);
 	if (rc == rcOk) {
-		dcm_source_fire(dcm_source_of(&found->object), evMask);
+		source = dcm_source_of(&found->object);
+		if (source != NULL)
+			dcm_source_fire(source, evMask);
+		else
+			rc = dcm_fail(rcInvalidArgument, "not a user object");
 		dcm_object_drop(&found->object);
 	}
 	errno = saved;

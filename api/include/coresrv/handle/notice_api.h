@@ -69,7 +69,10 @@ DCM_API Retcode KnNoticeCreate(Notice *outNotice);
  * @evMask: which events:
  *          a user object or callable handle: EVENT_OBJECT_DESTROYED (its last handle is closed) and
  *          bits 16 to 31;
- *          a session: EVENT_OBJECT_DESTROYED (the other side has ended the channel, or is dead)
+ *          a session: EVENT_OBJECT_DESTROYED (the other side has ended the channel, or is dead);
+ *          an identity (from DcmListen() or DcmReadPubQueue()): EVENT_OBJECT_DESTROYED (its process is
+ *          dead, or has left the fabric; told within a second, while this process is in it);
+ *          a badge: EVENT_BADGE_CLOSED, EVENT_OBJECT_DESTROYED
  * @evId:   any number or pointer: EventDesc.eventId of what the entry fires
  *
  * The entry ends with KnNoticeUnsubscribeFromEvent(), with the object, or with the notice.
