@@ -82,7 +82,7 @@ DCM_API Retcode KnNoticeCreate(Notice *outNotice);
  * Progress: no other process is asked.
  * Memory:   about a hundred bytes for each entry.
  * Return:   rcOk; rcInvalidArgument (a mask that is 0 or has events that never come from this
- *           object); rcNoCapability.
+ *           object); rcNoCapability; rcHandleRevoked.
  * Origin:   KCE 1.1 and 1.2; what fires at once, and the codes: ours.
  */
 DCM_API Retcode KnNoticeSubscribeToObject(Notice notice, Handle object, uint32_t evMask,
@@ -141,7 +141,7 @@ DCM_API Retcode KnNoticeGetEvent(Notice notice, uint64_t msec, size_t countMax, 
  * Progress: no other process is asked.
  * Memory:   what the caller stored before is visible to who fetches the event.
  * Return:   rcOk; rcInvalidArgument (a mask that is 0 or has other bits, or no user object);
- *           rcNoCapability.
+ *           rcNoCapability; rcHandleRevoked.
  * Origin:   that it exists: KCE 1.1; the rest: ours.
  */
 DCM_API Retcode KnNoticeSetObjectEvent(Handle object, uint32_t evMask);
