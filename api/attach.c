@@ -32,7 +32,7 @@ enum { SLICE_NS = 20 * 1000 * 1000 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct dcm_fabric *current; /* under lock; null: not attached */
-static uint64_t attachments;	   /* under lock: tells one fabric from the next at its address */
+static dcm_atomic64 attachments;	   /* changed under lock: tells one fabric from the next */
 static unsigned inits;		   /* under lock: DcmInit less DcmFini */
 static unsigned entered;	   /* under lock: calls that are about to make a handle in it */
 static bool closing;		   /* under lock: a last DcmFini is at work */
@@ -181,7 +181,7 @@ static Retcode attach(void)
 		return rc;
 	}
 	current = f;
-	attachments++;
+	dcm_add(&attachments, 1u);
 	return rcOk;
 }
 
@@ -299,7 +299,7 @@ void DcmFini(void)
 		while (entered != 0)
 			pthread_cond_wait(&changed, &lock);
 	}
-	mine = attachments;
+	mine = dcm_load(&attachments, relaxed);
 	pthread_mutex_unlock(&lock);
 	if (f == NULL)
 		return;
@@ -309,7 +309,7 @@ void DcmFini(void)
 	closing = false;
 	pthread_cond_broadcast(&changed);
 	/* If nothing else held it, the keeper detaches at once: come back when it has. */
-	while (last && current != NULL && attachments == mine)
+	while (last && current != NULL && dcm_load(&attachments, relaxed) == mine)
 		pthread_cond_wait(&changed, &lock);
 	pthread_mutex_unlock(&lock);
 	errno = saved;
@@ -352,6 +352,25 @@ void dcm_fabric_leave(void)
 	if (--entered == 0)
 		pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
+}
+
+uint64_t dcm_fabric_attachment(void)
+{
+	/* relaxed: it does not change while the fabric is held. */
+	return dcm_load(&attachments, relaxed);
+}
+
+struct dcm_fabric *dcm_fabric_peek(uint64_t attachment)
+{
+	struct dcm_fabric *f = NULL;
+
+	if (pthread_mutex_trylock(&lock) != 0)
+		return NULL;
+	if (current != NULL && dcm_load(&attachments, relaxed) == attachment &&
+	    hold_if_there(current))
+		f = current;
+	pthread_mutex_unlock(&lock);
+	return f;
 }
 
 void dcm_fabric_hold(struct dcm_fabric *f)

@@ -38,6 +38,15 @@ bool dcm_fabric_ready(void);
  */
 Retcode dcm_fabric_check(void);
 
+/* dcm_fabric_attachment() - by a holder of the fabric: what tells it from those before and after */
+uint64_t dcm_fabric_attachment(void);
+
+/*
+ * dcm_fabric_peek() - the fabric of that attachment, held, for those who do not keep it
+ * Never waits. Null: the process has left it, or another thread is just attaching or detaching.
+ */
+struct dcm_fabric *dcm_fabric_peek(uint64_t attachment);
+
 void dcm_fabric_hold(struct dcm_fabric *fabric);
 /* dcm_fabric_drop() - true when that was the last count: the keeper detaches */
 bool dcm_fabric_drop(struct dcm_fabric *fabric);

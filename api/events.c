@@ -127,6 +127,7 @@ Retcode KnNoticeUnsubscribeFromEvent(Notice notice, uintptr_t evId)
 Retcode KnNoticeSetObjectEvent(Handle object, uint32_t evMask)
 {
 	struct dcm_kernel_object *found;
+	struct dcm_source *source;
 	int saved = errno;
 	Retcode rc;
 
@@ -135,11 +136,38 @@ Retcode KnNoticeSetObjectEvent(Handle object, uint32_t evMask)
 		return dcm_fail(rcInvalidArgument, "events of a user object are bits 16 to 31");
 	rc = dcm_kernel_find_as(object, KINDS_USER, OCAP_HANDLE_SET_EVENT, "object", &found);
 	if (rc == rcOk) {
-		dcm_source_fire(dcm_source_of(&found->object), evMask);
+		source = dcm_source_of(&found->object);
+		if (source != NULL)
+			dcm_source_fire(source, evMask);
+		else
+			rc = dcm_fail(rcInvalidArgument, "not a user object");
 		dcm_object_drop(&found->object);
 	}
 	errno = saved;
 	return rc;
+}
+
+/* Return: rcOk with *@out held; rcInvalidArgument, rcHandleRevoked, rcNotConnected. */
+static Retcode find_any(uint64_t handle, struct dcm_object **out)
+{
+	struct dcm_notice_object *notice;
+	struct dcm_kernel_object *kernel;
+	Retcode rc;
+
+	switch (dcm_handle_space(handle)) {
+	case DCM_SPACE_DCM:
+		return find_dcm(handle, out);
+	case DCM_SPACE_NOTICE:
+		notice = dcm_notice_find(handle);
+		*out = notice != NULL ? &notice->object : NULL;
+		return notice != NULL ? rcOk : rcInvalidArgument;
+	case DCM_SPACE_HANDLE:
+		rc = dcm_kernel_find_as(handle, DCM_KINDS_HANDLE, 0, "handle", &kernel);
+		*out = rc == rcOk ? &kernel->object : NULL;
+		return rc;
+	default:
+		return dcm_fail(rcInvalidArgument, "not an open handle of this process");
+	}
 }
 
 static Retcode fd_of(struct dcm_object *object, int *out)
@@ -163,12 +191,9 @@ Retcode DcmGetFd(uint64_t handle, int *outFd)
 	if (outFd == NULL)
 		return dcm_fail(rcInvalidArgument, "outFd is null");
 	*outFd = -1;
-	object = dcm_handle_find(handle,
-				 DCM_KINDS_HANDLE | KINDS_DCM_EVENTS | 1u << DCM_KIND_NOTICE);
-	if (object == NULL && dcm_handle_space(handle) == DCM_SPACE_DCM && !dcm_fabric_ready())
-		return rcNotConnected;
-	if (object == NULL)
-		return dcm_fail(rcInvalidArgument, "not an open handle of this process");
+	rc = find_any(handle, &object);
+	if (rc != rcOk)
+		return rc;
 	rc = fd_of(object, outFd);
 	dcm_object_drop(object);
 	errno = saved;

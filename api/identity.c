@@ -14,8 +14,10 @@
 #include <coresrv/handle/notice_api.h>
 #include <coresrv/task/task_api.h>
 
+#include "api/attach.h"
 #include "api/fork.h"
 #include "api/retcode.h"
+#include "shm/process.h"
 
 struct KosTask {
 	uint64_t number; /* of its handle; 0: not asked for yet */
@@ -120,12 +122,41 @@ static const struct dcm_object_type callable_type = {
 	.copy = copy_identity,
 };
 
+/* Without a bell: the keeper looks at each once a second. */
+static uint32_t look_at_peer(struct dcm_object *object, uint64_t *stamp)
+{
+	struct dcm_resource *resource = (struct dcm_resource *)(void *)object;
+	struct dcm_fabric *fabric = dcm_fabric_peek(resource->attachment);
+	bool there;
+
+	*stamp = 0;
+	if (fabric == NULL)
+		return 0; /* nothing is known of it from here, now */
+	there = dcm_process_there(&fabric->seg, resource->process);
+	dcm_fabric_drop(fabric);
+	return there ? 0 : EVENT_OBJECT_DESTROYED;
+}
+
+/* That nobody here has a handle of it any more is not its end. */
+static void left_peer(struct dcm_object *object, bool last)
+{
+	if (last)
+		dcm_source_close(dcm_kernel_source(object));
+}
+
+static const struct dcm_source_type peer_events = {
+	.events = EVENT_OBJECT_DESTROYED,
+	.look = look_at_peer,
+};
+
 static const struct dcm_object_type identity_type = {
 	.kind = DCM_KIND_IDENTITY,
 	.space = DCM_SPACE_HANDLE,
 	.survives_fork = true,
 	.close = dcm_kernel_close,
 	.release = dcm_kernel_release,
+	.left = left_peer,
+	.source = dcm_kernel_source,
 	.copy = copy_identity,
 };
 
@@ -207,6 +238,9 @@ Retcode dcm_identity_new(Sid sid, uint32_t rights, uint32_t process, uint64_t pr
 		return rcOutOfMemory;
 	identity->process = process;
 	identity->process_generation = process_generation;
+	identity->kernel.resource->process = (struct dcm_ref){ process, process_generation };
+	identity->kernel.resource->attachment = dcm_fabric_attachment();
+	dcm_kernel_tells(&identity->kernel, &peer_events);
 	return dcm_kernel_insert(&identity->kernel, NULL, NULL, out);
 }
 

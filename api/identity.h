@@ -30,7 +30,6 @@ struct dcm_identity {
 	uint32_t riid; /* of a callable, else INVALID_RIID */
 	uint64_t process_generation;
 	struct dcm_object *listener; /* of a callable: held; else null */
-	struct dcm_source source;    /* of a user object or a callable */
 };
 
 /* A random number other than 0, drawn at first use and again in a forked child. */
@@ -41,6 +40,7 @@ Sid dcm_sid_next(void);
 /*
  * dcm_identity_new() - the descendant of somebody else's handle that this process gets to hold
  * @process: slot of the peer, in its use @process_generation
+ * The caller holds the fabric of that process.
  * Return: rcOk with *@out set; rcOutOfMemory, rcQuotaExceeded with the detail set.
  */
 Retcode dcm_identity_new(Sid sid, uint32_t rights, uint32_t process, uint64_t process_generation,

@@ -23,6 +23,9 @@ struct dcm_resource {
 	struct dcm_object object;
 	dcm_atomic32 handles;	  /* neither closed nor revoked */
 	struct dcm_source source; /* of its events, if dcm_kernel_tells() */
+	/* Of a peer's identity: that process, and in which fabric it is; else 0. */
+	struct dcm_ref process;
+	uint64_t attachment;
 };
 
 #define DCM_RIGHTS_KNOWN                                                                           \

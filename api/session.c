@@ -89,10 +89,13 @@ static void left_session(struct dcm_object *object, bool last)
 {
 	struct dcm_client_end *client = ((struct dcm_session *)object)->client;
 
-	if (last)
+	if (last) {
 		dcm_client_end_hang_up(client);
-	else
-		dcm_park_poke(&client->blocker.poke);
+		return;
+	}
+	dcm_park_poke(&client->blocker.poke);
+	/* The descriptor is of all handles of the session: who polls it for this one looks again. */
+	dcm_source_fire(&client->source, 0);
 }
 
 static void release_session(struct dcm_object *object)

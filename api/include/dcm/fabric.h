@@ -149,7 +149,8 @@ DCM_API Retcode DcmInterruptCall(Handle handle);
  * Progress: no other process is asked.
  * Memory:   a descriptor until the handle is closed.
  * Return:   rcOk; rcInvalidArgument (a handle of another kind); rcNotConnected (before DcmInit(), for
- *           a DCM handle); rcQuotaExceeded (descriptors of the process or the system).
+ *           a DCM handle); rcQuotaExceeded (descriptors of the process or the system);
+ *           rcHandleRevoked.
  * Origin:   ours.
  */
 DCM_API Retcode DcmGetFd(uint64_t handle, int *outFd);

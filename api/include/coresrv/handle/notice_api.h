@@ -69,7 +69,10 @@ DCM_API Retcode KnNoticeCreate(Notice *outNotice);
  * @evMask: which events:
  *          a user object or callable handle: EVENT_OBJECT_DESTROYED (its last handle is closed) and
  *          bits 16 to 31;
- *          a session: EVENT_OBJECT_DESTROYED (the other side has ended the channel, or is dead)
+ *          a session: EVENT_OBJECT_DESTROYED (the other side has ended the channel, or is dead);
+ *          an identity (from DcmListen() or DcmReadPubQueue()): EVENT_OBJECT_DESTROYED (its process is
+ *          dead, or has left the fabric; told within a second, while this process is in it);
+ *          a badge: EVENT_BADGE_CLOSED, EVENT_OBJECT_DESTROYED
  * @evId:   any number or pointer: EventDesc.eventId of what the entry fires
  *
  * The entry ends with KnNoticeUnsubscribeFromEvent(), with the object, or with the notice.
@@ -79,7 +82,7 @@ DCM_API Retcode KnNoticeCreate(Notice *outNotice);
  * Progress: no other process is asked.
  * Memory:   about a hundred bytes for each entry.
  * Return:   rcOk; rcInvalidArgument (a mask that is 0 or has events that never come from this
- *           object); rcNoCapability.
+ *           object); rcNoCapability; rcHandleRevoked.
  * Origin:   KCE 1.1 and 1.2; what fires at once, and the codes: ours.
  */
 DCM_API Retcode KnNoticeSubscribeToObject(Notice notice, Handle object, uint32_t evMask,
@@ -138,7 +141,7 @@ DCM_API Retcode KnNoticeGetEvent(Notice notice, uint64_t msec, size_t countMax, 
  * Progress: no other process is asked.
  * Memory:   what the caller stored before is visible to who fetches the event.
  * Return:   rcOk; rcInvalidArgument (a mask that is 0 or has other bits, or no user object);
- *           rcNoCapability.
+ *           rcNoCapability; rcHandleRevoked.
  * Origin:   that it exists: KCE 1.1; the rest: ours.
  */
 DCM_API Retcode KnNoticeSetObjectEvent(Handle object, uint32_t evMask);
