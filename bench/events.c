@@ -28,15 +28,16 @@ struct stage {
 
 static int parse(int argc, char **argv, struct wishes *w);
 static void measure_all(void *arg);
+static void follow(struct stage *stage);
 static void print_head(const struct wishes *w, int64_t canary);
-static void print_row(const struct stage *stage, uint32_t i);
+static void print_rows(const struct stage *stage);
 static void print_foot(const struct wishes *w, int64_t before, int64_t after);
 
 int events_main(int argc, char **argv)
 {
 	struct wishes w = { .rounds = 500 };
+	struct events_server servers[EVENTS_SERVERS];
 	int status = parse(argc, argv, &w);
-	struct events_server sleeper, loop;
 	struct stage *stage;
 	int64_t before;
 
@@ -48,17 +49,30 @@ int events_main(int argc, char **argv)
 	stage = bench_shared(sizeof(*stage) + events_case_count * sizeof(stage->sample_ps[0]));
 	stage->w = w;
 	print_head(&w, before);
-	sleeper = (struct events_server){ w.place, &stage->ready, "sleeper", false };
-	loop = (struct events_server){ w.place, &stage->ready, "loop", true };
-	bench_child(events_serve, &sleeper);
-	bench_child(events_serve, &loop);
-	bench_child(measure_all, stage);
-	for (uint32_t i = 0; i < events_case_count; i++) {
-		bench_reach(&stage->done, i + 1);
-		print_row(stage, i);
+	for (unsigned i = 0; i < EVENTS_SERVERS; i++) {
+		servers[i] =
+			(struct events_server){ w.place, &stage->ready, (enum events_waiting)i };
+		bench_child(events_serve, &servers[i]);
 	}
+	bench_child(measure_all, stage);
+	follow(stage);
+	print_rows(stage);
 	print_foot(&w, before, place_canary(&w.place));
 	return EXIT_GOOD;
+}
+
+/* Until all samples are there, with a word on how far it is for who looks on. */
+static void follow(struct stage *stage)
+{
+	bool seen = isatty(STDERR_FILENO);
+
+	for (uint32_t round = 1; round <= stage->w.rounds; round++) {
+		bench_reach(&stage->done, round);
+		if (seen)
+			fprintf(stderr, "\r%u of %u rounds", round, stage->w.rounds);
+	}
+	if (seen)
+		fputs("\r\033[K", stderr);
 }
 
 static void usage(void)
@@ -67,7 +81,8 @@ static void usage(void)
 	       "\n"
 	       "Measures what it costs to set an event and to fetch it, to have a descriptor, and\n"
 	       "to call a server that waits in one way or the other; beside it a mutex and an\n"
-	       "eventfd. A sample is the mean of so many turns, one after the other.\n"
+	       "eventfd. They take turns, so that what disturbs the machine disturbs all alike; a\n"
+	       "sample is the mean of so many in a row.\n"
 	       "\n"
 	       "Options:\n"
 	       "     --rounds N       samples of each kind (500)\n"
@@ -135,31 +150,36 @@ static int parse(int argc, char **argv, struct wishes *w)
 	return status;
 }
 
-static void measure(const struct events_case *c, const struct wishes *w, int64_t *sample_ps)
+static int64_t sample(const struct events_case *c, struct events_thing *t)
 {
-	c->begin();
-	for (uint32_t i = 0; i < c->turns; i++)
-		c->turn();
-	for (uint32_t round = 0; round < w->rounds; round++) {
-		int64_t began_ns = bench_now();
+	int64_t began_ns = bench_now();
 
-		for (uint32_t i = 0; i < c->turns; i++)
-			c->turn();
-		sample_ps[round] = (bench_now() - began_ns) * 1000 / c->turns;
-	}
-	c->end();
+	for (uint32_t i = 0; i < c->turns; i++)
+		c->turn(t);
+	return (bench_now() - began_ns) * 1000 / c->turns;
 }
 
 static void measure_all(void *arg)
 {
+	struct events_thing *things = calloc(events_case_count, sizeof(*things));
 	struct stage *stage = arg;
 
-	bench_reach(&stage->ready, 2);
+	if (things == NULL)
+		bench_fail("no memory");
+	bench_reach(&stage->ready, EVENTS_SERVERS);
 	bench_need(rcOk, DcmInit(), "DcmInit");
-	for (uint32_t i = 0; i < events_case_count; i++) {
-		measure(&events_cases[i], &stage->w, stage->sample_ps[i]);
+	for (uint32_t i = 0; i < events_case_count; i++)
+		events_cases[i].begin(&things[i]);
+	for (uint32_t round = 0; round < stage->w.rounds; round++) {
+		for (uint32_t i = 0; i < events_case_count; i++) {
+			/* Its server may have gone to sleep, and its lines from the cache. */
+			sample(&events_cases[i], &things[i]);
+			stage->sample_ps[i][round] = sample(&events_cases[i], &things[i]);
+		}
 		bench_raise(&stage->done);
 	}
+	for (uint32_t i = 0; i < events_case_count; i++)
+		events_cases[i].end(&things[i]);
 	DcmFini();
 	for (;;)
 		pause(); /* an end would be a failure */
@@ -177,14 +197,13 @@ static void print_head(const struct wishes *w, int64_t canary)
 	printf("%s; compiler %s\n"
 	       "on processor %u, servers on %u; a cache line goes and comes back in %ld ns\n"
 	       "nanoseconds\n\n"
-	       "%-12s %9s %9s %9s %9s  %s\n",
+	       "%-12s %9s %9s %9s %9s  %-15s %s\n",
 	       place_machine(), __VERSION__, w->place.near, w->place.far, (long)canary, "", "p50",
-	       "p90", "p99", "max", "one turn");
+	       "p90", "p99", "max", "x p50", "what");
 }
 
-static void print_row(const struct stage *stage, uint32_t i)
+static struct summary sum_up(const struct stage *stage, uint32_t i)
 {
-	const struct events_case *c = &events_cases[i];
 	struct samples samples = { 0 };
 	struct summary s;
 
@@ -192,16 +211,33 @@ static void print_row(const struct stage *stage, uint32_t i)
 		samples_add(&samples, stage->sample_ps[i][round]);
 	s = samples_sum_up(&samples);
 	samples_drop(&samples);
+	return s;
+}
+
+static void print_row(const struct stage *stage, uint32_t i)
+{
+	const struct events_case *c = &events_cases[i];
+	const char *of = events_cases[c->beside].name;
+	struct summary s = sum_up(stage, i), beside = sum_up(stage, c->beside);
+	double ratio = beside.p50 > 0 ? (double)s.p50 / (double)beside.p50 : 0;
+
 	if (stage->w.json)
 		printf("%s\n  {\"name\": \"%s\", \"turns\": %u, \"samples\": %zu, \"p50_ns\": "
 		       "%.1f, "
-		       "\"p90_ns\": %.1f, \"p99_ns\": %.1f, \"max_ns\": %.1f}",
+		       "\"p90_ns\": %.1f, \"p99_ns\": %.1f, \"max_ns\": %.1f, "
+		       "\"ratio_p50\": %.3f, \"of\": \"%s\"}",
 		       i == 0 ? "" : ",", c->name, c->turns, s.count, (double)s.p50 / 1e3,
-		       (double)s.p90 / 1e3, (double)s.p99 / 1e3, (double)s.max / 1e3);
+		       (double)s.p90 / 1e3, (double)s.p99 / 1e3, (double)s.max / 1e3, ratio, of);
 	else
-		printf("%-12s %9.1f %9.1f %9.1f %9.1f  %s\n", c->name, (double)s.p50 / 1e3,
-		       (double)s.p90 / 1e3, (double)s.p99 / 1e3, (double)s.max / 1e3, c->what);
-	fflush(stdout);
+		printf("%-12s %9.1f %9.1f %9.1f %9.1f  %6.2f %-8s %s\n", c->name,
+		       (double)s.p50 / 1e3, (double)s.p90 / 1e3, (double)s.p99 / 1e3,
+		       (double)s.max / 1e3, ratio, of, c->what);
+}
+
+static void print_rows(const struct stage *stage)
+{
+	for (uint32_t i = 0; i < events_case_count; i++)
+		print_row(stage, i);
 }
 
 static void print_foot(const struct wishes *w, int64_t before, int64_t after)

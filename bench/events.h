@@ -10,24 +10,36 @@
 
 enum { EVENTS_ROUNDS_MAX = 10000 };
 
+/* What a case works on: each has its own, for they take turns. */
+struct events_thing {
+	uint64_t notice, object, listener, session;
+	int fd;
+};
+
 /* One thing that is measured: so many turns are one sample. */
 struct events_case {
 	const char *name, *what;
 	uint32_t turns;
-	void (*begin)(void);
-	void (*turn)(void);
-	void (*end)(void);
+	uint32_t beside; /* index of the case that its ratio is of */
+	void (*begin)(struct events_thing *t);
+	void (*turn)(struct events_thing *t);
+	void (*end)(struct events_thing *t);
 };
 
 extern const struct events_case events_cases[];
 extern const uint32_t events_case_count;
 
-/* events_serve() - for bench_child(): a server in DcmReceive, or (@loop) in epoll_wait */
+/* events_serve() - for bench_child(): one server of each kind, by the name of its endpoint */
+enum events_waiting {
+	EVENTS_SLEEPER, /* in DcmReceive */
+	EVENTS_BADGE,	/* the same, and it accepts with a badge */
+	EVENTS_LOOP,	/* in epoll_wait */
+	EVENTS_SERVERS,
+};
 struct events_server {
 	struct place place;
 	_Atomic uint32_t *ready;
-	const char *name; /* of its endpoint */
-	bool loop;
+	enum events_waiting waiting;
 };
 void events_serve(void *server);
 

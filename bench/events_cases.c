@@ -17,109 +17,109 @@
 #define ANSWER_NS (INT64_C(10) * 1000 * 1000 * 1000)
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static Notice notice;
-static Handle object, listener, session;
-static int fd;
+static const char *const server_names[EVENTS_SERVERS] = { "sleeper", "badge", "loop" };
 
-static void lock_turn(void)
+static void lock_turn(struct events_thing *t)
 {
+	(void)t;
 	pthread_mutex_lock(&mutex);
 	pthread_mutex_unlock(&mutex);
 }
 
-static void object_begin(void)
+static void object_begin(struct events_thing *t)
 {
 	bench_need(rcOk,
 		   KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST,
 					    OCAP_HANDLE_GET_EVENT | OCAP_HANDLE_SET_EVENT, NULL,
-					    &object),
+					    &t->object),
 		   "KnHandleCreateUserObject");
 }
 
-static void object_end(void)
+static void object_end(struct events_thing *t)
 {
-	bench_need(rcOk, KnHandleClose(object), "KnHandleClose");
+	bench_need(rcOk, KnHandleClose(t->object), "KnHandleClose");
 }
 
-static void notice_begin(void)
+static void notice_begin(struct events_thing *t)
 {
-	object_begin();
-	bench_need(rcOk, KnNoticeCreate(&notice), "KnNoticeCreate");
-	bench_need(rcOk, KnNoticeSubscribeToObject(notice, object, USER, 1),
+	object_begin(t);
+	bench_need(rcOk, KnNoticeCreate(&t->notice), "KnNoticeCreate");
+	bench_need(rcOk, KnNoticeSubscribeToObject(t->notice, t->object, USER, 1),
 		   "KnNoticeSubscribeToObject");
 }
 
-static void notice_end(void)
+static void notice_end(struct events_thing *t)
 {
-	bench_need(rcOk, KnNoticeRelease(notice), "KnNoticeRelease");
-	object_end();
+	bench_need(rcOk, KnNoticeRelease(t->notice), "KnNoticeRelease");
+	object_end(t);
 }
 
-static void notice_fd_begin(void)
+static void notice_fd_begin(struct events_thing *t)
 {
 	int unused;
 
-	notice_begin();
-	bench_need(rcOk, DcmGetFd(notice, &unused), "DcmGetFd");
+	notice_begin(t);
+	bench_need(rcOk, DcmGetFd(t->notice, &unused), "DcmGetFd");
 }
 
-static void set_turn(void)
+static void set_turn(struct events_thing *t)
 {
-	bench_need(rcOk, KnNoticeSetObjectEvent(object, USER), "KnNoticeSetObjectEvent");
+	bench_need(rcOk, KnNoticeSetObjectEvent(t->object, USER), "KnNoticeSetObjectEvent");
 }
 
-static void set_fetch_turn(void)
+static void set_fetch_turn(struct events_thing *t)
 {
 	EventDesc event;
 	size_t count;
 
-	set_turn();
-	bench_need(rcOk, KnNoticeGetEvent(notice, 0, 1, &event, &count), "KnNoticeGetEvent");
+	set_turn(t);
+	bench_need(rcOk, KnNoticeGetEvent(t->notice, 0, 1, &event, &count), "KnNoticeGetEvent");
 }
 
-static void eventfd_begin(void)
+static void eventfd_begin(struct events_thing *t)
 {
-	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (fd < 0)
+	t->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (t->fd < 0)
 		bench_fail("no eventfd");
 }
 
-static void eventfd_turn(void)
+static void eventfd_turn(struct events_thing *t)
 {
 	eventfd_t value;
 
-	if (eventfd_write(fd, 1) != 0 || eventfd_read(fd, &value) != 0)
+	if (eventfd_write(t->fd, 1) != 0 || eventfd_read(t->fd, &value) != 0)
 		bench_fail("the eventfd is not as it should be");
 }
 
-static void eventfd_end(void)
+static void eventfd_end(struct events_thing *t)
 {
-	close(fd);
+	close(t->fd);
 }
 
 /* A listener with a channel, for one without knows that nothing can come. */
-static void accept_session(Handle callable, DcmHandle publication, DcmHandle connection)
+static void accept_session(struct events_thing *t, Handle callable, DcmHandle publication,
+			   DcmHandle connection)
 {
 	DcmHandle request;
 
-	bench_need(rcTimeout, DcmConnect(connection, 0, &session), "DcmConnect, begun");
+	bench_need(rcTimeout, DcmConnect(connection, 0, &t->session), "DcmConnect, begun");
 	bench_need(rcOk, DcmListen(publication, INFINITE_TIMEOUT, NULL, NULL, &request),
 		   "DcmListen");
 	bench_need(rcOk, DcmAccept(request, callable, INVALID_HANDLE), "DcmAccept");
 	bench_need(rcOk, DcmCloseHandle(request), "DcmCloseHandle");
-	bench_need(rcOk, DcmConnect(connection, INFINITE_TIMEOUT, &session), "DcmConnect");
+	bench_need(rcOk, DcmConnect(connection, INFINITE_TIMEOUT, &t->session), "DcmConnect");
 }
 
-static void receive_begin(void)
+static void receive_begin(struct events_thing *t)
 {
 	DcmHandle publication, connection;
 	Handle callable;
 
-	bench_need(rcOk, KnHandleCreateListener(&listener), "KnHandleCreateListener");
+	bench_need(rcOk, KnHandleCreateListener(&t->listener), "KnHandleCreateListener");
 	bench_need(rcOk,
 		   KnHandleCreateUserObjectEx(HANDLE_TYPE_USER_FIRST,
-					      OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, NULL, listener,
-					      1, &callable),
+					      OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, NULL,
+					      t->listener, 1, &callable),
 		   "KnHandleCreateUserObjectEx");
 	bench_need(
 		rcOk,
@@ -128,93 +128,126 @@ static void receive_begin(void)
 	bench_need(rcOk,
 		   DcmCreateConnection(TYPE, "own", INVALID_HANDLE, INVALID_HANDLE, &connection),
 		   "DcmCreateConnection");
-	accept_session(callable, publication, connection);
+	accept_session(t, callable, publication, connection);
 	bench_need(rcOk, DcmCloseHandle(connection), "DcmCloseHandle");
 	bench_need(rcOk, DcmCloseHandle(publication), "DcmCloseHandle");
 	bench_need(rcOk, KnHandleClose(callable), "KnHandleClose");
 }
 
-static void receive_fd_begin(void)
+static void receive_fd_begin(struct events_thing *t)
 {
 	int unused;
 
-	receive_begin();
-	bench_need(rcOk, DcmGetFd(listener, &unused), "DcmGetFd");
+	receive_begin(t);
+	bench_need(rcOk, DcmGetFd(t->listener, &unused), "DcmGetFd");
 }
 
-static void receive_turn(void)
+static void receive_turn(struct events_thing *t)
 {
 	DcmRequest request;
 
-	bench_need(rcTimeout, DcmReceive(listener, 0, &request), "DcmReceive of nothing");
+	bench_need(rcTimeout, DcmReceive(t->listener, 0, &request), "DcmReceive of nothing");
 }
 
-static void receive_end(void)
+static void receive_end(struct events_thing *t)
 {
-	bench_need(rcOk, KnHandleClose(session), "KnHandleClose");
-	bench_need(rcOk, KnHandleClose(listener), "KnHandleClose");
+	bench_need(rcOk, KnHandleClose(t->session), "KnHandleClose");
+	bench_need(rcOk, KnHandleClose(t->listener), "KnHandleClose");
 }
 
-static void call_begin(const char *name)
+static void call_begin(struct events_thing *t, enum events_waiting server)
 {
 	DcmHandle connection;
 
 	bench_need(rcOk,
-		   DcmCreateConnection(TYPE, name, INVALID_HANDLE, INVALID_HANDLE, &connection),
+		   DcmCreateConnection(TYPE, server_names[server], INVALID_HANDLE, INVALID_HANDLE,
+				       &connection),
 		   "DcmCreateConnection");
-	bench_need(rcOk, DcmConnect(connection, INFINITE_TIMEOUT, &session), "DcmConnect");
+	bench_need(rcOk, DcmConnect(connection, INFINITE_TIMEOUT, &t->session), "DcmConnect");
 	bench_need(rcOk, DcmCloseHandle(connection), "DcmCloseHandle");
 }
 
-static void call_sleeper_begin(void)
+static void call_sleeper_begin(struct events_thing *t)
 {
-	call_begin("sleeper");
+	call_begin(t, EVENTS_SLEEPER);
 }
 
-static void call_loop_begin(void)
+/* With all that is checked on the way: a badge there, and a copy with no right but this here. */
+static void call_badge_begin(struct events_thing *t)
 {
-	call_begin("loop");
+	Handle whole;
+
+	call_begin(t, EVENTS_BADGE);
+	whole = t->session;
+	bench_need(rcOk, KnHandleCopy(whole, OCAP_IPC_CALL, INVALID_HANDLE, &t->session),
+		   "KnHandleCopy");
+	bench_need(rcOk, KnHandleClose(whole), "KnHandleClose");
 }
 
-static void call_turn(void)
+static void call_loop_begin(struct events_thing *t)
+{
+	call_begin(t, EVENTS_LOOP);
+}
+
+static void call_turn(struct events_thing *t)
 {
 	DcmMessage request, reply;
 
-	bench_need(rcOk, DcmLoan(session, 64, 0, &request), "DcmLoan");
-	bench_need(rcOk, DcmCall(session, &request, ANSWER_NS, &reply), "DcmCall");
+	bench_need(rcOk, DcmLoan(t->session, 64, 0, &request), "DcmLoan");
+	bench_need(rcOk, DcmCall(t->session, &request, ANSWER_NS, &reply), "DcmCall");
 	bench_need(rcOk, DcmRelease(&reply), "DcmRelease");
 }
 
-static void call_end(void)
+static void call_end(struct events_thing *t)
 {
-	bench_need(rcOk, KnHandleClose(session), "KnHandleClose");
+	bench_need(rcOk, KnHandleClose(t->session), "KnHandleClose");
 }
 
-static void nothing(void)
+static void nothing(struct events_thing *t)
 {
+	(void)t;
 }
+
+enum {
+	MUTEX,
+	SET,
+	SET_AGAIN,
+	SET_FETCH,
+	EVENTFD,
+	SET_FETCH_FD,
+	RECEIVE,
+	RECEIVE_FD,
+	CALL,
+	CALL_BADGE,
+	CALL_LOOP,
+	CASES
+};
 
 const struct events_case events_cases[] = {
-	{ "mutex", "a pthread mutex is locked and unlocked", 1000, nothing, lock_turn, nothing },
-	{ "set", "KnNoticeSetObjectEvent, nobody is subscribed", 1000, object_begin, set_turn,
-	  object_end },
-	{ "set-again", "the same, an event of it waits already", 1000, notice_begin, set_turn,
-	  notice_end },
-	{ "set-fetch", "it is set, and KnNoticeGetEvent fetches it", 1000, notice_begin,
-	  set_fetch_turn, notice_end },
-	{ "eventfd", "an eventfd is written and read", 1000, eventfd_begin, eventfd_turn,
-	  eventfd_end },
-	{ "set-fetch-fd", "set and fetched, of a notice with a descriptor", 1000, notice_fd_begin,
-	  set_fetch_turn, notice_end },
-	{ "receive", "DcmReceive finds nothing", 1000, receive_begin, receive_turn, receive_end },
-	{ "receive-fd", "the same, of a listener with a descriptor", 1000, receive_fd_begin,
-	  receive_turn, receive_end },
-	{ "call", "DcmCall to a server in DcmReceive, which spins first", 10, call_sleeper_begin,
-	  call_turn, call_end },
-	{ "call-loop", "DcmCall to a server asleep in epoll_wait", 10, call_loop_begin, call_turn,
-	  call_end },
+	[MUTEX] = { "mutex", "a pthread mutex is locked and unlocked", 1000, MUTEX, nothing,
+		    lock_turn, nothing },
+	[SET] = { "set", "KnNoticeSetObjectEvent, nobody is subscribed", 1000, MUTEX, object_begin,
+		  set_turn, object_end },
+	[SET_AGAIN] = { "set-again", "subscribed, nobody waits, an event is there already", 1000,
+			MUTEX, notice_begin, set_turn, notice_end },
+	[SET_FETCH] = { "set-fetch", "nobody waits, and KnNoticeGetEvent fetches it", 1000, MUTEX,
+			notice_begin, set_fetch_turn, notice_end },
+	[EVENTFD] = { "eventfd", "an eventfd is written and read", 1000, MUTEX, eventfd_begin,
+		      eventfd_turn, eventfd_end },
+	[SET_FETCH_FD] = { "set-fetch-fd", "set and fetched, of a notice with a descriptor", 1000,
+			   EVENTFD, notice_fd_begin, set_fetch_turn, notice_end },
+	[RECEIVE] = { "receive", "DcmReceive finds nothing", 1000, MUTEX, receive_begin,
+		      receive_turn, receive_end },
+	[RECEIVE_FD] = { "receive-fd", "the same, of a listener with a descriptor", 1000, RECEIVE,
+			 receive_fd_begin, receive_turn, receive_end },
+	[CALL] = { "call", "DcmCall, 64 bytes, to a server in DcmReceive, which spins", 100, CALL,
+		   call_sleeper_begin, call_turn, call_end },
+	[CALL_BADGE] = { "call-badge", "the same with a badge, over a copy with fewer rights", 100,
+			 CALL, call_badge_begin, call_turn, call_end },
+	[CALL_LOOP] = { "call-loop", "DcmCall to a server asleep in epoll_wait", 10, CALL,
+			call_loop_begin, call_turn, call_end },
 };
-const uint32_t events_case_count = sizeof(events_cases) / sizeof(events_cases[0]);
+const uint32_t events_case_count = CASES;
 
 static void answer(DcmRequest *request)
 {
@@ -224,13 +257,13 @@ static void answer(DcmRequest *request)
 	bench_need(rcOk, DcmReply(request, &reply), "DcmReply");
 }
 
-static void accept_one(DcmHandle publication, Handle callable)
+static void accept_one(DcmHandle publication, Handle callable, Handle badge)
 {
 	DcmHandle request;
 
 	bench_need(rcOk, DcmListen(publication, INFINITE_TIMEOUT, NULL, NULL, &request),
 		   "DcmListen");
-	bench_need(rcOk, DcmAccept(request, callable, INVALID_HANDLE), "DcmAccept");
+	bench_need(rcOk, DcmAccept(request, callable, badge), "DcmAccept");
 	bench_need(rcOk, DcmCloseHandle(request), "DcmCloseHandle");
 }
 
@@ -257,11 +290,21 @@ static void serve_in_loop(Handle at)
 			answer(&request);
 }
 
+static Handle new_badge(void)
+{
+	Handle badge;
+	Notice notice;
+
+	bench_need(rcOk, KnNoticeCreate(&notice), "KnNoticeCreate");
+	bench_need(rcOk, KnHandleCreateBadge(notice, 1, NULL, &badge), "KnHandleCreateBadge");
+	return badge;
+}
+
 void events_serve(void *arg)
 {
 	struct events_server *server = arg;
+	Handle callable, listener;
 	DcmHandle publication;
-	Handle callable;
 
 	place_pin(server->place.far);
 	bench_need(rcOk, DcmInit(), "the server's DcmInit");
@@ -272,12 +315,13 @@ void events_serve(void *arg)
 					      1, &callable),
 		   "KnHandleCreateUserObjectEx");
 	bench_need(rcOk,
-		   DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, server->name,
-				      &publication),
+		   DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE,
+				      server_names[server->waiting], &publication),
 		   "DcmPublishEndpoint");
 	bench_raise(server->ready);
-	accept_one(publication, callable);
-	if (server->loop)
+	accept_one(publication, callable,
+		   server->waiting == EVENTS_BADGE ? new_badge() : INVALID_HANDLE);
+	if (server->waiting == EVENTS_LOOP)
 		serve_in_loop(listener);
 	else
 		serve_sleeping(listener);

@@ -89,6 +89,35 @@ static void test_interrupted(DcmHandle handle, const char *what)
 	is_none(what);
 }
 
+/* One receiver for handles of both spaces, told apart by id. */
+static void test_together(void)
+{
+	EventDesc events[4];
+	size_t count = 0;
+	Handle object;
+
+	must(KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST,
+				      OCAP_HANDLE_GET_EVENT | OCAP_HANDLE_SET_EVENT, NULL,
+				      &object));
+	must(KnNoticeSubscribeToObject(notice, object, 1u << 16, 10));
+	must(DcmSubscribeToEvents(notice, publication, DCM_BLOCKING_CALL_INTERRUPTED, 11));
+	must(DcmSubscribeToEvents(notice, subscription, DCM_PUBLICATION_CHANGED, 12));
+	must(KnNoticeSetObjectEvent(object, 1u << 16));
+	must(DcmInterruptBlockingCall(publication));
+	is_rc(rcOk, KnNoticeGetEvent(notice, 20 * 1000, 4, events, &count),
+	      "one receiver for objects of every kind");
+	is_uint(3, count, "each has its event");
+	ok(count == 3 && events[0].eventId == 12 && events[1].eventId == 10 &&
+		   events[2].eventId == 11,
+	   "in the order in which they fired");
+	must(DcmUnsubscribeFromEvents(notice, subscription));
+	must(DcmUnsubscribeFromEvents(notice, publication));
+	must(KnHandleClose(object));
+	is_rc(rcIpcInterrupt, DcmListen(publication, 1000, NULL, NULL, &(DcmHandle){ 0 }),
+	      "the interruption waits for a call");
+	is_none("and there is no more");
+}
+
 static void test_closed(void)
 {
 	DcmHandle other;
@@ -137,6 +166,7 @@ int main(void)
 	test_interrupted(publication, "a publication is interrupted");
 	test_interrupted(subscription, "a subscription is interrupted");
 	test_interrupted(connection, "a connection is interrupted");
+	test_together();
 	test_closed();
 	test_fini();
 	must(KnNoticeRelease(notice));

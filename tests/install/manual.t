@@ -26,7 +26,7 @@ for my $source (glob('api/man/*.scd tools/*.scd')) {
 		is($output, '', "$name: the formatter has no warning");
 	}
 }
-is_deeply([sort keys %page], [qw(dcm-files.1 dcm-shmdump.1 dcm.7)], 'the library and each tool');
+is_deeply([sort keys %page], [qw(dcm-files.1 dcm-shmdump.1 dcm.7 dcm_api.7)], 'the library and each tool');
 
 # Every entry "*NAME*" of a section, with its text on one line.
 sub entries {
