@@ -102,6 +102,10 @@ static Retcode do_asking(const struct peer_wire *q, struct peer_answer *a)
 					   or_invalid(ask->handle), &a->handle);
 	case PEER_CONNECT:
 		return DcmConnect(ask->handle, ask->timeout, &a->handle);
+	case PEER_CONNECT_ANY:
+		return DcmConnectAnyEx(q->type, q->has_name ? q->name : NULL, NULL, INVALID_HANDLE,
+				       or_invalid(ask->handle), ask->timeout, INFINITE_TIMEOUT,
+				       &a->handle);
 	default:
 		return rcFail;
 	}
@@ -339,6 +343,7 @@ static Retcode do_it(const struct peer_wire *q, struct peer_answer *a)
 	case PEER_READ:
 	case PEER_CREATE:
 	case PEER_CONNECT:
+	case PEER_CONNECT_ANY:
 		return do_asking(q, a);
 	case PEER_LOAN:
 	case PEER_SEND:

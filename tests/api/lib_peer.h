@@ -52,6 +52,7 @@ enum peer_op {
 	PEER_LEAVE,	/* the thread that answered until now ends, another goes on */
 	PEER_DUMP,	/* size: so many bytes of memory are touched, then SIGABRT with a core dump */
 	PEER_HOLDS,	/* -> other: descriptors, size: mappings, sid: threads */
+	PEER_CONNECT_ANY, /* type, name (or null), timeout: of finding, handle: client or 0 -> handle */
 };
 
 /* Times are milliseconds; INFINITE_TIMEOUT waits for ever. */
