@@ -100,11 +100,23 @@ static bool matches(const struct dcm_segment *seg, const struct dcm_connection *
 
 enum sent { SENT_NOT, SENT, SENT_TO_THE_GONE };
 
+/*
+ * Where the server of an endpoint waits for its requests: there, or at another of its group. If the
+ * slot is another's by now, that one is woken for nothing: the request is refused, not taken.
+ */
+static struct dcm_endpoint *waited_for_at(const struct dcm_segment *seg, struct dcm_endpoint *e)
+{
+	uint32_t at = DCM_ORDER(group_is_told, dcm_load(&e->told_at, acquire), 0u);
+	struct dcm_endpoint *other = at != 0 ? dcm_endpoint_at(seg, at - 1) : NULL;
+
+	return other != NULL ? other : e;
+}
+
 /* Aim a parked request at an endpoint that matches. */
 static enum sent send_to(const struct dcm_segment *seg, struct dcm_connection *c,
 			 struct dcm_ref request, struct dcm_ref endpoint)
 {
-	struct dcm_endpoint *e = dcm_endpoint_at(seg, endpoint.index);
+	struct dcm_endpoint *e = dcm_endpoint_at(seg, endpoint.index), *at;
 	uint64_t expected = parked(request);
 
 	/* The generation in the word keeps this off a later request in the same slot. */
@@ -114,9 +126,10 @@ static enum sent send_to(const struct dcm_segment *seg, struct dcm_connection *c
 	DCM_LINE(sender_looks_again)
 	if (!dcm_registry_is_live(seg, endpoint))
 		return SENT_TO_THE_GONE;
-	dcm_park_wake_one(&e->ec);
+	at = waited_for_at(seg, e);
+	dcm_park_wake_one(&at->ec);
 	DCM_LINE(request_rings)
-	dcm_bell_ring(seg, &e->bell, dcm_word_owner(dcm_load(&e->word, relaxed)));
+	dcm_bell_ring(seg, &at->bell, dcm_word_owner(dcm_load(&e->word, relaxed)));
 	/* It may sleep without a guard, as one parked does. Dying before this line is the death of
 	   its server or of itself: either is told by the reaper. */
 	wake_client(seg, c);
@@ -276,43 +289,67 @@ bool dcm_rendezvous_waiting(const struct dcm_segment *seg, struct dcm_ref endpoi
 	return any;
 }
 
-bool dcm_rendezvous_take(const struct dcm_segment *seg, uint32_t self, struct dcm_ref endpoint,
-			 struct dcm_ref *out, struct dcm_request_view *view)
+/* A request that was seen waiting. */
+struct catch {
+	struct dcm_ref ref; /* index UINT32_MAX: none */
+	uint64_t ticket, word;
+	dcm_atomic64 *row;
+};
+
+/* The oldest for @endpoint, if it is older than what *@best has. True: it is. */
+static bool older(const struct dcm_segment *seg, struct dcm_ref endpoint, struct catch *best)
 {
 	struct dcm_endpoint *e = dcm_endpoint_at(seg, endpoint.index);
 	dcm_atomic64 *row = row_of(seg, dcm_load(&e->type_hash, relaxed));
+	uint32_t cursor = 0, index;
+	bool any = false;
 
+	while (dcm_index_next(row, seg->connection.count, &cursor, &index)) {
+		struct dcm_connection *c = dcm_connection_at(seg, index);
+		uint64_t word, ticket = ticket_of(c, &word);
+
+		if (ticket >= best->ticket || !is_waiting(seg, c, word, endpoint))
+			continue;
+		*best = (struct catch){ { index, dcm_word_generation(word) }, ticket, word, row };
+		any = true;
+	}
+	return any;
+}
+
+bool dcm_rendezvous_take_any(const struct dcm_segment *seg, uint32_t self,
+			     const struct dcm_ref *endpoints, size_t count, size_t *which,
+			     struct dcm_ref *out, struct dcm_request_view *view)
+{
 	/* Each round that ends without a catch means that somebody else took or withdrew one. */
 	for (uint32_t round = 0; round <= seg->connection.count; round++) {
-		uint64_t oldest = UINT64_MAX, oldest_word = 0;
-		uint32_t cursor = 0, index, best = UINT32_MAX;
+		struct catch best = { .ref.index = UINT32_MAX, .ticket = UINT64_MAX };
 		struct dcm_connection *c;
 
-		while (dcm_index_next(row, seg->connection.count, &cursor, &index)) {
-			uint64_t word, ticket;
-
-			c = dcm_connection_at(seg, index);
-			ticket = ticket_of(c, &word);
-			if (ticket < oldest && is_waiting(seg, c, word, endpoint)) {
-				best = index;
-				oldest = ticket;
-				oldest_word = word;
-			}
-		}
-		if (best == UINT32_MAX)
+		for (size_t i = 0; i < count; i++)
+			if (older(seg, endpoints[i], &best))
+				*which = i;
+		if (best.ref.index == UINT32_MAX)
 			return false;
-		*out = (struct dcm_ref){ best, dcm_word_generation(oldest_word) };
-		c = dcm_connection_at(seg, best);
+		*out = best.ref;
+		c = dcm_connection_at(seg, best.ref.index);
 		/* Before the step: once it is taken its client may leave, and its slot with it. */
 		view_request(seg, c, view);
-		if (!dcm_slot_step(&seg->connection, *out, dcm_word_owner(oldest_word),
+		if (!dcm_slot_step(&seg->connection, best.ref, dcm_word_owner(best.word),
 				   DCM_CONNECTION_POSTED, self, DCM_CONNECTION_TAKEN))
 			continue;
 		dcm_store(&c->server, self, release);
-		dcm_index_clear(row, best);
+		dcm_index_clear(best.row, best.ref.index);
 		return true;
 	}
 	return false;
+}
+
+bool dcm_rendezvous_take(const struct dcm_segment *seg, uint32_t self, struct dcm_ref endpoint,
+			 struct dcm_ref *out, struct dcm_request_view *view)
+{
+	size_t which;
+
+	return dcm_rendezvous_take_any(seg, self, &endpoint, 1, &which, out, view);
 }
 
 bool dcm_rendezvous_accept(const struct dcm_segment *seg, uint32_t self, struct dcm_ref ref,
