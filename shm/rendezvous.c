@@ -101,8 +101,8 @@ static bool matches(const struct dcm_segment *seg, const struct dcm_connection *
 enum sent { SENT_NOT, SENT, SENT_TO_THE_GONE };
 
 /*
- * Where the server of an endpoint waits for its requests: there, or at another of its group. If the
- * slot is another's by now, that one is woken for nothing: the request is refused, not taken.
+ * Where the server of an endpoint waits for its requests: there, or at another of its group. If that
+ * slot is another's by now, that one is told for nothing: the request was refused with its endpoint.
  */
 static struct dcm_endpoint *waited_for_at(const struct dcm_segment *seg, struct dcm_endpoint *e)
 {
@@ -129,7 +129,7 @@ static enum sent send_to(const struct dcm_segment *seg, struct dcm_connection *c
 	at = waited_for_at(seg, e);
 	dcm_park_wake_one(&at->ec);
 	DCM_LINE(request_rings)
-	dcm_bell_ring(seg, &at->bell, dcm_word_owner(dcm_load(&e->word, relaxed)));
+	dcm_bell_ring(seg, &at->bell, dcm_word_owner(dcm_load(&at->word, relaxed)));
 	/* It may sleep without a guard, as one parked does. Dying before this line is the death of
 	   its server or of itself: either is told by the reaper. */
 	wake_client(seg, c);

@@ -11,6 +11,7 @@
 #include <dcm/channel.h>
 #include <dcm/dcm_api.h>
 #include <dcm/fabric.h>
+#include <dcm/groups/pub.h>
 #include <dcm/helpers/connect.h>
 #include <dcm/types.h>
 
