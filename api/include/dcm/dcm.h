@@ -12,6 +12,7 @@
 #include <dcm/dcm_api.h>
 #include <dcm/fabric.h>
 #include <dcm/groups/pub.h>
+#include <dcm/groups/subscr.h>
 #include <dcm/helpers/connect.h>
 #include <dcm/types.h>
 
