@@ -41,6 +41,9 @@ enum { LEFT_HALF = -1, LEFT_ALL_BUT_A_PAGE = -2 };
 
 static uint64_t handle_for(enum blocking what)
 {
+	static const DcmGroupEndpoint group[] = { { TYPE ".a", "n", NULL },
+						  { TYPE ".b", "n", NULL } };
+	static const char *const types[] = { TYPE ".none", TYPE ".neither" };
 	uint64_t handle;
 
 	switch (what) {
@@ -54,6 +57,12 @@ static uint64_t handle_for(enum blocking what)
 		must(DcmCreateConnection(TYPE ".none", "n", INVALID_HANDLE, INVALID_HANDLE,
 					 &handle));
 		return scene.connection = handle;
+	case BLOCK_GROUP_LISTEN:
+		must(DcmPublishGroupEndpoints(new_identity(), group, 2, &handle));
+		return handle;
+	case BLOCK_GROUP_READ:
+		must(DcmSetGroupSubscription(types, 2, NULL, INVALID_HANDLE, &handle));
+		return handle;
 	default:
 		return scene.pair[what].session;
 	}
