@@ -119,14 +119,18 @@ static int follow_hint(struct dcm_group_known *known, const struct dcm_segment *
 	return result;
 }
 
+/* A private bound: a scribbler that feeds hints without end gets no endless loop. */
+static uint32_t looks_max(const struct dcm_segment *seg)
+{
+	return 2 * seg->endpoint.count + (2u << seg->capacity.ring_shift);
+}
+
 int dcm_group_known_next(struct dcm_group_known *known, const struct dcm_segment *seg,
 			 struct dcm_ref subscription, struct dcm_group_notice *out)
 {
-	/* A private bound: a scribbler that feeds hints without end gets no endless loop. */
-	uint32_t looks_max = 2 * seg->endpoint.count + (2u << seg->capacity.ring_shift);
 	int result = 0;
 
-	for (uint32_t i = 0; i < looks_max; i++) {
+	for (uint32_t i = 0; i < looks_max(seg); i++) {
 		int fed = feed(known);
 
 		out->endpoints = dcm_match_next(known->match, &out->published);
@@ -142,7 +146,24 @@ int dcm_group_known_next(struct dcm_group_known *known, const struct dcm_segment
 	return -EAGAIN;
 }
 
-void dcm_group_known_told(struct dcm_group_known *known)
+bool dcm_group_known_told(struct dcm_group_known *known)
 {
+	uint64_t made = dcm_match_made(known->match);
+
 	dcm_match_told(known->match);
+	return dcm_match_made(known->match) != made;
+}
+
+bool dcm_group_known_look(struct dcm_group_known *known, const struct dcm_segment *seg,
+			  struct dcm_ref subscription, uint64_t *made)
+{
+	struct dcm_group_notice notice;
+	bool there;
+
+	for (uint32_t i = 0; i < looks_max(seg); i++)
+		if (feed(known) < 0 || follow_hint(known, seg, subscription) < 0)
+			break;
+	there = dcm_group_known_next(known, seg, subscription, &notice) == 0;
+	*made = dcm_match_made(known->match);
+	return there;
 }

@@ -34,7 +34,17 @@ struct dcm_group_notice {
  */
 int dcm_group_known_next(struct dcm_group_known *known, const struct dcm_segment *seg,
 			 struct dcm_ref subscription, struct dcm_group_notice *out);
-/* dcm_group_known_told() - what dcm_group_known_next() has just given was told */
-void dcm_group_known_told(struct dcm_group_known *known);
+/*
+ * dcm_group_known_told() - what dcm_group_known_next() has just given was told
+ * Return: true: there is something new to tell of that server.
+ */
+bool dcm_group_known_told(struct dcm_group_known *known);
+
+/*
+ * dcm_group_known_look() - is there anything to tell; all hints that are there are followed
+ * @made: set to how often there came to be: it differs when there is something new
+ */
+bool dcm_group_known_look(struct dcm_group_known *known, const struct dcm_segment *seg,
+			  struct dcm_ref subscription, uint64_t *made);
 
 #endif

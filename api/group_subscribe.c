@@ -2,6 +2,7 @@
 /* group_subscribe - subscriptions to groups: which servers have all of several interfaces */
 #define _GNU_SOURCE
 #include <coresrv/handle/handle_api.h>
+#include <dcm/dcm_api.h>
 #include <dcm/groups/subscr.h>
 #include <errno.h>
 #include <pthread.h>
@@ -15,6 +16,7 @@
 #include "api/guard.h"
 #include "api/identity.h"
 #include "api/retcode.h"
+#include "api/source.h"
 #include "api/wait.h"
 #include "api/who.h"
 #include "shm/hash.h"
@@ -24,6 +26,7 @@
 struct dcm_group_subscription {
 	struct dcm_object object;
 	struct dcm_blocker blocker;
+	struct dcm_source source;
 	struct dcm_fabric *fabric; /* counted */
 	struct dcm_ref ref;
 	char **types;
@@ -41,6 +44,7 @@ static void close_subscription(struct dcm_object *object)
 {
 	struct dcm_group_subscription *s = (struct dcm_group_subscription *)object;
 
+	dcm_source_close(&s->source);
 	dcm_wait_close(&s->blocker);
 	/* A reader may be in the ring this moment: its slot stays until it is out. */
 	pthread_mutex_lock(&s->lock);
@@ -49,30 +53,64 @@ static void close_subscription(struct dcm_object *object)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static void forget_subscription(struct dcm_object *object)
+static void free_private(struct dcm_group_subscription *s)
 {
-	struct dcm_group_subscription *s = (struct dcm_group_subscription *)object;
-
 	if (s->known != NULL)
 		dcm_group_known_destroy(s->known);
-	s->known = NULL;
 	for (size_t i = 0; s->types != NULL && i < s->count; i++)
 		free(s->types[i]);
 	free(s->types);
 	free(s->hashes);
-	s->types = NULL;
-	s->hashes = NULL;
+}
+
+static void forget_subscription(struct dcm_object *object)
+{
+	struct dcm_group_subscription *s = (struct dcm_group_subscription *)object;
+
+	dcm_source_forked(&s->source);
+	free_private(s);
 }
 
 static void release_subscription(struct dcm_object *object)
 {
 	struct dcm_group_subscription *s = (struct dcm_group_subscription *)object;
 
-	forget_subscription(object);
+	free_private(s);
 	pthread_mutex_destroy(&s->lock);
 	if (s->fabric != NULL)
 		dcm_fabric_drop(s->fabric);
 }
+
+static struct dcm_source *source_of_subscription(struct dcm_object *object)
+{
+	return &((struct dcm_group_subscription *)object)->source;
+}
+
+static uint32_t look_at_subscription(struct dcm_object *object, uint64_t *stamp)
+{
+	struct dcm_group_subscription *s = (struct dcm_group_subscription *)object;
+	bool there;
+
+	pthread_mutex_lock(&s->lock);
+	there = dcm_group_known_look(s->known, &s->fabric->seg, s->ref, stamp);
+	pthread_mutex_unlock(&s->lock);
+	/* A call says so when the segment is lost. */
+	return there || dcm_guard_lost() ? DCM_PUBLICATION_CHANGED : 0;
+}
+
+static dcm_atomic32 *bell_of_subscription(struct dcm_object *object)
+{
+	struct dcm_group_subscription *s = (struct dcm_group_subscription *)object;
+
+	return &dcm_subscription_at(&s->fabric->seg, s->ref.index)->bell;
+}
+
+static const struct dcm_source_type group_source = {
+	.events = DCM_PUBLICATION_CHANGED | DCM_BLOCKING_CALL_INTERRUPTED,
+	.readable = DCM_PUBLICATION_CHANGED,
+	.look = look_at_subscription,
+	.bell = bell_of_subscription,
+};
 
 static const struct dcm_object_type group_type = {
 	.kind = DCM_KIND_GROUP_SUBSCRIPTION,
@@ -80,6 +118,7 @@ static const struct dcm_object_type group_type = {
 	.close = close_subscription,
 	.release = release_subscription,
 	.forget = forget_subscription,
+	.source = source_of_subscription,
 };
 
 static bool copy_types(struct dcm_group_subscription *s, const char *const *types, size_t count)
@@ -132,6 +171,7 @@ static struct dcm_group_subscription *subscription_new(struct dcm_fabric *fabric
 	if (s == NULL)
 		return NULL;
 	pthread_mutex_init(&s->lock, NULL);
+	dcm_source_init(&s->source, &group_source, &s->object);
 	dcm_fabric_hold(fabric);
 	s->fabric = fabric;
 	return s;
@@ -225,10 +265,11 @@ struct reading {
 	Handle *server;
 	char *server_name;
 	DcmGroupEndpointInfo *endpoints;
+	bool more; /* there is something new to tell, which came with the reading */
 };
 
 /* Under the lock. A notice whose server has no handle yet, for want of memory, was not told. */
-static Retcode hand_out(const struct reading *r, const struct dcm_group_notice *notice)
+static Retcode hand_out(struct reading *r, const struct dcm_group_notice *notice)
 {
 	const struct dcm_notice *first = notice->endpoints[0];
 	Retcode rc = rcOk;
@@ -246,12 +287,12 @@ static Retcode hand_out(const struct reading *r, const struct dcm_group_notice *
 		strcpy(r->endpoints[i].endpointType, r->subscription->types[i]);
 		strcpy(r->endpoints[i].endpointName, notice->endpoints[i]->name);
 	}
-	dcm_group_known_told(r->subscription->known);
+	r->more = dcm_group_known_told(r->subscription->known);
 	return rcOk;
 }
 
 /* Under the lock. */
-static Retcode read_now(const struct reading *r)
+static Retcode read_now(struct reading *r)
 {
 	struct dcm_group_subscription *s = r->subscription;
 	struct dcm_group_notice notice;
@@ -271,7 +312,7 @@ static Retcode read_now(const struct reading *r)
 
 static Retcode look_for_notice(void *arg, struct dcm_wait_on *on)
 {
-	const struct reading *r = arg;
+	struct reading *r = arg;
 	struct dcm_group_subscription *s = r->subscription;
 	Retcode rc;
 
@@ -287,8 +328,12 @@ static Retcode read_notice(struct reading *r, DcmTimeout timeout)
 	struct dcm_group_subscription *s = r->subscription;
 	Retcode rc = dcm_wait_for(&s->blocker, dcm_wait_ns(timeout), 0, look_for_notice, r);
 
-	if (rc == rcTimeout)
+	if (r->more)
+		dcm_source_check(&s->source);
+	if (rc == rcTimeout) {
+		dcm_source_drained(&s->source);
 		return dcm_fail(rc, "no notice came in time");
+	}
 	if (rc == rcIpcInterrupt)
 		return dcm_fail(rc, "interrupted by DcmInterruptBlockingCall");
 	if (rc == rcNotConnected)

@@ -31,6 +31,7 @@ struct dcm_match {
 	size_t count;
 	void *servers; /* tree by SID */
 	TAILQ_HEAD(, server) due;
+	uint64_t made; /* how often a server came to be due */
 	const struct dcm_notice **view;
 };
 
@@ -135,6 +136,7 @@ static void settle(struct dcm_match *match, struct server *server)
 {
 	bool due = server->told ? server->lost != 0 : server->filled == match->count;
 
+	match->made += due && !server->due;
 	if (due && !server->due)
 		TAILQ_INSERT_TAIL(&match->due, server, link);
 	else if (!due && server->due)
@@ -220,4 +222,9 @@ void dcm_match_told(struct dcm_match *match)
 	TAILQ_REMOVE(&match->due, server, link);
 	server->due = false;
 	settle(match, server);
+}
+
+uint64_t dcm_match_made(const struct dcm_match *match)
+{
+	return match->made;
 }

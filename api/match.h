@@ -42,4 +42,7 @@ const struct dcm_notice *const *dcm_match_next(struct dcm_match *match, bool *pu
 /* dcm_match_told() - what dcm_match_next() has just given was told */
 void dcm_match_told(struct dcm_match *match);
 
+/* dcm_match_made() - how often there came to be something to tell of a server */
+uint64_t dcm_match_made(const struct dcm_match *match);
+
 #endif
