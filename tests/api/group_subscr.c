@@ -2,6 +2,7 @@
 /* tsan: no (several processes: it sees one of them at a time) */
 /* Groups of a client: when a server has all interfaces, what is told of it, and its death. */
 #define _GNU_SOURCE
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -473,6 +474,59 @@ static void test_never_complete(void)
 	must(DcmCloseHandle(subscription));
 }
 
+static bool none_published(void *unused)
+{
+	size_t count;
+
+	(void)unused;
+	return DcmEnumEndpoints(NULL, 0, NULL, &count) == rcOk;
+}
+
+/* All that is there; if a group is, its end is waited for. Return: how many; *@wrong do not alternate. */
+static unsigned read_told(DcmHandle subscription, DcmTimeout timeout, bool *there, unsigned *wrong)
+{
+	DcmPubStatus status;
+	unsigned seen = 0;
+
+	while (DcmReadGroupPubQueue(subscription, *there ? timeout : 0, 0, &status, NULL, NULL,
+				    NULL) == rcOk) {
+		*wrong += *there == (status == DCM_PUBLISHED);
+		*there = status == DCM_PUBLISHED;
+		seen++;
+	}
+	return seen;
+}
+
+/* Killed at any moment of publishing, or of taking it back. */
+static void test_random_kills(uint64_t *state)
+{
+	DcmHandle subscription = subscribe(NULL, INVALID_HANDLE);
+	unsigned wrong = 0, seen = 0;
+
+	for (uint64_t round = 0; round < tap_scaled(200); round++) {
+		struct peer peer = peer_attached("mortal");
+		uint64_t looks = random_next(state) % 2000;
+		bool there = false;
+
+		peer_post(&peer, PEER_GROUP_PUBLISH, .type = ALL, .name = "m");
+		peer_post(&peer, PEER_FINI);
+		/* Half of the rounds look all the time, the others only when it is dead. */
+		for (uint64_t i = 0; i < looks; i++)
+			if (round % 2 == 0)
+				seen += read_told(subscription, 0, &there, &wrong);
+			else
+				sched_yield();
+		peer_kill(&peer);
+		until(none_published, NULL);
+		/* A death is told a little later. */
+		read_told(subscription, 60 * 1000, &there, &wrong);
+		wrong += there;
+	}
+	is_uint(0, wrong, "servers killed at any moment: told of in pairs, or not at all");
+	note("%u notices before the death", seen);
+	must(DcmCloseHandle(subscription));
+}
+
 static void test_fini(void)
 {
 	struct blocked reader;
@@ -512,6 +566,7 @@ int main(void)
 	test_no_handle_left();
 	test_overflow(&state);
 	test_never_complete();
+	test_random_kills(&state);
 	test_fini();
 	holdings_are(&before, "after the last DcmFini");
 	return 0;
