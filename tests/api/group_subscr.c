@@ -15,7 +15,7 @@
 #define C   "test.GroupC"
 #define ALL A " " B " " C
 
-enum { MEMBERS = 3 };
+enum { MEMBERS = 3, TABLE = 16 };
 
 static const char *const types[MEMBERS] = { A, B, C };
 static Handle self;
@@ -351,6 +351,24 @@ static void test_no_handle_left(void)
 	must(DcmCloseHandle(subscription));
 }
 
+/* A group has one place in the fabric's table, however many interfaces. */
+static void test_full(void)
+{
+	DcmHandle handles[TABLE], more;
+
+	for (int i = 0; i < TABLE; i++)
+		handles[i] = subscribe(NULL, INVALID_HANDLE);
+	is_rc(rcQuotaExceeded, DcmSetGroupSubscription(types, 1, NULL, INVALID_HANDLE, &more),
+	      "one more than there is room for");
+	ok(strstr(DcmLastDetail(), "DCM_MAX_SUBSCRIPTIONS") != NULL, "its detail: %s",
+	   DcmLastDetail());
+	must(DcmCloseHandle(handles[0]));
+	is_rc(rcOk, DcmSetGroupSubscription(types, 1, NULL, INVALID_HANDLE, &handles[0]),
+	      "one is closed: there is room");
+	for (int i = 0; i < TABLE; i++)
+		must(DcmCloseHandle(handles[i]));
+}
+
 /* More changes than a ring holds, by several servers, read now and then: alternation, then truth. */
 struct told {
 	Sid sid;
@@ -550,6 +568,7 @@ int main(void)
 	is_rc(rcNotConnected, DcmReadGroupPubQueue(0, 0, 0, NULL, NULL, NULL, NULL),
 	      "before DcmInit");
 	before = holdings_now();
+	setenv("DCM_MAX_SUBSCRIPTIONS", "16", 1);
 	must(DcmInit());
 	test_arguments();
 	test_life();
@@ -564,6 +583,7 @@ int main(void)
 	test_elsewhere();
 	test_close();
 	test_no_handle_left();
+	test_full();
 	test_overflow(&state);
 	test_never_complete();
 	test_random_kills(&state);
