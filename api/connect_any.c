@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* connect_any - the helper that finds a server and connects to it: what a program could do itself */
+/* connect_any - find a server and connect to it: what a program could do itself */
 #include <coresrv/handle/handle_api.h>
 #include <coresrv/task/task_api.h>
 #include <dcm/dcm_api.h>

@@ -79,8 +79,8 @@ static int look_at_all(struct dcm_group_known *known, const struct dcm_segment *
 
 /*
  * Hints of several interfaces need not come in the order of what they are about. That the last one
- * of a group has come does not say that the first is still there: it is looked at again. If all are,
- * there were all at the time of the last.
+ * of a group has come does not say that the first is still there: it is looked at again. If all
+ * are, there were all at the time of the last.
  */
 static bool all_there(struct dcm_group_known *known, const struct dcm_segment *seg,
 		      struct dcm_ref subscription, const struct dcm_notice *const *endpoints)

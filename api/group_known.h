@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * group_known - what one group subscription sees: a set for each of its interfaces (api/known.h), fed
- * from one ring of hints, and what follows from them together (api/match.h)
+ * group_known - what one group subscription sees: a set for each of its interfaces (api/known.h),
+ * fed from one ring of hints, and what follows from them together (api/match.h)
  *
  * Not for two threads at once: the caller holds the subscription's lock.
  */

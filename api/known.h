@@ -49,7 +49,7 @@ void dcm_notice_free(struct dcm_notice *notice);
 /*
  * What dcm_known_read() is made of, for who reads hints for several sets at once:
  * dcm_known_update()   - make what is announced of endpoint slot @index equal to what is there
- * dcm_known_update_gone(), dcm_known_update_new() - the same of all slots, in two steps: first what is
+ * dcm_known_update_gone(), dcm_known_update_new() - the same of all slots, in two steps: what is
  *                        gone, in all sets, then what is new; so nothing is new beside what is gone
  * dcm_known_take()     - the oldest notice that follows from these looks; null: there is none
  * Return: 0; -ENOMEM: something new was left out, and is to be looked for again.

@@ -4,9 +4,9 @@
  *
  * It is fed with the notices of the group's interfaces, one at a time, and says which server is
  * complete and was not told of, or was told of and has lost one of those endpoints. What it says is
- * the difference between what there is and what was told, so PUBLISHED and UNPUBLISHED of one server
- * (by SID) alternate, whatever notices come, and a group that came and went untold is not told of.
- * Private memory, sized by matches.
+ * the difference between what there is and what was told, so PUBLISHED and UNPUBLISHED of one
+ * server (by SID) alternate, whatever notices come, and a group that came and went untold is not
+ * told of. Private memory, sized by matches.
  *
  * Of several endpoints of one interface at one server the group has the one that came first. When
  * that goes, so does the group, and comes again with the next.

@@ -11,9 +11,9 @@
 #include "shm/rendezvous.h"
 
 /*
- * dcm_publication_reserve() - a place for an endpoint that nobody sees yet; as dcm_registry_reserve()
- * dcm_publication_show() - what was reserved is live, announced, and given its parked requests
- * dcm_publication_drop() - what was reserved is not shown: its slot is free
+ * dcm_publication_reserve() - an endpoint that nobody sees yet; as dcm_registry_reserve()
+ * dcm_publication_show()    - what was reserved is live, announced, and given its parked requests
+ * dcm_publication_drop()    - what was reserved is not shown: its slot is free
  */
 bool dcm_publication_reserve(const struct dcm_segment *seg, uint32_t self,
 			     const struct dcm_endpoint_key *key, struct dcm_ref *out);

@@ -11,9 +11,9 @@
  * what it sees there and what it has announced before (api/known.h), so a hint may come twice, late, from a
  * process that has died since, or be replaced by the level-triggered "look at everything".
  *
- * A subscription to a group of interfaces is one slot with one ring, in the rows of all their buckets;
- * its slot says which, so that whoever takes it apart finds them. It has a wake word of its own: the
- * buckets' are for those who have one bucket.
+ * A subscription to a group of interfaces is one slot with one ring, in the rows of all their
+ * buckets; its slot says which, so that whoever takes it apart finds them. It has a wake word of
+ * its own: the buckets' are for those who have one bucket.
  *
  * Edges: R1 publisher: store LIVE, then look at the subscription index;
  *        R2 subscriber: store ACTIVE, then look at the endpoint index. All seq (Dekker): the

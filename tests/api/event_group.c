@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Events and descriptors of groups: of all their endpoints, and of deaths; none for half a group. */
+/* Events and descriptors of groups: of all endpoints, and of deaths; none for half a group. */
 #define _GNU_SOURCE
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* tsan: no (several processes: it sees one of them at a time) */
-/* Groups of a server: all or nothing, requests for any endpoint in their order, deaths on both sides. */
+/* Groups of a server: all or nothing, requests for any endpoint in order, deaths on both sides. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>

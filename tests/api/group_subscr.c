@@ -369,7 +369,7 @@ static void test_full(void)
 		must(DcmCloseHandle(handles[i]));
 }
 
-/* More changes than a ring holds, by several servers, read now and then: alternation, then truth. */
+/* More changes than a ring holds, of several servers, read now and then: pairs, then the truth. */
 struct told {
 	Sid sid;
 	bool published;
@@ -500,7 +500,7 @@ static bool none_published(void *unused)
 	return DcmEnumEndpoints(NULL, 0, NULL, &count) == rcOk;
 }
 
-/* All that is there; if a group is, its end is waited for. Return: how many; *@wrong do not alternate. */
+/* All that is there; if a group is, its end is waited for. *@wrong: those that do not alternate. */
 static unsigned read_told(DcmHandle subscription, DcmTimeout timeout, bool *there, unsigned *wrong)
 {
 	DcmPubStatus status;

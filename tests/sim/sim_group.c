@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Scenario group: servers that publish two interfaces as a group, and sleep for the requests of both
- * at the first of them, or one interface after the other and never both; subscribers to the group,
- * each with one ring for both interfaces, that sleep for it at their own slot; clients that ask for
- * either and are refused; all of them but one subscriber killed anywhere, and reaped by others that
- * are killed too.
+ * Scenario group: servers that publish two interfaces as a group, and sleep for the requests of
+ * both at the first of them, or one interface after the other and never both; subscribers to the
+ * group, each with one ring for both interfaces, that sleep for it at their own slot; clients that
+ * ask for either and are refused; all of them but one subscriber killed anywhere, and reaped by
+ * others that are killed too.
  *
- * For each subscriber PUBLISHED and UNPUBLISHED of one server alternate, with the same endpoints; what
- * is PUBLISHED was there at one time; when all is quiet, what is told is what is live, no request
- * waits for a server that sleeps, and every slot and bit of the dead is back.
+ * For each subscriber PUBLISHED and UNPUBLISHED of one server alternate, with the same endpoints;
+ * what is PUBLISHED was there at one time; when all is quiet, what is told is what is live, no
+ * request waits for a server that sleeps, and every slot and bit of the dead is back.
  */
 #include <errno.h>
 #include <string.h>

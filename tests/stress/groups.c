@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * One process, many threads: groups published and closed, listened on, subscribed to, read,
- * interrupted, connected to in one call, and listed, all at once, while DcmInit() and DcmFini() come
- * and go. Made for ThreadSanitizer and AddressSanitizer; without them it sees that no call hangs,
- * that what one subscription is told of one server alternates, and that at the end nothing is left.
+ * interrupted, connected to in one call, and listed, all at once, while DcmInit() and DcmFini()
+ * come and go. Made for ThreadSanitizer and AddressSanitizer; without them it sees that no call
+ * hangs, that what one subscription is told of one server alternates, and that at the end nothing
+ * is left.
  */
 #define _GNU_SOURCE
 #include <coresrv/handle/handle_api.h>

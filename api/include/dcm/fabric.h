@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What only Linux needs: names of codes, details of errors, the process's name, the version, who a
- * peer is, what a session's channel is, which endpoints there are, and what to do when the segment is
- * truncated.
+ * peer is, what a session's channel is, which endpoints there are, and what to do when the segment
+ * is truncated.
  */
 #ifndef DCM_FABRIC_H
 #define DCM_FABRIC_H
@@ -245,9 +245,9 @@ typedef struct DcmEndpointInfo {
  *
  * In no particular order. Each element is whole: of one endpoint, and of its own time. What is
  * published all the time that the call takes is there, once; what comes or goes meanwhile may be
- * there or not, so that a second call with the count of the first may again be told of more. Nothing is
- * of a process that is known to be dead, and nothing has a name that is none, which another
- * participant may have scribbled there. To be told of what comes and goes is what
+ * there or not, so that a second call with the count of the first may again be told of more.
+ * Nothing is of a process that is known to be dead, and nothing has a name that is none, which
+ * another participant may have scribbled there. To be told of what comes and goes is what
  * DcmSetSubscription() is for.
  *
  *	size_t room = 0, count;

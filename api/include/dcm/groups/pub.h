@@ -7,7 +7,8 @@
  *		{ "example.Locks", "locks", &locks },
  *	};
  *	DcmPublishGroupEndpoints(self, group, 2, &publication);
- *	while (DcmListenGroupPub(publication, INFINITE_TIMEOUT, NULL, NULL, &context, &request) == rcOk) {
+ *	while (DcmListenGroupPub(publication, INFINITE_TIMEOUT, NULL, NULL, &context,
+ *				 &request) == rcOk) {
  *		DcmAccept(request, ((struct service *)context)->callable, INVALID_HANDLE);
  *		DcmCloseHandle(request);
  *	}
@@ -35,11 +36,11 @@ typedef struct DcmGroupEndpoint {
 /**
  * DcmPublishGroupEndpoints() - offer several endpoints, and take their requests through one handle
  * @serverHandle:   who the server is, of all of them; as DcmPublishEndpoint() takes it
- * @endpoints:      the endpoints, in any order; names as DcmPublishEndpoint() takes them. Several may
- *                  have one interface, or one name, but no two the same of both
+ * @endpoints:      the endpoints, in any order; names as DcmPublishEndpoint() takes them. Several
+ *                  may have one interface, or one name, but no two the same of both
  * @endpointsCount: how many; at least 1
- * @outPubHandle:   the group; requests come through it. Closing it, or the end of the process however
- *                  it ends, unpublishes all of it
+ * @outPubHandle:   the group; requests come through it. Closing it, or the end of the process
+ *                  however it ends, unpublishes all of it
  *
  * All or nothing: when one endpoint cannot be published none is, and nobody has seen any of them.
  *
@@ -51,7 +52,8 @@ typedef struct DcmGroupEndpoint {
  *           rcNoCapability; rcAlreadyExists (this process published type, name and server already,
  *           alone or in a group, or the list has them twice); rcQuotaExceeded (endpoints of the
  *           fabric, handles of the process).
- * Origin:   KCE 1.3, with contexts, and that groups do not overlap; all or nothing, and the codes: ours.
+ * Origin:   KCE 1.3, with contexts, and that groups do not overlap; all or nothing, and the codes:
+ *           ours.
  */
 DCM_API Retcode DcmPublishGroupEndpoints(Handle serverHandle, const DcmGroupEndpoint *endpoints,
 					 size_t endpointsCount, DcmHandle *outPubHandle);
@@ -72,8 +74,9 @@ DCM_API Retcode DcmPublishGroupEndpoints(Handle serverHandle, const DcmGroupEndp
  * Blocks:   until a request is there or @timeout is over.
  * Progress: no stopped or dead client can hold it up.
  * Memory:   what the client stored before DcmConnect() is visible, as far as it is shared.
- * Return:   rcOk; rcTimeout; rcIpcInterrupt; rcNotConnected (before DcmInit(); or the group was closed
- *           while waiting); rcQuotaExceeded (handles of the process; the request is refused).
+ * Return:   rcOk; rcTimeout; rcIpcInterrupt; rcNotConnected (before DcmInit(); or the group was
+ *           closed while waiting); rcQuotaExceeded (handles of the process; the request is
+ *           refused).
  * Origin:   KCE 1.3; order, several threads, the codes of timeout and interruption: ours.
  */
 DCM_API Retcode DcmListenGroupPub(DcmHandle pubHandle, DcmTimeout timeout, Handle *outClientHandle,

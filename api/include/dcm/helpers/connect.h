@@ -38,7 +38,8 @@ DCM_API Retcode DcmConnectAny(const char *endpointType, Handle *outSessionHandle
  * @endpointType:     name of the interface
  * @endpointName:     only this qualified endpoint name, or null
  * @serverName:       only servers whose process has this name, or null
- * @serverHandle:     only the server with this handle's SID (OCAP_HANDLE_GET_SID), or INVALID_HANDLE
+ * @serverHandle:     only the server with this handle's SID (OCAP_HANDLE_GET_SID), or
+ *                    INVALID_HANDLE
  * @clientHandle:     who the client is, as DcmCreateConnection() takes it; to stay open for the
  *                    call. INVALID_HANDLE: the process itself
  * @findTimeout:      milliseconds to wait until something that matches is published; 0 takes only
@@ -48,11 +49,12 @@ DCM_API Retcode DcmConnectAny(const char *endpointType, Handle *outSessionHandle
  * @outSessionHandle: the callable handle, for dcm/channel.h; to be closed with KnHandleClose()
  *
  * The same as DcmSetSubscription(), DcmReadPubQueue(), DcmCreateConnection() and DcmConnect(), with
- * everything closed again but the callable handle. The first server found is asked, and no other one
- * when it refuses. An endpoint that is withdrawn before the request could be sent to it was not found;
- * the search goes on for the rest of @findTimeout.
+ * everything closed again but the callable handle. The first server found is asked, and no other
+ * one when it refuses. An endpoint that is withdrawn before the request could be sent to it was
+ * not found; the search goes on for the rest of @findTimeout.
  *
- * What it waits for has no handle, so DcmInterruptBlockingCall() cannot end it; the last DcmFini() does.
+ * What it waits for has no handle, so DcmInterruptBlockingCall() cannot end it; the last DcmFini()
+ * does.
  *
  * Threads:  any.
  * Blocks:   until a server is found, up to @findTimeout; then until it has decided, up to
@@ -62,10 +64,11 @@ DCM_API Retcode DcmConnectAny(const char *endpointType, Handle *outSessionHandle
  * Memory:   maps the channel; keeps no pointer, and no DCM handle. What the server stored before
  *           DcmAccept() is visible, as far as it is shared.
  * Return:   rcOk; rcTimeout (nothing found, or no decision: the detail says which; the request is
- *           withdrawn); rcNotConnected (refused; the server or its publication ended; before DcmInit();
- *           the last DcmFini() meanwhile); rcInvalidArgument (a name, a handle); rcNoCapability;
- *           rcQuotaExceeded and rcSecurityDisallow as the functions named above.
- * Origin:   KCE 1.4, with its parameters and their order; the codes, and that a refusal is final: ours.
+ *           withdrawn); rcNotConnected (refused; the server or its publication ended; before
+ *           DcmInit(); the last DcmFini() meanwhile); rcInvalidArgument (a name, a handle);
+ *           rcNoCapability; rcQuotaExceeded and rcSecurityDisallow as the functions named above.
+ * Origin:   KCE 1.4, with its parameters and their order; the codes, and that a refusal is final:
+ *           ours.
  */
 DCM_API Retcode DcmConnectAnyEx(const char *endpointType, const char *endpointName,
 				const char *serverName, Handle serverHandle, Handle clientHandle,
