@@ -19,10 +19,6 @@
 #include "api/retcode.h"
 #include "shm/process.h"
 
-#define DCM_KINDS_DCM                                                                              \
-	(1u << DCM_KIND_PUBLICATION | 1u << DCM_KIND_REQUEST | 1u << DCM_KIND_SUBSCRIPTION |       \
-	 1u << DCM_KIND_CONNECTION)
-
 /* A full process table: how often to look again, while those who live reap the dead. */
 enum { FULL_TRIES = 40, FULL_SLEEP_NS = 5 * 1000 * 1000 };
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api/attach.h"
+#include "api/connection.h"
 #include "api/fork.h"
 #include "api/full.h"
 #include "api/guard.h"
@@ -277,6 +278,25 @@ Retcode dcm_connection_peer(struct dcm_object *object, struct dcm_peer *out)
 	return there ? rcOk
 		     : dcm_fail(rcNotConnected, "no server has the request: it was not sent, or "
 						"nothing that matches is published");
+}
+
+bool dcm_connection_parked(DcmHandle connection)
+{
+	struct dcm_object *object = dcm_handle_find(connection, 1u << DCM_KIND_CONNECTION);
+	struct dcm_connection_object *c = (struct dcm_connection_object *)object;
+	bool parked = false;
+
+	if (object == NULL)
+		return false;
+	pthread_mutex_lock(&c->lock);
+	if (c->asked) {
+		struct dcm_connection_look look = dcm_rendezvous_look(&c->fabric->seg, c->ref);
+
+		parked = look.state == DCM_CONNECTION_POSTED && look.server == UINT32_MAX;
+	}
+	pthread_mutex_unlock(&c->lock);
+	dcm_object_drop(object);
+	return parked;
 }
 
 struct connecting {

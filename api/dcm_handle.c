@@ -11,9 +11,6 @@
 #include "api/source.h"
 #include "api/wait.h"
 
-#define KINDS_BLOCKABLE                                                                            \
-	(1u << DCM_KIND_PUBLICATION | 1u << DCM_KIND_SUBSCRIPTION | 1u << DCM_KIND_CONNECTION)
-
 static_assert(offsetof(struct dcm_publication, blocker) == offsetof(struct dcm_blockable, blocker),
 	      "blockable");
 
@@ -25,7 +22,7 @@ Retcode DcmCloseHandle(DcmHandle handle)
 	dcm_fork_check();
 	if (!dcm_fabric_ready())
 		return rcNotConnected;
-	if (!dcm_handle_close(handle, KINDS_BLOCKABLE | 1u << DCM_KIND_REQUEST))
+	if (!dcm_handle_close(handle, DCM_KINDS_DCM))
 		rc = dcm_fail(rcInvalidArgument, "not an open DCM handle of this process");
 	errno = saved;
 	return rc;
@@ -40,7 +37,7 @@ Retcode DcmInterruptBlockingCall(DcmHandle handle)
 	dcm_fork_check();
 	if (!dcm_fabric_ready())
 		return rcNotConnected;
-	object = dcm_handle_find(handle, KINDS_BLOCKABLE);
+	object = dcm_handle_find(handle, DCM_KINDS_BLOCKABLE);
 	if (object == NULL)
 		return dcm_fail(rcInvalidArgument,
 				"not an open publication, subscription or connection");

@@ -13,10 +13,7 @@
 #include "api/retcode.h"
 #include "api/source.h"
 
-#define KINDS_DCM_EVENTS                                                                           \
-	(1u << DCM_KIND_PUBLICATION | 1u << DCM_KIND_SUBSCRIPTION | 1u << DCM_KIND_CONNECTION)
 #define KINDS_USER (1u << DCM_KIND_USER | 1u << DCM_KIND_CALLABLE)
-
 #define EVENTS_USER 0xffff0000u
 
 static Retcode subscribe(Notice notice, struct dcm_object *object, uint32_t mask, uintptr_t id)
@@ -54,7 +51,7 @@ static Retcode find_dcm(DcmHandle handle, struct dcm_object **out)
 {
 	if (!dcm_fabric_ready())
 		return rcNotConnected;
-	*out = dcm_handle_find(handle, KINDS_DCM_EVENTS);
+	*out = dcm_handle_find(handle, DCM_KINDS_BLOCKABLE);
 	return *out != NULL ? rcOk
 			    : dcm_fail(rcInvalidArgument,
 				       "not an open publication, subscription or connection");

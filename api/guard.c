@@ -173,8 +173,7 @@ static uint32_t look_after(bool second)
 	if (bytes != 0)
 		(void)*(volatile unsigned char *)(uintptr_t)(base + bytes - 1);
 	if (dcm_guard_lost() && dcm_swap(&told, 1u) == 0)
-		dcm_handle_each(1u << DCM_KIND_PUBLICATION | 1u << DCM_KIND_SUBSCRIPTION |
-					1u << DCM_KIND_CONNECTION | 1u << DCM_KIND_LISTENER |
+		dcm_handle_each(DCM_KINDS_BLOCKABLE | 1u << DCM_KIND_LISTENER |
 					1u << DCM_KIND_SESSION,
 				wake, NULL);
 	return 0;

@@ -34,7 +34,15 @@ enum dcm_kind {
 	DCM_KIND_NOTICE,
 	DCM_KIND_BADGE,	     /* KnHandleCreateBadge */
 	DCM_KIND_RESOURCE,   /* what the handles of one resource share; has no number */
+	DCM_KIND_GROUP_PUBLICATION,
+	DCM_KIND_GROUP_SUBSCRIPTION,
 };
+
+/* All kinds in the DcmHandle space; and those of them that calls block on (struct dcm_blockable). */
+#define DCM_KINDS_DCM (DCM_KINDS_BLOCKABLE | 1u << DCM_KIND_REQUEST)
+#define DCM_KINDS_BLOCKABLE                                                                        \
+	(1u << DCM_KIND_PUBLICATION | 1u << DCM_KIND_SUBSCRIPTION | 1u << DCM_KIND_CONNECTION |    \
+	 1u << DCM_KIND_GROUP_PUBLICATION | 1u << DCM_KIND_GROUP_SUBSCRIPTION)
 
 struct dcm_object;
 struct dcm_source;

@@ -193,8 +193,7 @@ static bool wanted(const struct dcm_known *known, const struct dcm_endpoint_view
 	       (known->sid == 0 || view->sid == known->sid);
 }
 
-/* Make what is announced of one slot equal to what is there. */
-static int look(struct dcm_known *known, const struct dcm_segment *seg, uint32_t index)
+int dcm_known_update(struct dcm_known *known, const struct dcm_segment *seg, uint32_t index)
 {
 	struct item like = { .notice.endpoint.index = index };
 	struct item *item = find(&known->by_index, &like, compare_index);
@@ -208,22 +207,44 @@ static int look(struct dcm_known *known, const struct dcm_segment *seg, uint32_t
 	return live ? announce(known, &view) : 0;
 }
 
-static int look_at_all(struct dcm_known *known, const struct dcm_segment *seg)
+void dcm_known_update_gone(struct dcm_known *known, const struct dcm_segment *seg)
 {
-	uint32_t bucket = dcm_bucket_of(known->type_hash), cursor = 0, index;
 	struct item *item, *next;
-	int result = 0;
 
-	/* First what is gone, then what is new: an end is never told behind its successor. */
 	for (item = TAILQ_FIRST(&known->announced); item != NULL; item = next) {
 		next = TAILQ_NEXT(item, link);
 		DCM_LINE(gone_before_new)
 		if (!dcm_registry_is_live(seg, item->notice.endpoint))
 			withdraw(known, item);
 	}
+}
+
+int dcm_known_update_new(struct dcm_known *known, const struct dcm_segment *seg)
+{
+	uint32_t bucket = dcm_bucket_of(known->type_hash), cursor = 0, index;
+	int result = 0;
+
 	while (result == 0 && dcm_registry_next(seg, bucket, &cursor, &index))
-		result = look(known, seg, index);
+		result = dcm_known_update(known, seg, index);
 	return result;
+}
+
+/* First what is gone, then what is new: an end is never told behind its successor. */
+static int look_at_all(struct dcm_known *known, const struct dcm_segment *seg)
+{
+	dcm_known_update_gone(known, seg);
+	return dcm_known_update_new(known, seg);
+}
+
+struct dcm_notice *dcm_known_take(struct dcm_known *known)
+{
+	struct item *first = TAILQ_FIRST(&known->pending);
+
+	if (first == NULL)
+		return NULL;
+	TAILQ_REMOVE(&known->pending, first, link);
+	known->waiting--;
+	return &first->notice;
 }
 
 /* Return: 0; -EAGAIN there is no hint; -ENOMEM (then the next one says to look at everything). */
@@ -236,7 +257,8 @@ static int follow_hint(struct dcm_known *known, const struct dcm_segment *seg,
 
 	if (hint == DCM_HINT_NONE)
 		return -EAGAIN;
-	result = hint == DCM_HINT_ONE ? look(known, seg, index) : look_at_all(known, seg);
+	result = hint == DCM_HINT_ONE ? dcm_known_update(known, seg, index)
+				      : look_at_all(known, seg);
 	if (result < 0)
 		dcm_registry_resync(seg, subscription);
 	return result;
@@ -251,21 +273,14 @@ static uint32_t looks_max(const struct dcm_segment *seg)
 int dcm_known_read(struct dcm_known *known, const struct dcm_segment *seg,
 		   struct dcm_ref subscription, struct dcm_notice **out)
 {
-	struct item *first;
-
 	for (uint32_t i = 0; TAILQ_EMPTY(&known->pending) && i < looks_max(seg); i++) {
 		int result = follow_hint(known, seg, subscription);
 
 		if (result < 0 && TAILQ_EMPTY(&known->pending))
 			return result;
 	}
-	first = TAILQ_FIRST(&known->pending);
-	if (first == NULL)
-		return -EAGAIN;
-	TAILQ_REMOVE(&known->pending, first, link);
-	known->waiting--;
-	*out = &first->notice;
-	return 0;
+	*out = dcm_known_take(known);
+	return *out != NULL ? 0 : -EAGAIN;
 }
 
 bool dcm_known_look(struct dcm_known *known, const struct dcm_segment *seg,

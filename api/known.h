@@ -46,6 +46,19 @@ int dcm_known_read(struct dcm_known *known, const struct dcm_segment *seg,
 bool dcm_known_look(struct dcm_known *known, const struct dcm_segment *seg,
 		    struct dcm_ref subscription, uint64_t *made);
 void dcm_notice_free(struct dcm_notice *notice);
+/*
+ * What dcm_known_read() is made of, for who reads hints for several sets at once:
+ * dcm_known_update()   - make what is announced of endpoint slot @index equal to what is there
+ * dcm_known_update_gone(), dcm_known_update_new() - the same of all slots, in two steps: what is
+ *                        gone, in all sets, then what is new; so nothing is new beside what is gone
+ * dcm_known_take()     - the oldest notice that follows from these looks; null: there is none
+ * Return: 0; -ENOMEM: something new was left out, and is to be looked for again.
+ */
+int dcm_known_update(struct dcm_known *known, const struct dcm_segment *seg, uint32_t index);
+void dcm_known_update_gone(struct dcm_known *known, const struct dcm_segment *seg);
+int dcm_known_update_new(struct dcm_known *known, const struct dcm_segment *seg);
+struct dcm_notice *dcm_known_take(struct dcm_known *known);
+
 /* dcm_known_unread() - the notice is the next one again */
 void dcm_known_unread(struct dcm_known *known, struct dcm_notice *notice);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #define _GNU_SOURCE
-#include "api/full.h"
 #include "api/publish.h"
 
 #include <coresrv/handle/handle_api.h>
 #include <dcm/dcm_api.h>
+#include <dcm/groups/pub.h>
 #include <errno.h>
 #include <pthread.h>
 #include <search.h>
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "api/fork.h"
+#include "api/full.h"
 #include "api/guard.h"
 #include "api/identity.h"
 #include "api/retcode.h"
@@ -32,7 +33,7 @@ static void reset_in_child(void)
 
 static int compare(const void *a, const void *b)
 {
-	const struct dcm_publication *x = a, *y = b;
+	const struct dcm_published *x = a, *y = b;
 	int order = (x->sid > y->sid) - (x->sid < y->sid);
 
 	if (order == 0)
@@ -41,30 +42,45 @@ static int compare(const void *a, const void *b)
 }
 
 /* Into the tree. Return: rcOk; rcAlreadyExists, rcOutOfMemory. */
-static Retcode enlist(struct dcm_publication *p)
+static Retcode enlist(struct dcm_published *what)
 {
-	struct dcm_publication *const *node;
+	struct dcm_published *const *node;
 	bool memory, twice;
 
 	pthread_mutex_lock(&lock);
-	node = tsearch(p, &publications, compare);
+	node = tsearch(what, &publications, compare);
 	memory = node != NULL;
-	twice = memory && *node != p;
+	twice = memory && *node != what;
 	pthread_mutex_unlock(&lock);
 	if (!memory)
 		return dcm_fail(rcOutOfMemory, "no memory for a publication");
 	if (twice)
 		return dcm_fail(rcAlreadyExists,
 				"this process publishes %s, %s already under that server handle",
-				p->type, p->name);
+				what->type, what->name);
 	return rcOk;
 }
 
-static void delist(struct dcm_publication *p)
+/* The first @count of them out of the tree. */
+static void delist(struct dcm_publication *p, size_t count)
 {
 	pthread_mutex_lock(&lock);
-	tdelete(p, &publications, compare);
+	for (size_t i = 0; i < count; i++)
+		tdelete(&p->published[i], &publications, compare);
 	pthread_mutex_unlock(&lock);
+}
+
+static Retcode enlist_all(struct dcm_publication *p)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		Retcode rc = enlist(&p->published[i]);
+
+		if (rc != rcOk) {
+			delist(p, i);
+			return rc;
+		}
+	}
+	return rcOk;
 }
 
 static void close_publication(struct dcm_object *object)
@@ -73,14 +89,20 @@ static void close_publication(struct dcm_object *object)
 
 	dcm_source_close(&p->source);
 	dcm_wait_close(&p->blocker);
-	dcm_publication_end(&p->fabric->seg, p->fabric->self.index, p->endpoint);
-	delist(p);
+	/* Last the first, which the others are told at. */
+	for (size_t i = p->count; i-- > 0;)
+		dcm_publication_end(&p->fabric->seg, p->fabric->self.index, p->endpoints[i]);
+	delist(p, p->count);
 }
 
-static void free_names(struct dcm_publication *p)
+static void free_members(struct dcm_publication *p)
 {
-	free(p->type);
-	free(p->name);
+	for (size_t i = 0; p->published != NULL && i < p->count; i++) {
+		free(p->published[i].type);
+		free(p->published[i].name);
+	}
+	free(p->published);
+	free(p->endpoints);
 }
 
 static void forget_publication(struct dcm_object *object)
@@ -88,14 +110,14 @@ static void forget_publication(struct dcm_object *object)
 	struct dcm_publication *p = (struct dcm_publication *)object;
 
 	dcm_source_forked(&p->source);
-	free_names(p);
+	free_members(p);
 }
 
 static void release_publication(struct dcm_object *object)
 {
 	struct dcm_publication *p = (struct dcm_publication *)object;
 
-	free_names(p);
+	free_members(p);
 	if (p->fabric != NULL)
 		dcm_fabric_drop(p->fabric);
 }
@@ -108,8 +130,17 @@ static struct dcm_source *source_of_publication(struct dcm_object *object)
 static uint32_t look_at_publication(struct dcm_object *object, uint64_t *stamp)
 {
 	struct dcm_publication *p = (struct dcm_publication *)object;
-	bool waiting = dcm_rendezvous_waiting(&p->fabric->seg, p->endpoint, stamp);
+	bool waiting = false;
 
+	*stamp = 0;
+	for (size_t i = 0; i < p->count; i++) {
+		uint64_t newest;
+
+		if (dcm_rendezvous_waiting(&p->fabric->seg, p->endpoints[i], &newest))
+			waiting = true;
+		if (newest > *stamp)
+			*stamp = newest;
+	}
 	/* A call says so when the segment is lost. */
 	return waiting || dcm_guard_lost() ? DCM_CLIENT_CONNECTED : 0;
 }
@@ -118,7 +149,7 @@ static dcm_atomic32 *bell_of_publication(struct dcm_object *object)
 {
 	struct dcm_publication *p = (struct dcm_publication *)object;
 
-	return &dcm_endpoint_at(&p->fabric->seg, p->endpoint.index)->bell;
+	return &dcm_endpoint_at(&p->fabric->seg, p->endpoints[0].index)->bell;
 }
 
 static const struct dcm_source_type publication_source = {
@@ -137,19 +168,45 @@ static const struct dcm_object_type publication_type = {
 	.source = source_of_publication,
 };
 
-static struct dcm_publication *publication_new(struct dcm_fabric *fabric, const char *type,
-					       const char *name, uint64_t sid)
+static const struct dcm_object_type group_type = {
+	.kind = DCM_KIND_GROUP_PUBLICATION,
+	.space = DCM_SPACE_DCM,
+	.close = close_publication,
+	.release = release_publication,
+	.forget = forget_publication,
+	.source = source_of_publication,
+};
+
+static bool copy(struct dcm_publication *p, uint64_t sid, const DcmGroupEndpoint *endpoints)
 {
-	struct dcm_publication *p =
-		(struct dcm_publication *)dcm_object_new(&publication_type, sizeof *p);
+	p->published = calloc(p->count, sizeof *p->published);
+	p->endpoints = calloc(p->count, sizeof *p->endpoints);
+	if (p->published == NULL || p->endpoints == NULL)
+		return false;
+	for (size_t i = 0; i < p->count; i++) {
+		struct dcm_published *to = &p->published[i];
+
+		to->sid = sid;
+		to->context = endpoints[i].context;
+		to->type = strdup(endpoints[i].endpointType);
+		to->name = strdup(endpoints[i].endpointName);
+		if (to->type == NULL || to->name == NULL)
+			return false;
+	}
+	return true;
+}
+
+static struct dcm_publication *publication_new(const struct dcm_object_type *type,
+					       struct dcm_fabric *fabric, uint64_t sid,
+					       const DcmGroupEndpoint *endpoints, size_t count)
+{
+	struct dcm_publication *p = (struct dcm_publication *)dcm_object_new(type, sizeof *p);
 
 	if (p == NULL)
 		return NULL;
 	dcm_source_init(&p->source, &publication_source, &p->object);
-	p->type = strdup(type);
-	p->name = strdup(name);
-	p->sid = sid;
-	if (p->type == NULL || p->name == NULL) {
+	p->count = count;
+	if (!copy(p, sid, endpoints)) {
 		dcm_object_drop(&p->object);
 		return NULL;
 	}
@@ -159,56 +216,97 @@ static struct dcm_publication *publication_new(struct dcm_fabric *fabric, const 
 }
 
 /* A place in the registry, after a look for the dead if there is none. */
-static Retcode make_live(struct dcm_publication *p)
+static Retcode reserve(struct dcm_publication *p, size_t i)
 {
 	const struct dcm_segment *seg = &p->fabric->seg;
+	const struct dcm_published *what = &p->published[i];
 	uint32_t self = p->fabric->self.index;
-	struct dcm_endpoint_key key = { .type = p->type,
-					.name = p->name,
-					.type_hash = dcm_hash(p->type),
-					.name_hash = dcm_hash(p->name),
-					.sid = p->sid };
+	struct dcm_endpoint_key key = { .type = what->type,
+					.name = what->name,
+					.type_hash = dcm_hash(what->type),
+					.name_hash = dcm_hash(what->name),
+					.sid = what->sid,
+					.told_at = i == 0 ? 0 : 1 + p->endpoints[0].index };
 
-	if (dcm_publication_begin(seg, self, &key, &p->endpoint))
+	if (dcm_publication_reserve(seg, self, &key, &p->endpoints[i]))
 		return rcOk;
 	dcm_reap_scan(seg, self, true);
-	if (dcm_publication_begin(seg, self, &key, &p->endpoint))
+	if (dcm_publication_reserve(seg, self, &key, &p->endpoints[i]))
 		return rcOk;
 	return dcm_fail_full(seg, &seg->endpoint, "endpoints", "DCM_MAX_ENDPOINTS");
 }
 
-static Retcode publish(struct dcm_fabric *fabric, uint64_t sid, const char *type, const char *name,
-		       DcmHandle *out)
+/* All that can fail comes before anything is to be seen: places for all, and the number. */
+static Retcode make_live(struct dcm_publication *p)
 {
-	struct dcm_publication *p = publication_new(fabric, type, name, sid);
+	const struct dcm_segment *seg = &p->fabric->seg;
+	size_t reserved = 0;
+	Retcode rc = rcOk;
+
+	while (rc == rcOk && reserved < p->count) {
+		rc = reserve(p, reserved);
+		reserved += rc == rcOk;
+	}
+	if (rc == rcOk)
+		rc = dcm_number(&p->object);
+	for (size_t i = 0; i < reserved; i++)
+		if (rc == rcOk)
+			dcm_publication_show(seg, p->fabric->self.index, p->endpoints[i]);
+		else
+			dcm_publication_drop(seg, p->endpoints[i]);
+	return rc;
+}
+
+static Retcode publish(const struct dcm_object_type *type, struct dcm_fabric *fabric, uint64_t sid,
+		       const DcmGroupEndpoint *endpoints, size_t count, DcmHandle *out)
+{
+	struct dcm_publication *p = publication_new(type, fabric, sid, endpoints, count);
 	Retcode rc;
 
 	if (p == NULL)
 		return dcm_fail(rcOutOfMemory, "no memory for a publication");
-	rc = enlist(p);
-	if (rc != rcOk) {
-		dcm_object_drop(&p->object);
-		return rc;
-	}
-	rc = make_live(p);
+	rc = enlist_all(p);
 	if (rc == rcOk) {
-		rc = dcm_number(&p->object);
-		if (rc != rcOk)
-			dcm_publication_end(&fabric->seg, fabric->self.index, p->endpoint);
+		rc = make_live(p);
+		if (rc == rcOk)
+			*out = p->object.number;
+		else
+			delist(p, p->count);
 	}
-	if (rc == rcOk)
-		*out = p->object.number;
-	else
-		delist(p);
 	dcm_object_drop(&p->object);
 	return rc;
 }
 
-Retcode DcmPublishEndpoint(Handle serverHandle, const char *endpointType, const char *endpointName,
-			   DcmHandle *outPubHandle)
+static Retcode check_names(const DcmGroupEndpoint *endpoints, size_t count)
+{
+	Retcode rc = rcOk;
+
+	for (size_t i = 0; rc == rcOk && i < count; i++) {
+		rc = dcm_who_name(endpoints[i].endpointType, false, "endpointType");
+		if (rc == rcOk)
+			rc = dcm_who_name(endpoints[i].endpointName, false, "endpointName");
+	}
+	return rc;
+}
+
+static Retcode check_count(const DcmGroupEndpoint *endpoints, size_t count, uint32_t room)
+{
+	if (endpoints == NULL || count == 0)
+		return dcm_fail(rcInvalidArgument, "a group needs at least one endpoint");
+	if (count > room)
+		return dcm_fail(
+			rcQuotaExceeded,
+			"a group of %zu endpoints: the fabric has room for %u; the limit is "
+			"set by DCM_MAX_ENDPOINTS when the fabric is made",
+			count, room);
+	return rcOk;
+}
+
+static Retcode publish_checked(const struct dcm_object_type *type, Handle server,
+			       const DcmGroupEndpoint *endpoints, size_t count, DcmHandle *out)
 {
 	struct dcm_fabric *fabric;
-	struct dcm_who server;
+	struct dcm_who who;
 	Retcode rc;
 	int saved = errno;
 
@@ -217,17 +315,31 @@ Retcode DcmPublishEndpoint(Handle serverHandle, const char *endpointType, const 
 	rc = dcm_fabric_enter(&fabric);
 	if (rc != rcOk)
 		return rc;
-	rc = outPubHandle != NULL ? rcOk : dcm_fail(rcInvalidArgument, "outPubHandle is null");
+	rc = out != NULL ? rcOk : dcm_fail(rcInvalidArgument, "outPubHandle is null");
 	if (rc == rcOk)
-		rc = dcm_who_name(endpointType, false, "endpointType");
+		rc = check_count(endpoints, count, fabric->seg.endpoint.count);
 	if (rc == rcOk)
-		rc = dcm_who_name(endpointName, false, "endpointName");
+		rc = check_names(endpoints, count);
 	if (rc == rcOk)
-		rc = dcm_who_is(serverHandle, OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID,
-				"serverHandle", &server);
+		rc = dcm_who_is(server, OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID, "serverHandle",
+				&who);
 	if (rc == rcOk)
-		rc = publish(fabric, server.sid, endpointType, endpointName, outPubHandle);
+		rc = publish(type, fabric, who.sid, endpoints, count, out);
 	dcm_fabric_leave();
 	errno = saved;
 	return rc;
+}
+
+Retcode DcmPublishEndpoint(Handle serverHandle, const char *endpointType, const char *endpointName,
+			   DcmHandle *outPubHandle)
+{
+	DcmGroupEndpoint endpoint = { .endpointType = endpointType, .endpointName = endpointName };
+
+	return publish_checked(&publication_type, serverHandle, &endpoint, 1, outPubHandle);
+}
+
+Retcode DcmPublishGroupEndpoints(Handle serverHandle, const DcmGroupEndpoint *endpoints,
+				 size_t endpointsCount, DcmHandle *outPubHandle)
+{
+	return publish_checked(&group_type, serverHandle, endpoints, endpointsCount, outPubHandle);
 }

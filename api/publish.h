@@ -11,15 +11,22 @@
 #include "api/source.h"
 #include "api/wait.h"
 
-/* Behind DCM_KIND_PUBLICATION. */
+/* What this process publishes under one name. */
+struct dcm_published {
+	uint64_t sid;
+	char *type, *name;
+	void *context; /* the program's, of an endpoint of a group; not followed */
+};
+
+/* Behind DCM_KIND_PUBLICATION, of one endpoint, and DCM_KIND_GROUP_PUBLICATION, of any number. */
 struct dcm_publication {
 	struct dcm_object object;
 	struct dcm_blocker blocker;
 	struct dcm_source source;
 	struct dcm_fabric *fabric; /* counted */
-	struct dcm_ref endpoint;
-	uint64_t sid;
-	char *type, *name;
+	size_t count;
+	struct dcm_published *published; /* @count of them */
+	struct dcm_ref *endpoints;	 /* likewise; requests for any are told of at the first */
 };
 
 /* What became of a request; accepted also while a thread is about to, back again if it cannot. */

@@ -2,6 +2,7 @@
 /* request - taking clients' requests from a publication, accepting and refusing them */
 #include <coresrv/handle/handle_api.h>
 #include <dcm/dcm_api.h>
+#include <dcm/groups/pub.h>
 #include <errno.h>
 #include <string.h>
 
@@ -47,6 +48,7 @@ static const struct dcm_object_type request_type = {
 
 struct listening {
 	struct dcm_publication *publication;
+	size_t which; /* of its endpoints: it was for */
 	struct dcm_ref connection;
 	struct dcm_request_view view;
 };
@@ -54,15 +56,15 @@ struct listening {
 static Retcode look_for_request(void *arg, struct dcm_wait_on *on)
 {
 	struct listening *l = arg;
-	struct dcm_fabric *fabric = l->publication->fabric;
-	const struct dcm_segment *seg = &fabric->seg;
+	struct dcm_publication *p = l->publication;
+	const struct dcm_segment *seg = &p->fabric->seg;
 
-	dcm_wait_on_count(on, &dcm_endpoint_at(seg, l->publication->endpoint.index)->ec);
+	dcm_wait_on_count(on, &dcm_endpoint_at(seg, p->endpoints[0].index)->ec);
 	/* Closed: what waits was refused with it, and the slot may be another's. */
-	if (dcm_load(&l->publication->blocker.closed, seq) != 0)
+	if (dcm_load(&p->blocker.closed, seq) != 0)
 		return rcNotConnected;
-	return dcm_rendezvous_take(seg, fabric->self.index, l->publication->endpoint,
-				   &l->connection, &l->view)
+	return dcm_rendezvous_take_any(seg, p->fabric->self.index, p->endpoints, p->count,
+				       &l->which, &l->connection, &l->view)
 		       ? rcOk
 		       : DCM_LOOK_AGAIN;
 }
@@ -121,7 +123,7 @@ static Retcode hand_out_if_attached(struct listening *l, Handle *outClient,
 }
 
 static Retcode listen_on(struct dcm_publication *p, DcmTimeout timeout, Handle *outClientHandle,
-			 char *outClientName, DcmHandle *outConnectionId)
+			 char *outClientName, void **outContext, DcmHandle *outConnectionId)
 {
 	struct listening l = { .publication = p };
 	Retcode rc = dcm_wait_for(&p->blocker, dcm_wait_ns(timeout), 0, look_for_request, &l);
@@ -139,11 +141,15 @@ static Retcode listen_on(struct dcm_publication *p, DcmTimeout timeout, Handle *
 	rc = hand_out_if_attached(&l, outClientHandle, outConnectionId);
 	if (rc == rcOk && outClientName != NULL)
 		memcpy(outClientName, l.view.client_name, DCM_NAME_SIZE);
+	if (rc == rcOk && outContext != NULL)
+		*outContext = p->published[l.which].context;
 	return rc;
 }
 
-Retcode DcmListen(DcmHandle pubHandle, DcmTimeout timeout, Handle *outClientHandle,
-		  char *outClientName, DcmHandle *outConnectionId)
+/* On a publication of that kind, and of no other. */
+static Retcode listen_checked(enum dcm_kind kind, DcmHandle handle, DcmTimeout timeout,
+			      Handle *outClientHandle, char *outClientName, void **outContext,
+			      DcmHandle *outConnectionId)
 {
 	struct dcm_object *object;
 	Retcode rc;
@@ -155,14 +161,34 @@ Retcode DcmListen(DcmHandle pubHandle, DcmTimeout timeout, Handle *outClientHand
 		return rc;
 	if (outConnectionId == NULL)
 		return dcm_fail(rcInvalidArgument, "outConnectionId is null");
-	object = dcm_handle_find(pubHandle, 1u << DCM_KIND_PUBLICATION);
+	object = dcm_handle_find(handle, 1u << kind);
 	if (object == NULL)
-		return dcm_fail(rcInvalidArgument, "not an open publication of this process");
+		return dcm_fail(
+			rcInvalidArgument,
+			kind == DCM_KIND_PUBLICATION
+				? "not an open publication of this process (a group's is for "
+				  "DcmListenGroupPub)"
+				: "not an open group of this process (one endpoint's "
+				  "publication is for DcmListen)");
 	rc = listen_on((struct dcm_publication *)object, timeout, outClientHandle, outClientName,
-		       outConnectionId);
+		       outContext, outConnectionId);
 	dcm_object_drop(object);
 	errno = saved;
 	return rc;
+}
+
+Retcode DcmListen(DcmHandle pubHandle, DcmTimeout timeout, Handle *outClientHandle,
+		  char *outClientName, DcmHandle *outConnectionId)
+{
+	return listen_checked(DCM_KIND_PUBLICATION, pubHandle, timeout, outClientHandle,
+			      outClientName, NULL, outConnectionId);
+}
+
+Retcode DcmListenGroupPub(DcmHandle pubHandle, DcmTimeout timeout, Handle *outClientHandle,
+			  char *outClientName, void **outContext, DcmHandle *outConnectionId)
+{
+	return listen_checked(DCM_KIND_GROUP_PUBLICATION, pubHandle, timeout, outClientHandle,
+			      outClientName, outContext, outConnectionId);
 }
 
 /* The socket that the client listens on; 0: none. */

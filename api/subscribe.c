@@ -165,7 +165,8 @@ Retcode DcmSetSubscription(const char *endpointType, const char *endpointName,
 	rc = dcm_fabric_enter(&fabric);
 	if (rc != rcOk)
 		return rc;
-	rc = outSubscrHandle != NULL ? rcOk : dcm_fail(rcInvalidArgument, "outSubscrHandle is null");
+	rc = outSubscrHandle != NULL ? rcOk
+				     : dcm_fail(rcInvalidArgument, "outSubscrHandle is null");
 	if (rc == rcOk)
 		rc = dcm_who_name(endpointType, false, "endpointType");
 	if (rc == rcOk)
@@ -265,7 +266,8 @@ Retcode DcmReadPubQueue(DcmHandle subscrHandle, DcmTimeout timeout, DcmPubStatus
 	s = (struct dcm_subscription_object *)dcm_handle_find(subscrHandle,
 							      1u << DCM_KIND_SUBSCRIPTION);
 	if (s == NULL)
-		return dcm_fail(rcInvalidArgument, "not an open subscription of this process");
+		return dcm_fail(rcInvalidArgument, "not an open subscription of this process "
+						   "(DcmReadGroupPubQueue reads a group's)");
 	rc = read_notice(s, timeout, &notice);
 	if (rc == rcOk && outServerHandle != NULL)
 		rc = hand_out(s, notice, outServerHandle);

@@ -212,8 +212,10 @@ static uint32_t look_at_endpoint(const struct dcm_segment *seg, uint32_t slot)
 	const struct dcm_endpoint *e = dcm_endpoint_at(seg, slot);
 	const struct dcm_endpoint_names *names = dcm_endpoint_names_at(seg, slot);
 
-	return look_at_name(&names->type, dcm_load(&e->type_hash, acquire)) |
-	       look_at_name(&names->name, dcm_load(&e->name_hash, acquire));
+	uint32_t found = look_at_name(&names->type, dcm_load(&e->type_hash, acquire)) |
+			 look_at_name(&names->name, dcm_load(&e->name_hash, acquire));
+
+	return dcm_load(&e->told_at, acquire) > seg->endpoint.count ? found | BIT(FIELD) : found;
 }
 
 static uint32_t look_at_subscription(const struct dcm_segment *seg, uint32_t slot)
@@ -222,7 +224,8 @@ static uint32_t look_at_subscription(const struct dcm_segment *seg, uint32_t slo
 	struct dcm_ring_view ring = dcm_ring_view(&sub->ring, seg->capacity.ring_shift);
 	uint32_t found = 0;
 
-	if (dcm_load(&sub->type_hash, acquire) == 0 || dcm_load(&sub->resync, acquire) > 1)
+	if (dcm_load(&sub->type_hash, acquire) == 0 || dcm_load(&sub->resync, acquire) > 1 ||
+	    !bit_of(sub->buckets, dcm_bucket_of(dcm_load(&sub->type_hash, acquire))))
 		found |= BIT(FIELD);
 	return dcm_check_ring(ring, seg->endpoint.count) ? found : found | BIT(RING);
 }
@@ -327,9 +330,32 @@ static uint64_t interface_of(const struct dcm_segment *seg, enum dcm_check_table
 {
 	if (table == DCM_CHECK_ENDPOINT)
 		return dcm_load(&dcm_endpoint_at(seg, slot)->type_hash, acquire);
-	if (table == DCM_CHECK_SUBSCRIPTION)
-		return dcm_load(&dcm_subscription_at(seg, slot)->type_hash, acquire);
 	return dcm_load(&dcm_connection_at(seg, slot)->type_hash, acquire);
+}
+
+/* Is it in the rows of the buckets that it says? */
+static bool in_its_rows(const struct dcm_segment *seg, enum dcm_check_table table,
+			const struct table *t, uint32_t slot)
+{
+	uint32_t cursor = 0, bucket;
+
+	if (table != DCM_CHECK_SUBSCRIPTION) {
+		bucket = dcm_bucket_of(interface_of(seg, table, slot));
+		return bit_of(dcm_index_row(t->index, t->row_words, bucket), slot);
+	}
+	while (dcm_index_next(dcm_subscription_at(seg, slot)->buckets, DCM_BUCKETS, &cursor,
+			      &bucket))
+		if (!bit_of(dcm_index_row(t->index, t->row_words, bucket), slot))
+			return false;
+	return true;
+}
+
+static bool belongs_in_row(const struct dcm_segment *seg, enum dcm_check_table table, uint32_t slot,
+			   uint32_t bucket)
+{
+	return table == DCM_CHECK_SUBSCRIPTION
+		       ? bit_of(dcm_subscription_at(seg, slot)->buckets, bucket)
+		       : dcm_bucket_of(interface_of(seg, table, slot)) == bucket;
 }
 
 static uint32_t look_at_fields(struct check *c, enum dcm_check_table table, uint32_t slot,
@@ -367,7 +393,7 @@ static uint32_t look_at_slot(struct check *c, enum dcm_check_table table, uint32
 			     uint64_t word)
 {
 	struct table t = table_of(c->seg, table);
-	uint32_t state = dcm_word_state(word), found, bucket;
+	uint32_t state = dcm_word_state(word), found;
 	bool used = bit_of(t.slots->used, slot);
 
 	if (slot >= t.slots->count)
@@ -386,8 +412,7 @@ static uint32_t look_at_slot(struct check *c, enum dcm_check_table table, uint32
 	found |= look_at_fields(c, table, slot, word);
 	if (t.index == NULL || state != t.visible)
 		return found;
-	bucket = dcm_bucket_of(interface_of(c->seg, table, slot));
-	if (!bit_of(dcm_index_row(t.index, t.row_words, bucket), slot))
+	if (!in_its_rows(c->seg, table, &t, slot))
 		found |= BIT(INDEX_LACKS);
 	return found;
 }
@@ -401,7 +426,7 @@ static uint32_t look_at_bit(struct check *c, enum dcm_check_table table, uint32_
 	if (!bit_of(dcm_index_row(t.index, t.row_words, bucket), slot))
 		return 0;
 	if (slot < t.slots->count && dcm_word_state(word) != DCM_FREE &&
-	    dcm_bucket_of(interface_of(c->seg, table, slot)) == bucket)
+	    belongs_in_row(c->seg, table, slot, bucket))
 		return 0;
 	return BIT(INDEX_STRAYS);
 }

@@ -119,6 +119,7 @@ struct dcm_endpoint {
 	dcm_atomic64 published_ns;	       /* CLOCK_MONOTONIC, for people */
 	alignas(DCM_CACHELINE) dcm_atomic32 ec; /* DcmListen waits here */
 	dcm_atomic32 bell;			/* shm/bell.h: a request was aimed at it */
+	dcm_atomic32 told_at; /* 0; or 1 + the slot of the same process's whose ec and bell serve */
 };
 
 struct dcm_endpoint_names {
@@ -137,7 +138,9 @@ struct dcm_subscription {
 	dcm_atomic64 type_hash;
 	dcm_atomic32 resync; /* 1: the ring is not the whole truth, look at everything */
 	dcm_atomic32 bell;   /* shm/bell.h: a hint or a resync was given */
-	dcm_atomic64 resyncs; /* how often that happened, for people */
+	dcm_atomic32 ec;      /* DcmReadGroupPubQueue waits here; DcmReadPubQueue at its bucket */
+	dcm_atomic32 resyncs; /* how often that happened, for people */
+	dcm_atomic64 buckets[DCM_BUCKETS / 64]; /* rows of the index that it is in */
 	struct dcm_ring ring;
 };
 

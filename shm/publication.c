@@ -3,12 +3,29 @@
 
 #include "shm/process.h"
 
+bool dcm_publication_reserve(const struct dcm_segment *seg, uint32_t self,
+			     const struct dcm_endpoint_key *key, struct dcm_ref *out)
+{
+	return dcm_registry_reserve(seg, self, key, out);
+}
+
+void dcm_publication_show(const struct dcm_segment *seg, uint32_t self, struct dcm_ref endpoint)
+{
+	dcm_registry_show(seg, self, endpoint);
+	DCM_LINE(publish_serves_parked) dcm_rendezvous_serve(seg, endpoint);
+}
+
+void dcm_publication_drop(const struct dcm_segment *seg, struct dcm_ref endpoint)
+{
+	dcm_registry_remove(seg, endpoint);
+}
+
 bool dcm_publication_begin(const struct dcm_segment *seg, uint32_t self,
 			   const struct dcm_endpoint_key *key, struct dcm_ref *out)
 {
-	if (!dcm_registry_publish(seg, self, key, out))
+	if (!dcm_publication_reserve(seg, self, key, out))
 		return false;
-	DCM_LINE(publish_serves_parked) dcm_rendezvous_serve(seg, *out);
+	dcm_publication_show(seg, self, *out);
 	return true;
 }
 

@@ -41,15 +41,11 @@ static void reap_subscription(const struct dcm_segment *seg, uint32_t index, str
 	struct dcm_subscription *sub = dcm_subscription_at(seg, index);
 	uint64_t word = dcm_load(&sub->word, seq);
 	struct dcm_ref ref = { index, dcm_word_generation(word) };
-	uint32_t bucket;
 
 	if (!dcm_process_owned(seg, word, dead) ||
 	    !dcm_slot_seize(&seg->subscription, &ref, dead.index, dcm_word_state(word), by))
 		return;
-	bucket = dcm_bucket_of(dcm_load(&sub->type_hash, relaxed));
-	DCM_LINE(reaper_clears_subscription)
-	dcm_index_clear(dcm_index_row(seg->subscription_index, seg->subscription_row, bucket),
-			index);
+	DCM_LINE(reaper_clears_subscription) dcm_registry_unlist(seg, index);
 	dcm_slot_yield(&seg->subscription, ref);
 }
 

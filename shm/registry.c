@@ -25,10 +25,9 @@ static struct dcm_ring_view ring_of(const struct dcm_segment *seg, struct dcm_su
 	return dcm_ring_view(&sub->ring, seg->capacity.ring_shift);
 }
 
-bool dcm_registry_publish(const struct dcm_segment *seg, uint32_t self,
+bool dcm_registry_reserve(const struct dcm_segment *seg, uint32_t self,
 			  const struct dcm_endpoint_key *key, struct dcm_ref *out)
 {
-	uint32_t bucket = dcm_bucket_of(key->type_hash);
 	struct dcm_endpoint_names *names;
 	struct dcm_endpoint *endpoint;
 
@@ -42,14 +41,31 @@ bool dcm_registry_publish(const struct dcm_segment *seg, uint32_t self,
 	dcm_store(&endpoint->sid, key->sid, release);
 	dcm_store(&endpoint->published_ns, (uint64_t)dcm_park_now(), release);
 	dcm_store(&endpoint->bell, 0u, release);
+	dcm_store(&endpoint->told_at, key->told_at, release);
 	dcm_name_store(&names->type, key->type);
 	dcm_name_store(&names->name, key->name);
-	dcm_index_set(endpoint_row(seg, bucket), out->index);
+	dcm_index_set(endpoint_row(seg, dcm_bucket_of(key->type_hash)), out->index);
+	return true;
+}
+
+void dcm_registry_show(const struct dcm_segment *seg, uint32_t self, struct dcm_ref ref)
+{
+	struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, ref.index);
+
 	/* seq, R1. Dying before this line leaves nothing to see; after it, an endpoint whose
 	   reaper announces its end. */
-	dcm_store(&endpoint->word, dcm_word(out->generation, self, DCM_ENDPOINT_LIVE),
+	dcm_store(&endpoint->word, dcm_word(ref.generation, self, DCM_ENDPOINT_LIVE),
 		  DCM_ORDER(publish_before_looking, seq, release));
-	dcm_registry_announce(seg, bucket, out->index);
+	dcm_registry_announce(seg, dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed)),
+			      ref.index);
+}
+
+bool dcm_registry_publish(const struct dcm_segment *seg, uint32_t self,
+			  const struct dcm_endpoint_key *key, struct dcm_ref *out)
+{
+	if (!dcm_registry_reserve(seg, self, key, out))
+		return false;
+	dcm_registry_show(seg, self, *out);
 	return true;
 }
 
@@ -63,9 +79,10 @@ static void hint(const struct dcm_segment *seg, struct dcm_subscription *sub, ui
 		/* Dying before this line loses the hint, but what it was about is our own endpoint:
 		   our reaper gives the hint again. */
 		DCM_LINE(overflow_is_resync) dcm_store(&sub->resync, 1u, seq);
-		dcm_add(&sub->resyncs, 1ull);
+		dcm_add(&sub->resyncs, 1u);
 		dcm_add(&dcm_segment_header(seg)->overflows, 1ull);
 	}
+	DCM_LINE(hint_wakes_group) dcm_park_wake_all(&sub->ec);
 	DCM_LINE(hint_rings) dcm_bell_ring(seg, &sub->bell, dcm_word_owner(word));
 }
 
@@ -180,36 +197,66 @@ static void empty_ring(const struct dcm_segment *seg, struct dcm_subscription *s
 			break;
 }
 
-bool dcm_registry_subscribe(const struct dcm_segment *seg, uint32_t self, uint64_t type_hash,
-			    struct dcm_ref *out)
+/* In CLAIMED: the rows first, then the bits, for whoever takes it apart if we die in between. */
+static void list_in_rows(const struct dcm_segment *seg, uint32_t index,
+			 const uint64_t *type_hashes, size_t count)
+{
+	struct dcm_subscription *sub = dcm_subscription_at(seg, index);
+	uint64_t buckets[DCM_BUCKETS / 64] = { 0 };
+	uint32_t cursor = 0, bucket;
+
+	for (size_t i = 0; i < count; i++) {
+		bucket = dcm_bucket_of(type_hashes[i]);
+		buckets[bucket / 64] |= 1ull << bucket % 64;
+	}
+	for (uint32_t i = 0; i < DCM_BUCKETS / 64; i++)
+		dcm_store(&sub->buckets[i], buckets[i], relaxed);
+	while (dcm_index_next(sub->buckets, DCM_BUCKETS, &cursor, &bucket))
+		dcm_index_set(subscription_row(seg, bucket), index);
+}
+
+void dcm_registry_unlist(const struct dcm_segment *seg, uint32_t index)
+{
+	const struct dcm_subscription *sub = dcm_subscription_at(seg, index);
+	uint32_t cursor = 0, bucket;
+
+	/* Written by ourselves, or by a dead process before we proved it dead. */
+	while (dcm_index_next(sub->buckets, DCM_BUCKETS, &cursor, &bucket))
+		dcm_index_clear(subscription_row(seg, bucket), index);
+}
+
+bool dcm_registry_subscribe_group(const struct dcm_segment *seg, uint32_t self,
+				  const uint64_t *type_hashes, size_t count, struct dcm_ref *out)
 {
 	struct dcm_subscription *sub;
 
 	if (!dcm_quota_claim(seg, &seg->subscription, self, out))
 		return false;
 	sub = dcm_subscription_at(seg, out->index);
-	dcm_store(&sub->type_hash, type_hash, relaxed); /* read by reapers and people only */
-	dcm_store(&sub->resyncs, 0ull, relaxed);
+	dcm_store(&sub->type_hash, type_hashes[0], relaxed); /* read by people only */
+	dcm_store(&sub->resyncs, 0u, relaxed);
 	dcm_store(&sub->bell, 0u, relaxed);
 	empty_ring(seg, sub);
 	DCM_LINE(subscribe_looks_at_all) dcm_store(&sub->resync, 1u, relaxed);
-	dcm_index_set(subscription_row(seg, dcm_bucket_of(type_hash)), out->index);
+	list_in_rows(seg, out->index, type_hashes, count);
 	/* seq, R2: before the first look that dcm_registry_hint() asks for. */
 	dcm_store(&sub->word, dcm_word(out->generation, self, DCM_SUBSCRIPTION_ACTIVE),
 		  DCM_ORDER(subscribe_before_looking, seq, release));
 	return true;
 }
 
+bool dcm_registry_subscribe(const struct dcm_segment *seg, uint32_t self, uint64_t type_hash,
+			    struct dcm_ref *out)
+{
+	return dcm_registry_subscribe_group(seg, self, &type_hash, 1, out);
+}
+
 bool dcm_registry_unsubscribe(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t owner,
 			      uint32_t by)
 {
-	struct dcm_subscription *sub = dcm_subscription_at(seg, ref.index);
-	uint32_t bucket;
-
 	if (!dcm_slot_seize(&seg->subscription, &ref, owner, DCM_SUBSCRIPTION_ACTIVE, by))
 		return false;
-	bucket = dcm_bucket_of(dcm_load(&sub->type_hash, relaxed));
-	dcm_index_clear(subscription_row(seg, bucket), ref.index);
+	dcm_registry_unlist(seg, ref.index);
 	dcm_slot_yield(&seg->subscription, ref);
 	return true;
 }

@@ -11,6 +11,10 @@
  * what it sees there and what it has announced before (api/known.h), so a hint may come twice, late, from a
  * process that has died since, or be replaced by the level-triggered "look at everything".
  *
+ * A subscription to a group of interfaces is one slot with one ring, in the rows of all their
+ * buckets; its slot says which, so that whoever takes it apart finds them. It has a wake word of
+ * its own: the buckets' are for those who have one bucket.
+ *
  * Edges: R1 publisher: store LIVE, then look at the subscription index;
  *        R2 subscriber: store ACTIVE, then look at the endpoint index. All seq (Dekker): the
  *           publisher sees the subscription or the subscriber sees the endpoint.
@@ -29,6 +33,7 @@ struct dcm_endpoint_key {
 	const char *type, *name; /* 1 to 255 bytes */
 	uint64_t type_hash, name_hash;
 	uint64_t sid; /* the server's identity */
+	uint32_t told_at; /* 0; or 1 + the slot of this process's where it is told of requests */
 };
 
 /* A copy of what a live endpoint says. */
@@ -40,9 +45,20 @@ struct dcm_endpoint_view {
 };
 
 /*
- * dcm_registry_publish() - make an endpoint live and tell the subscribers
- * Progress: lock-free; bounded by the tables.
+ * dcm_registry_reserve() - a slot with all that an endpoint says, and nobody sees it
+ * Until it is shown, dcm_registry_remove() gives it back.
  * Return: true with *@out set, or false: the table is full.
+ */
+bool dcm_registry_reserve(const struct dcm_segment *seg, uint32_t self,
+			  const struct dcm_endpoint_key *key, struct dcm_ref *out);
+
+/* dcm_registry_show() - make what was reserved live, and tell the subscribers */
+void dcm_registry_show(const struct dcm_segment *seg, uint32_t self, struct dcm_ref endpoint);
+
+/*
+ * dcm_registry_publish() - both at once
+ * Progress: lock-free; bounded by the tables.
+ * Return: as dcm_registry_reserve().
  */
 bool dcm_registry_publish(const struct dcm_segment *seg, uint32_t self,
 			  const struct dcm_endpoint_key *key, struct dcm_ref *out);
@@ -83,9 +99,19 @@ bool dcm_registry_next(const struct dcm_segment *seg, uint32_t bucket, uint32_t 
 bool dcm_registry_subscribe(const struct dcm_segment *seg, uint32_t self, uint64_t type_hash,
 			    struct dcm_ref *out);
 
+/*
+ * dcm_registry_subscribe_group() - one ring for hints about any of @count interfaces
+ * The slot is in the row of each; who sleeps for it does so at its own ec, not at the buckets'.
+ */
+bool dcm_registry_subscribe_group(const struct dcm_segment *seg, uint32_t self,
+				  const uint64_t *type_hashes, size_t count, struct dcm_ref *out);
+
 /* dcm_registry_unsubscribe() - by @owner or, when that is dead, by a reaper @by */
 bool dcm_registry_unsubscribe(const struct dcm_segment *seg, struct dcm_ref subscription,
 			      uint32_t owner, uint32_t by);
+
+/* dcm_registry_unlist() - clear the bits of subscription slot @index, which the caller owns */
+void dcm_registry_unlist(const struct dcm_segment *seg, uint32_t index);
 
 /*
  * dcm_registry_hint() - what a subscription should look at next

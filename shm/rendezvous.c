@@ -6,42 +6,13 @@
 #include "shm/park.h"
 #include "shm/process.h"
 #include "shm/quota.h"
-
-/* target = PARKED | generation of the request, or endpoint index:19 | endpoint generation:44. */
-#define PARKED (1ull << 63)
-#define GENERATION_MASK ((1ull << DCM_GENERATION_BITS) - 1)
-
-static uint64_t parked(struct dcm_ref request)
-{
-	return PARKED | request.generation;
-}
-
-static uint64_t aimed(struct dcm_ref endpoint)
-{
-	return (uint64_t)endpoint.index << DCM_GENERATION_BITS | endpoint.generation;
-}
-
-static bool is_aimed(uint64_t target)
-{
-	return (target & PARKED) == 0 && target != 0;
-}
-
-static struct dcm_ref target_endpoint(uint64_t target)
-{
-	return (struct dcm_ref){ (uint32_t)(target >> DCM_GENERATION_BITS),
-				 target & GENERATION_MASK };
-}
+#include "shm/target.h"
 
 /* Was it sent to this use of the slot, or, if a reaper has it now, to the one before? */
 static bool is_for(uint64_t target, struct dcm_ref endpoint)
 {
-	return is_aimed(target) && target_endpoint(target).index == endpoint.index &&
-	       target_endpoint(target).generation <= endpoint.generation;
-}
-
-static dcm_atomic64 *row_of(const struct dcm_segment *seg, uint64_t type_hash)
-{
-	return dcm_index_row(seg->connection_index, seg->connection_row, dcm_bucket_of(type_hash));
+	return dcm_target_is_sent(target) && dcm_target_endpoint(target).index == endpoint.index &&
+	       dcm_target_endpoint(target).generation <= endpoint.generation;
 }
 
 /* Tell the other side: it looks at the state again. */
@@ -58,7 +29,7 @@ static void fill(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t sel
 	uint32_t uid = dcm_load(&dcm_process_at(seg, self)->uid, relaxed);
 
 	/* release: readers load with acquire between two equal loads of the state word. */
-	dcm_store(&c->target, parked(ref), release);
+	dcm_store(&c->target, dcm_target_parked(ref), release);
 	dcm_store(&c->ticket, ticket, release);
 	dcm_store(&c->client, self, release);
 	dcm_store(&c->client_uid, uid, release);
@@ -100,23 +71,36 @@ static bool matches(const struct dcm_segment *seg, const struct dcm_connection *
 
 enum sent { SENT_NOT, SENT, SENT_TO_THE_GONE };
 
+/*
+ * Where the server of an endpoint waits for its requests: there, or at another of its group. If
+ * that slot is another's by now, it is told for nothing: the request was refused with its endpoint.
+ */
+static struct dcm_endpoint *waited_for_at(const struct dcm_segment *seg, struct dcm_endpoint *e)
+{
+	uint32_t at = DCM_ORDER(group_is_told, dcm_load(&e->told_at, acquire), 0u);
+	struct dcm_endpoint *other = at != 0 ? dcm_endpoint_at(seg, at - 1) : NULL;
+
+	return other != NULL ? other : e;
+}
+
 /* Aim a parked request at an endpoint that matches. */
 static enum sent send_to(const struct dcm_segment *seg, struct dcm_connection *c,
 			 struct dcm_ref request, struct dcm_ref endpoint)
 {
-	struct dcm_endpoint *e = dcm_endpoint_at(seg, endpoint.index);
-	uint64_t expected = parked(request);
+	struct dcm_endpoint *e = dcm_endpoint_at(seg, endpoint.index), *at;
+	uint64_t expected = dcm_target_parked(request);
 
 	/* The generation in the word keeps this off a later request in the same slot. */
-	if (!dcm_cas(&c->target, &expected, aimed(endpoint)))
-		return is_aimed(expected) ? SENT : SENT_NOT;
+	if (!dcm_cas(&c->target, &expected, dcm_target_sent(endpoint)))
+		return dcm_target_is_sent(expected) ? SENT : SENT_NOT;
 	/* seq, C2. */
 	DCM_LINE(sender_looks_again)
 	if (!dcm_registry_is_live(seg, endpoint))
 		return SENT_TO_THE_GONE;
-	dcm_park_wake_one(&e->ec);
+	at = waited_for_at(seg, e);
+	dcm_park_wake_one(&at->ec);
 	DCM_LINE(request_rings)
-	dcm_bell_ring(seg, &e->bell, dcm_word_owner(dcm_load(&e->word, relaxed)));
+	dcm_bell_ring(seg, &at->bell, dcm_word_owner(dcm_load(&at->word, relaxed)));
 	/* It may sleep without a guard, as one parked does. Dying before this line is the death of
 	   its server or of itself: either is told by the reaper. */
 	wake_client(seg, c);
@@ -153,7 +137,7 @@ static bool drop(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t own
 
 	if (!dcm_slot_seize(&seg->connection, &ref, owner, state, by))
 		return false;
-	dcm_index_clear(row_of(seg, dcm_load(&c->type_hash, relaxed)), ref.index);
+	dcm_index_clear(dcm_request_row(seg, dcm_load(&c->type_hash, relaxed)), ref.index);
 	dcm_slot_yield(&seg->connection, ref);
 	return true;
 }
@@ -171,7 +155,7 @@ bool dcm_rendezvous_ask(const struct dcm_segment *seg, uint32_t self,
 			return false;
 		c = dcm_connection_at(seg, out->index);
 		fill(seg, *out, self, key, ticket);
-		dcm_index_set(row_of(seg, key->type_hash), out->index);
+		dcm_index_set(dcm_request_row(seg, key->type_hash), out->index);
 		/* seq, C1. */
 		dcm_store(&c->word, dcm_word(out->generation, self, DCM_CONNECTION_POSTED),
 			  DCM_ORDER(post_before_looking, seq, release));
@@ -186,7 +170,7 @@ bool dcm_rendezvous_ask(const struct dcm_segment *seg, uint32_t self,
 void dcm_rendezvous_serve(const struct dcm_segment *seg, struct dcm_ref endpoint)
 {
 	struct dcm_endpoint *e = dcm_endpoint_at(seg, endpoint.index);
-	const dcm_atomic64 *row = row_of(seg, dcm_load(&e->type_hash, relaxed));
+	const dcm_atomic64 *row = dcm_request_row(seg, dcm_load(&e->type_hash, relaxed));
 	uint32_t cursor = 0, index;
 
 	while (dcm_index_next(row, seg->connection.count, &cursor, &index)) {
@@ -209,7 +193,7 @@ void dcm_rendezvous_refuse_all(const struct dcm_segment *seg, struct dcm_ref end
 
 	if (e == NULL)
 		return;
-	row = row_of(seg, dcm_load(&e->type_hash, relaxed));
+	row = dcm_request_row(seg, dcm_load(&e->type_hash, relaxed));
 	while (dcm_index_next(row, seg->connection.count, &cursor, &index)) {
 		struct dcm_connection *c = dcm_connection_at(seg, index);
 		uint64_t word = dcm_load(&c->word, seq);
@@ -225,94 +209,6 @@ void dcm_rendezvous_refuse_all(const struct dcm_segment *seg, struct dcm_ref end
 		   client clears it when it drops the request. */
 		DCM_LINE(refused_are_woken) wake_client(seg, c);
 	}
-}
-
-static void view_request(const struct dcm_segment *seg, struct dcm_connection *c,
-			 struct dcm_request_view *view)
-{
-	uint32_t client = dcm_load(&c->client, acquire);
-	struct dcm_process *process = dcm_process_at(seg, client);
-
-	*view = (struct dcm_request_view){ .client = { client, dcm_process_generation(seg, client) },
-					   .client_sid = dcm_load(&c->client_sid, acquire) };
-	if (process != NULL)
-		dcm_name_load(view->client_name, &process->name);
-}
-
-static uint64_t ticket_of(struct dcm_connection *c, uint64_t *word)
-{
-	*word = dcm_load(&c->word, seq);
-	return dcm_load(&c->ticket, acquire);
-}
-
-/* Was it sent to @endpoint, and its client is not known dead? */
-static bool is_waiting(const struct dcm_segment *seg, struct dcm_connection *c, uint64_t word,
-		       struct dcm_ref endpoint)
-{
-	return dcm_word_state(word) == DCM_CONNECTION_POSTED &&
-	       dcm_load(&c->target, seq) == aimed(endpoint) &&
-	       dcm_process_alive(seg, dcm_word_owner(word));
-}
-
-bool dcm_rendezvous_waiting(const struct dcm_segment *seg, struct dcm_ref endpoint,
-			    uint64_t *newest)
-{
-	struct dcm_endpoint *e = dcm_endpoint_at(seg, endpoint.index);
-	const dcm_atomic64 *row = row_of(seg, dcm_load(&e->type_hash, relaxed));
-	uint32_t cursor = 0, index;
-	bool any = false;
-
-	*newest = 0;
-	while (dcm_index_next(row, seg->connection.count, &cursor, &index)) {
-		struct dcm_connection *c = dcm_connection_at(seg, index);
-		uint64_t word, ticket = ticket_of(c, &word);
-
-		if (!is_waiting(seg, c, word, endpoint))
-			continue;
-		any = true;
-		if (ticket > *newest)
-			*newest = ticket;
-	}
-	return any;
-}
-
-bool dcm_rendezvous_take(const struct dcm_segment *seg, uint32_t self, struct dcm_ref endpoint,
-			 struct dcm_ref *out, struct dcm_request_view *view)
-{
-	struct dcm_endpoint *e = dcm_endpoint_at(seg, endpoint.index);
-	dcm_atomic64 *row = row_of(seg, dcm_load(&e->type_hash, relaxed));
-
-	/* Each round that ends without a catch means that somebody else took or withdrew one. */
-	for (uint32_t round = 0; round <= seg->connection.count; round++) {
-		uint64_t oldest = UINT64_MAX, oldest_word = 0;
-		uint32_t cursor = 0, index, best = UINT32_MAX;
-		struct dcm_connection *c;
-
-		while (dcm_index_next(row, seg->connection.count, &cursor, &index)) {
-			uint64_t word, ticket;
-
-			c = dcm_connection_at(seg, index);
-			ticket = ticket_of(c, &word);
-			if (ticket < oldest && is_waiting(seg, c, word, endpoint)) {
-				best = index;
-				oldest = ticket;
-				oldest_word = word;
-			}
-		}
-		if (best == UINT32_MAX)
-			return false;
-		*out = (struct dcm_ref){ best, dcm_word_generation(oldest_word) };
-		c = dcm_connection_at(seg, best);
-		/* Before the step: once it is taken its client may leave, and its slot with it. */
-		view_request(seg, c, view);
-		if (!dcm_slot_step(&seg->connection, *out, dcm_word_owner(oldest_word),
-				   DCM_CONNECTION_POSTED, self, DCM_CONNECTION_TAKEN))
-			continue;
-		dcm_store(&c->server, self, release);
-		dcm_index_clear(row, best);
-		return true;
-	}
-	return false;
 }
 
 bool dcm_rendezvous_accept(const struct dcm_segment *seg, uint32_t self, struct dcm_ref ref,
@@ -383,11 +279,11 @@ struct dcm_connection_look dcm_rendezvous_look(const struct dcm_segment *seg, st
 	target = dcm_load(&c->target, seq);
 	if (look.state == DCM_CONNECTION_TAKEN || look.state == DCM_CONNECTION_ACCEPTED) {
 		look.server = dcm_word_owner(word);
-	} else if (look.state == DCM_CONNECTION_POSTED && is_aimed(target)) {
-		dcm_atomic64 *slot = dcm_slot_word(&seg->endpoint, target_endpoint(target).index);
+	} else if (look.state == DCM_CONNECTION_POSTED && dcm_target_is_sent(target)) {
+		dcm_atomic64 *slot = dcm_slot_word(&seg->endpoint, dcm_target_endpoint(target).index);
 		uint64_t endpoint = slot != NULL ? dcm_load(slot, seq) : 0;
 
-		if (dcm_word_generation(endpoint) == target_endpoint(target).generation)
+		if (dcm_word_generation(endpoint) == dcm_target_endpoint(target).generation)
 			look.server = dcm_word_owner(endpoint);
 	}
 	return look;
@@ -551,9 +447,9 @@ static bool waits_for(const struct dcm_segment *seg, struct dcm_connection *c, u
 	uint64_t target = dcm_load(&c->target, seq), sid = dcm_load(&c->server_sid, acquire);
 	dcm_atomic64 *slot;
 
-	if (!is_aimed(target))
+	if (!dcm_target_is_sent(target))
 		return sid != 0 && dcm_process_made_sid(seg, dead, sid);
-	slot = dcm_slot_word(&seg->endpoint, target_endpoint(target).index);
+	slot = dcm_slot_word(&seg->endpoint, dcm_target_endpoint(target).index);
 	return slot != NULL && dcm_word_owner(dcm_load(slot, seq)) == dead;
 }
 

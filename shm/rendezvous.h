@@ -82,6 +82,11 @@ void dcm_rendezvous_refuse_all(const struct dcm_segment *seg, struct dcm_ref end
 bool dcm_rendezvous_take(const struct dcm_segment *seg, uint32_t self, struct dcm_ref endpoint,
 			 struct dcm_ref *out, struct dcm_request_view *view);
 
+/* dcm_rendezvous_take_any() - the oldest for any of @count endpoints; *@which: for that one */
+bool dcm_rendezvous_take_any(const struct dcm_segment *seg, uint32_t self,
+			     const struct dcm_ref *endpoints, size_t count, size_t *which,
+			     struct dcm_ref *out, struct dcm_request_view *view);
+
 /*
  * dcm_rendezvous_waiting() - is there something for dcm_rendezvous_take() to take
  * @newest: set to the ticket of the youngest such request; each has its own

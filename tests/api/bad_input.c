@@ -54,7 +54,7 @@ static void loud(void)
 /* A handle of each kind that there is. */
 static struct {
 	Handle user, poor, task, callable, listener, session, identity;
-	DcmHandle publication, subscription, connection, request;
+	DcmHandle publication, subscription, connection, request, group, groups;
 	uint64_t closed_user, closed_dcm;
 } h;
 
@@ -68,6 +68,9 @@ static void make_closed(void)
 
 static void make_handles(struct pair *pair)
 {
+	static const DcmGroupEndpoint group[] = { { TYPE ".group", "n", NULL } };
+	static const char *const types[] = { TYPE ".group" };
+
 	h.user = new_identity();
 	must(KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST, 0, NULL, &h.poor));
 	h.task = KosTaskGetHandle(KosTaskGetSelf());
@@ -81,11 +84,15 @@ static void make_handles(struct pair *pair)
 	if (DcmConnect(h.connection, 0, &h.identity) != rcTimeout)
 		die("connected to nobody");
 	must(DcmListen(h.publication, 0, &h.identity, NULL, &h.request));
+	must(DcmPublishGroupEndpoints(h.task, group, 1, &h.group));
+	must(DcmSetGroupSubscription(types, 1, NULL, INVALID_HANDLE, &h.groups));
 	make_closed();
 }
 
 static void close_handles(struct pair *pair)
 {
+	must(DcmCloseHandle(h.groups));
+	must(DcmCloseHandle(h.group));
 	must(DcmCloseHandle(h.request));
 	must(DcmCloseHandle(h.connection));
 	must(DcmCloseHandle(h.subscription));
@@ -116,6 +123,12 @@ static void test_nulls(void)
 	BAD(rcInvalidArgument,
 	    DcmCreateConnection(TYPE, "n", INVALID_HANDLE, INVALID_HANDLE, NULL));
 	BAD(rcInvalidArgument, DcmConnect(h.connection, 0, NULL));
+	BAD(rcInvalidArgument, DcmListenGroupPub(h.group, 0, NULL, NULL, NULL, NULL));
+	BAD(rcInvalidArgument, DcmPublishGroupEndpoints(h.user, NULL, 1, &out));
+	BAD(rcInvalidArgument, DcmSetGroupSubscription(NULL, 1, NULL, INVALID_HANDLE, &out));
+	BAD(rcInvalidArgument, DcmConnectAny(NULL, &session));
+	BAD(rcInvalidArgument, DcmConnectAny(TYPE, NULL));
+	BAD(rcInvalidArgument, DcmEnumEndpoints(NULL, 0, NULL, NULL));
 	BAD(rcInvalidArgument, DcmSetProcessName(NULL));
 	BAD(rcInvalidArgument, KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST, 0, NULL, NULL));
 	BAD(rcInvalidArgument,
@@ -259,12 +272,19 @@ static void try_no_handle(uint64_t bad, const char *what)
 		BAD(rcInvalidArgument, DcmSetSubscription(TYPE, NULL, NULL, bad, &out));
 		BAD(rcInvalidArgument, DcmCreateConnection(TYPE, "n", bad, INVALID_HANDLE, &out));
 		BAD(rcInvalidArgument, DcmCreateConnection(TYPE, "n", INVALID_HANDLE, bad, &out));
+		BAD(rcInvalidArgument, DcmConnectAnyEx(TYPE, NULL, NULL, bad, INVALID_HANDLE,
+						       INFINITE_TIMEOUT, 0, &out));
+		BAD(rcInvalidArgument, DcmConnectAnyEx(TYPE, NULL, NULL, INVALID_HANDLE, bad,
+						       INFINITE_TIMEOUT, 0, &out));
 		BAD(rcInvalidArgument, KnHandleCreateUserObjectEx(HANDLE_TYPE_USER_FIRST, 0, NULL,
 								  bad, 1, &out));
 	}
 	BAD(rcInvalidArgument,
 	    DcmReadPubQueue(bad, INFINITE_TIMEOUT, NULL, NULL, NULL, NULL));
 	BAD(rcInvalidArgument, DcmConnect(bad, INFINITE_TIMEOUT, &out));
+	BAD(rcInvalidArgument, DcmListenGroupPub(bad, INFINITE_TIMEOUT, NULL, NULL, NULL, &out));
+	BAD(rcInvalidArgument,
+	    DcmReadGroupPubQueue(bad, INFINITE_TIMEOUT, 0, NULL, NULL, NULL, NULL));
 	BAD(rcInvalidArgument, DcmInterruptBlockingCall(bad));
 	BAD(rcInvalidArgument, DcmInterruptCall(bad));
 	BAD(rcInvalidArgument, DcmCloseHandle(bad));
@@ -288,7 +308,8 @@ static void try_no_handle(uint64_t bad, const char *what)
 /* Each function with open handles of every kind but its own. */
 static void test_wrong_kinds(void)
 {
-	const uint64_t dcm[] = { h.publication, h.subscription, h.connection, h.request };
+	const uint64_t dcm[] = { h.publication, h.subscription, h.connection,
+				 h.request,	h.group,	h.groups };
 	const uint64_t kn[] = { h.user, h.task, h.callable, h.listener, h.session, h.identity };
 	DcmMessage message;
 	DcmRequest request;
@@ -314,7 +335,7 @@ static void test_wrong_kinds(void)
 		if (kn[i] != h.callable)
 			BAD(rcInvalidArgument, DcmAccept(h.request, kn[i], INVALID_HANDLE));
 	}
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < sizeof(dcm) / sizeof(dcm[0]); i++) {
 		BAD(rcInvalidArgument, KnHandleClose(dcm[i]));
 		BAD(rcInvalidArgument, KnHandleCopy(dcm[i], 0, INVALID_HANDLE, &out));
 		BAD(rcInvalidArgument, KnHandleRevoke(dcm[i]));
@@ -330,6 +351,12 @@ static void test_wrong_kinds(void)
 			BAD(rcInvalidArgument, DcmReadPubQueue(dcm[i], 0, NULL, NULL, NULL, NULL));
 		if (dcm[i] != h.connection)
 			BAD(rcInvalidArgument, DcmConnect(dcm[i], 0, &out));
+		if (dcm[i] != h.group)
+			BAD(rcInvalidArgument,
+			    DcmListenGroupPub(dcm[i], 0, NULL, NULL, NULL, &out));
+		if (dcm[i] != h.groups)
+			BAD(rcInvalidArgument,
+			    DcmReadGroupPubQueue(dcm[i], 0, 0, NULL, NULL, NULL, NULL));
 		if (dcm[i] != h.request)
 			BAD(rcInvalidArgument, DcmAccept(dcm[i], h.callable, INVALID_HANDLE));
 	}
@@ -400,6 +427,14 @@ static void test_outside(const char *when)
 	BAD(rcNotConnected, DcmCreateConnection(NULL, NULL, 0, 0, NULL));
 	BAD(rcNotConnected, DcmConnect(h.connection, INFINITE_TIMEOUT, &handle));
 	BAD(rcNotConnected, DcmConnect(0, 0, NULL));
+	BAD(rcNotConnected, DcmPublishGroupEndpoints(0, NULL, 0, NULL));
+	BAD(rcNotConnected, DcmListenGroupPub(h.group, INFINITE_TIMEOUT, NULL, NULL, NULL, &out));
+	BAD(rcNotConnected, DcmSetGroupSubscription(NULL, 0, NULL, 0, NULL));
+	BAD(rcNotConnected,
+	    DcmReadGroupPubQueue(h.groups, INFINITE_TIMEOUT, 0, NULL, NULL, NULL, NULL));
+	BAD(rcNotConnected, DcmConnectAny(TYPE, &handle));
+	BAD(rcNotConnected, DcmConnectAny(NULL, NULL));
+	BAD(rcNotConnected, DcmEnumEndpoints(NULL, 0, NULL, NULL));
 	BAD(rcNotConnected, DcmInterruptBlockingCall(h.publication));
 	BAD(rcNotConnected, DcmCloseHandle(h.publication));
 	BAD(rcNotConnected, DcmCloseHandle(0));

@@ -13,7 +13,8 @@
 #define TYPE "test.Fork"
 
 static struct pair pair;
-static DcmHandle publication, subscription;
+static DcmHandle publication, subscription, group, groups;
+static const char *const group_type = TYPE ".group";
 static Sid parent_sid;
 
 static void look_as_child(void)
@@ -30,6 +31,10 @@ static void look_as_child(void)
 	is_rc(rcOk, DcmInit(), "the child may call DcmInit");
 	is_rc(rcInvalidArgument, DcmCloseHandle(publication), "the parent's DCM handle");
 	is_rc(rcInvalidArgument, DcmListen(publication, 0, NULL, NULL, &out), "likewise");
+	is_rc(rcInvalidArgument, DcmListenGroupPub(group, 0, NULL, NULL, NULL, &out),
+	      "the parent's group");
+	is_rc(rcInvalidArgument, DcmReadGroupPubQueue(groups, 0, 0, NULL, NULL, NULL, NULL),
+	      "the parent's group subscription");
 	must(DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, "child", &out));
 	pair_open(&pair);
 	message = must_loan(pair.session, 5);
@@ -52,6 +57,10 @@ static void parent_is_well(const char *how)
 	must(DcmRelease(&reply));
 	is_rc(rcTimeout, DcmListen(publication, 0, NULL, NULL, &(DcmHandle){ 0 }),
 	      "its publication is there");
+	is_rc(rcTimeout, DcmListenGroupPub(group, 0, NULL, NULL, NULL, &(DcmHandle){ 0 }),
+	      "its group is there");
+	is_rc(rcTimeout, DcmReadGroupPubQueue(groups, 0, 0, NULL, NULL, NULL, NULL),
+	      "and is not told of as gone");
 }
 
 static void next_notice(DcmPubStatus wanted, const char *what)
@@ -148,6 +157,10 @@ int main(void)
 	must(DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE ".parent", "n",
 				&publication));
 	must(DcmSetSubscription(TYPE, NULL, NULL, INVALID_HANDLE, &subscription));
+	must(DcmPublishGroupEndpoints(KosTaskGetHandle(KosTaskGetSelf()),
+				      &(DcmGroupEndpoint){ TYPE ".group", "n", NULL }, 1, &group));
+	must(DcmSetGroupSubscription(&group_type, 1, NULL, INVALID_HANDLE, &groups));
+	must(DcmReadGroupPubQueue(groups, 0, 0, NULL, NULL, NULL, NULL));
 	test_idle_child(false);
 	test_idle_child(true);
 	test_child(fork, false, "fork, no DcmFini");
@@ -155,6 +168,8 @@ int main(void)
 	test_child(by_raw_fork, false, "_Fork");
 	test_membarrier_denied();
 	parent_is_well("in the end");
+	must(DcmCloseHandle(groups));
+	must(DcmCloseHandle(group));
 	must(DcmCloseHandle(subscription));
 	must(DcmCloseHandle(publication));
 	pair_close(&pair);

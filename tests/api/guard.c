@@ -41,6 +41,9 @@ enum { LEFT_HALF = -1, LEFT_ALL_BUT_A_PAGE = -2 };
 
 static uint64_t handle_for(enum blocking what)
 {
+	static const DcmGroupEndpoint group[] = { { TYPE ".a", "n", NULL },
+						  { TYPE ".b", "n", NULL } };
+	static const char *const types[] = { TYPE ".none", TYPE ".neither" };
 	uint64_t handle;
 
 	switch (what) {
@@ -54,6 +57,12 @@ static uint64_t handle_for(enum blocking what)
 		must(DcmCreateConnection(TYPE ".none", "n", INVALID_HANDLE, INVALID_HANDLE,
 					 &handle));
 		return scene.connection = handle;
+	case BLOCK_GROUP_LISTEN:
+		must(DcmPublishGroupEndpoints(new_identity(), group, 2, &handle));
+		return handle;
+	case BLOCK_GROUP_READ:
+		must(DcmSetGroupSubscription(types, 2, NULL, INVALID_HANDLE, &handle));
+		return handle;
 	default:
 		return scene.pair[what].session;
 	}
@@ -109,6 +118,16 @@ static void later_calls(void)
 	is_rc(rcFail, DcmAccept(1, 2, INVALID_HANDLE), "later: DcmAccept");
 	is_rc(rcFail, DcmSetSubscription(TYPE, NULL, NULL, INVALID_HANDLE, &out),
 	      "later: DcmSetSubscription");
+	is_rc(rcFail,
+	      DcmListenGroupPub(scene.blocked[BLOCK_GROUP_LISTEN].handle, 0, NULL, NULL, NULL,
+				&out),
+	      "later: DcmListenGroupPub");
+	is_rc(rcFail,
+	      DcmReadGroupPubQueue(scene.blocked[BLOCK_GROUP_READ].handle, 0, 0, NULL, NULL, NULL,
+				   NULL),
+	      "later: DcmReadGroupPubQueue");
+	is_rc(rcFail, DcmEnumEndpoints(NULL, 0, NULL, &(size_t){ 0 }), "later: DcmEnumEndpoints");
+	is_rc(rcFail, DcmConnectAny(TYPE, &out), "later: DcmConnectAny");
 	is_rc(rcFail, DcmReadPubQueue(scene.subscription, 0, NULL, NULL, NULL, NULL),
 	      "later: DcmReadPubQueue, no word of a withdrawal");
 	is_rc(rcFail, DcmCreateConnection(TYPE, "n", INVALID_HANDLE, INVALID_HANDLE, &out),

@@ -15,7 +15,9 @@
 
 #include "tests/api/lib_peer.h"
 
-enum { COMMANDS = 3, PLACES = 512 };
+enum { COMMANDS = 3, PLACES = 512, GROUP_MOST = 16 };
+
+static char places[GROUP_MOST]; /* whose addresses are the contexts of a group */
 
 /* What the peer was told to keep. */
 static DcmRequest requests[PLACES];
@@ -102,6 +104,81 @@ static Retcode do_asking(const struct peer_wire *q, struct peer_answer *a)
 					   or_invalid(ask->handle), &a->handle);
 	case PEER_CONNECT:
 		return DcmConnect(ask->handle, ask->timeout, &a->handle);
+	case PEER_CONNECT_ANY:
+		return DcmConnectAnyEx(q->type, q->has_name ? q->name : NULL, NULL, INVALID_HANDLE,
+				       or_invalid(ask->handle), ask->timeout, INFINITE_TIMEOUT,
+				       &a->handle);
+	default:
+		return rcFail;
+	}
+}
+
+/* Interfaces as words; the places of the words. */
+static size_t split(char *words, const char **out, size_t most)
+{
+	size_t count = 0;
+
+	for (char *rest, *word = strtok_r(words, " ", &rest); word != NULL && count < most;
+	     word = strtok_r(NULL, " ", &rest))
+		out[count++] = word;
+	return count;
+}
+
+static Retcode do_group_publish(const struct peer_wire *q, struct peer_answer *a)
+{
+	char words[DCM_NAME_SIZE];
+	const char *types[GROUP_MOST];
+	DcmGroupEndpoint endpoints[GROUP_MOST];
+	size_t count;
+
+	memcpy(words, q->type, sizeof(words));
+	count = split(words, types, GROUP_MOST);
+	for (size_t i = 0; i < count; i++)
+		endpoints[i] = (DcmGroupEndpoint){ types[i], q->name, &places[i] };
+	return DcmPublishGroupEndpoints(or_own(q->ask.handle), endpoints, count, &a->handle);
+}
+
+static Retcode do_group_read(const struct peer_ask *ask, struct peer_answer *a)
+{
+	DcmGroupEndpointInfo seen[GROUP_MOST] = { { .endpointType = "" } };
+	DcmPubStatus status = 0;
+	Retcode rc = DcmReadGroupPubQueue(ask->handle, ask->timeout, GROUP_MOST, &status, &a->handle,
+					  a->type, seen);
+	size_t used = 0;
+
+	if (rc != rcOk)
+		return rc;
+	for (size_t i = 0; i < GROUP_MOST && seen[i].endpointType[0] != '\0'; i++)
+		used += (size_t)snprintf(a->name + used, sizeof(a->name) - used, "%s%s",
+					 i == 0 ? "" : " ", seen[i].endpointName);
+	a->other = status;
+	return KnHandleGetSidByHandle(a->handle, &a->sid);
+}
+
+static Retcode do_group(const struct peer_wire *q, struct peer_answer *a)
+{
+	const struct peer_ask *ask = &q->ask;
+	char words[DCM_NAME_SIZE];
+	const char *types[GROUP_MOST];
+	void *context;
+	Retcode rc;
+
+	switch (ask->op) {
+	case PEER_GROUP_PUBLISH:
+		return do_group_publish(q, a);
+	case PEER_GROUP_LISTEN:
+		rc = DcmListenGroupPub(ask->handle, ask->timeout, &a->other, a->name, &context,
+				       &a->handle);
+		if (rc != rcOk)
+			return rc;
+		a->size = (uint64_t)((char *)context - places) + 1;
+		return KnHandleGetSidByHandle(a->other, &a->sid);
+	case PEER_GROUP_SUBSCRIBE:
+		memcpy(words, q->type, sizeof(words));
+		return DcmSetGroupSubscription(types, split(words, types, GROUP_MOST), NULL,
+					       or_invalid(ask->other), &a->handle);
+	case PEER_GROUP_READ:
+		return do_group_read(ask, a);
 	default:
 		return rcFail;
 	}
@@ -339,7 +416,13 @@ static Retcode do_it(const struct peer_wire *q, struct peer_answer *a)
 	case PEER_READ:
 	case PEER_CREATE:
 	case PEER_CONNECT:
+	case PEER_CONNECT_ANY:
 		return do_asking(q, a);
+	case PEER_GROUP_PUBLISH:
+	case PEER_GROUP_LISTEN:
+	case PEER_GROUP_SUBSCRIBE:
+	case PEER_GROUP_READ:
+		return do_group(q, a);
 	case PEER_LOAN:
 	case PEER_SEND:
 	case PEER_CALL:

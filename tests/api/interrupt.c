@@ -18,6 +18,9 @@ static struct load load;
 /* The handle that a call of each kind blocks on. */
 static uint64_t handle_for(enum blocking what)
 {
+	static const DcmGroupEndpoint group[] = { { TYPE ".a", "n", NULL },
+						  { TYPE ".b", "n", NULL } };
+	static const char *const types[] = { TYPE ".none", TYPE ".neither" };
 	uint64_t handle;
 	char name[16];
 
@@ -32,7 +35,14 @@ static uint64_t handle_for(enum blocking what)
 		must(DcmSetSubscription(TYPE ".none", NULL, NULL, INVALID_HANDLE, &handle));
 		return handle;
 	case BLOCK_CONNECT:
-		must(DcmCreateConnection(TYPE ".none", "n", INVALID_HANDLE, INVALID_HANDLE, &handle));
+		must(DcmCreateConnection(TYPE ".none", "n", INVALID_HANDLE, INVALID_HANDLE,
+					 &handle));
+		return handle;
+	case BLOCK_GROUP_LISTEN:
+		must(DcmPublishGroupEndpoints(new_identity(), group, 2, &handle));
+		return handle;
+	case BLOCK_GROUP_READ:
+		must(DcmSetGroupSubscription(types, 2, NULL, INVALID_HANDLE, &handle));
 		return handle;
 	default:
 		return pair.session;
@@ -166,7 +176,8 @@ static void test_goes_on(void)
 				&publication));
 	must(DcmListen(publication, INFINITE_TIMEOUT, NULL, NULL, &request));
 	must(DcmAccept(request, pair.callable, INVALID_HANDLE));
-	is_rc(rcOk, DcmConnect(connection, INFINITE_TIMEOUT, &b.number), "it was asked for all along");
+	is_rc(rcOk, DcmConnect(connection, INFINITE_TIMEOUT, &b.number),
+	      "it was asked for all along");
 	must(KnHandleClose(b.number));
 	must(DcmCloseHandle(request));
 	must(DcmCloseHandle(connection));
@@ -195,8 +206,8 @@ static void take(void *arg)
 	struct taker *t = arg;
 
 	for (;;) {
-		Retcode rc = DcmReadPubQueue(t->subscription, INFINITE_TIMEOUT, NULL, NULL, NULL,
-					     NULL);
+		Retcode rc =
+			DcmReadPubQueue(t->subscription, INFINITE_TIMEOUT, NULL, NULL, NULL, NULL);
 
 		if (rc == rcNotConnected)
 			return;
@@ -269,6 +280,8 @@ int main(void)
 	test_several(BLOCK_LISTEN);
 	test_several(BLOCK_READ);
 	test_several(BLOCK_CONNECT);
+	test_several(BLOCK_GROUP_LISTEN);
+	test_several(BLOCK_GROUP_READ);
 	test_data_first();
 	test_goes_on();
 	test_race(&state);

@@ -17,6 +17,8 @@ const char *blocking_name(enum blocking what)
 		[BLOCK_LISTEN] = "DcmListen",
 		[BLOCK_READ] = "DcmReadPubQueue",
 		[BLOCK_CONNECT] = "DcmConnect",
+		[BLOCK_GROUP_LISTEN] = "DcmListenGroupPub",
+		[BLOCK_GROUP_READ] = "DcmReadGroupPubQueue",
 	};
 
 	return names[what];
@@ -48,6 +50,10 @@ Retcode blocked_make(struct blocked *b)
 		return DcmReadPubQueue(b->handle, ms, NULL, NULL, NULL, NULL);
 	case BLOCK_CONNECT:
 		return DcmConnect(b->handle, ms, &b->number);
+	case BLOCK_GROUP_LISTEN:
+		return DcmListenGroupPub(b->handle, ms, NULL, NULL, NULL, &b->number);
+	case BLOCK_GROUP_READ:
+		return DcmReadGroupPubQueue(b->handle, ms, 0, NULL, NULL, NULL, NULL);
 	default:
 		return rcFail;
 	}

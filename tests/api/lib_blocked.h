@@ -18,6 +18,8 @@ enum blocking {
 	BLOCK_LISTEN,
 	BLOCK_READ,
 	BLOCK_CONNECT,
+	BLOCK_GROUP_LISTEN,
+	BLOCK_GROUP_READ,
 	BLOCKING_COUNT,
 	BLOCK_SESSIONS = BLOCK_RECEIVE, /* those before are on a session */
 };

@@ -26,8 +26,8 @@ enum peer_op {
 	PEER_CLOSE,	/* handle, DCM */
 	PEER_KCLOSE,	/* handle */
 	PEER_SUBSCRIBE, /* type, name (or null) -> handle */
-	PEER_READ,	/* handle, timeout -> other: status, handle: server, sid, type: server, name */
-	PEER_CREATE,	/* type, name, other: server handle or 0, handle: client or 0 -> handle */
+	PEER_READ,   /* handle, timeout -> other: status, handle: server, sid, type: server, name */
+	PEER_CREATE, /* type, name, other: server handle or 0, handle: client or 0 -> handle */
 	PEER_CONNECT,	/* handle, timeout -> handle: session */
 	PEER_LOAN,	/* handle, size, timeout: kept by the peer -> other: place */
 	PEER_SEND,	/* handle, other: place, timeout */
@@ -44,14 +44,19 @@ enum peer_op {
 	PEER_DENY,	/* other: system call that is refused from now on, size: errno (0: EPERM) */
 	PEER_DENY_AT,	/* from now on nothing is opened relative to a directory */
 	PEER_USER_IS,	/* handle: uid and gid, without a way back */
-	PEER_OTHER_NET,	/* moves into a network namespace of its own, if it may */
+	PEER_OTHER_NET, /* moves into a network namespace of its own, if it may */
 	PEER_WHO,	/* handle -> status: verified, other: pid, size: uid, sid: gid, name */
-	PEER_INFO,	/* handle -> status: transfer, size: capacity, sid: committed, other: largest */
-	PEER_EXEC,	/* becomes another program, without DcmFini */
-	PEER_LIMIT,	/* other: RLIMIT_..., size: its soft limit; free numbers of RLIMIT_NOFILE */
-	PEER_LEAVE,	/* the thread that answered until now ends, another goes on */
-	PEER_DUMP,	/* size: so many bytes of memory are touched, then SIGABRT with a core dump */
-	PEER_HOLDS,	/* -> other: descriptors, size: mappings, sid: threads */
+	PEER_INFO,  /* handle -> status: transfer, size: capacity, sid: committed, other: largest */
+	PEER_EXEC,  /* becomes another program, without DcmFini */
+	PEER_LIMIT, /* other: RLIMIT_..., size: its soft limit; free numbers of RLIMIT_NOFILE */
+	PEER_LEAVE, /* the thread that answered until now ends, another goes on */
+	PEER_DUMP,  /* size: so many bytes of memory are touched, then SIGABRT with a core dump */
+	PEER_HOLDS, /* -> other: descriptors, size: mappings, sid: threads */
+	PEER_GROUP_PUBLISH,   /* type: interfaces "a b", name: of each, handle (0: own) -> handle */
+	PEER_GROUP_LISTEN,    /* as listen -> size: place in the group, from 1 */
+	PEER_GROUP_SUBSCRIBE, /* type: interfaces "a b" -> handle */
+	PEER_GROUP_READ,      /* as read -> name: of the endpoints, "x y" */
+	PEER_CONNECT_ANY, /* type, name (or null), timeout: of finding, handle: client or 0 -> handle */
 };
 
 /* Times are milliseconds; INFINITE_TIMEOUT waits for ever. */
@@ -94,7 +99,7 @@ struct peer_answer peer_talk(struct peer *peer, const struct peer_ask *ask);
 struct peer_answer peer_need(struct peer *peer, const struct peer_ask *ask);
 
 #define peer_post(peer, ...) peer_send(peer, &(struct peer_ask){ .op = __VA_ARGS__ })
-#define peer_do(peer, ...) peer_talk(peer, &(struct peer_ask){ .op = __VA_ARGS__ })
+#define peer_do(peer, ...)   peer_talk(peer, &(struct peer_ask){ .op = __VA_ARGS__ })
 #define peer_must(peer, ...) peer_need(peer, &(struct peer_ask){ .op = __VA_ARGS__ })
 
 /* Whether an answer is there, without waiting. */

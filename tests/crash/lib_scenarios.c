@@ -121,6 +121,43 @@ static void opens_listeners(void)
 	dcm_listener_shut(&world, a, VICTIM, VICTIM);
 }
 
+/* Two endpoints in two buckets, whose requests are told of at the first; another that is never shown. */
+static void serves_a_group(void)
+{
+	struct dcm_endpoint_key first = endpoint_key("first", 17),
+				second = endpoint_key("wanted", 17);
+	struct dcm_request_view view;
+	struct dcm_ref group[2], never, request;
+	size_t which;
+
+	first.type = "crash.Other";
+	first.type_hash = dcm_hash(first.type);
+	dcm_publication_reserve(&world, VICTIM, &first, &group[0]);
+	second.told_at = 1 + group[0].index;
+	dcm_publication_reserve(&world, VICTIM, &second, &group[1]);
+	dcm_publication_show(&world, VICTIM, group[0]);
+	dcm_publication_show(&world, VICTIM, group[1]);
+	if (dcm_rendezvous_take_any(&world, VICTIM, group, 2, &which, &request, &view))
+		dcm_rendezvous_server_leaves(&world, VICTIM, request);
+	dcm_publication_end(&world, VICTIM, group[1]);
+	dcm_publication_reserve(&world, VICTIM, &second, &never);
+	dcm_publication_drop(&world, never);
+	dcm_publication_end(&world, VICTIM, group[0]);
+}
+
+/* One subscription in two rows. */
+static void follows_a_group(void)
+{
+	const uint64_t hashes[] = { dcm_hash("crash.Type"), dcm_hash("crash.Other") };
+	struct dcm_ref s;
+	uint32_t index;
+
+	dcm_registry_subscribe_group(&world, VICTIM, hashes, 2, &s);
+	dcm_registry_hint(&world, s, &index);
+	dcm_registry_unsubscribe(&world, s, VICTIM, VICTIM);
+	dcm_registry_subscribe_group(&world, VICTIM, hashes, 2, &s);
+}
+
 const struct world_scenario world_scenarios[] = {
 	{ "publishes", publishes },
 	{ "withdraws", withdraws },
@@ -130,6 +167,8 @@ const struct world_scenario world_scenarios[] = {
 	{ "asks", asks },
 	{ "talks to itself", talks_to_itself },
 	{ "opens listeners", opens_listeners },
+	{ "serves a group", serves_a_group },
+	{ "follows a group", follows_a_group },
 };
 
 const size_t world_scenario_count = sizeof world_scenarios / sizeof world_scenarios[0];

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/known.h"
+#include "api/group_known.h"
 #include "shm/baton.h"
 #include "shm/check.h"
 #include "shm/hash.h"
@@ -53,6 +53,7 @@ struct party {
 	uint32_t self;
 	struct dcm_ref endpoint[REFS], connection[REFS], subscription, listener;
 	struct dcm_known *known;
+	struct dcm_group_known *group; /* when the subscription is one of a group */
 	uint32_t cursor;
 };
 
@@ -92,8 +93,10 @@ typedef void operation_fn(struct party *p, struct fuzz_input *in, unsigned n);
 
 static void publish(struct party *p, struct fuzz_input *in, unsigned n)
 {
-	struct dcm_endpoint_key key = endpoint_key(fuzz_byte(in), p->self);
+	unsigned which = fuzz_byte(in);
+	struct dcm_endpoint_key key = endpoint_key(which, p->self);
 
+	key.told_at = which >> 4 & 7; /* a slot that there may not be */
 	if (dcm_publication_begin(&w.seg, p->self, &key, &p->endpoint[n]))
 		FUZZ_CHECK(p->endpoint[n].index < capacity.endpoints);
 }
@@ -104,16 +107,39 @@ static void withdraw(struct party *p, struct fuzz_input *in, unsigned n)
 	dcm_publication_end(&w.seg, p->self, p->endpoint[n]);
 }
 
+static void subscribe_group(struct party *p)
+{
+	const uint64_t hashes[] = { dcm_hash(types[0]), dcm_hash(types[1]) };
+
+	p->group = dcm_group_known_create(types, hashes, 2, NULL, 0);
+	if (!dcm_registry_subscribe_group(&w.seg, p->self, hashes, 2, &p->subscription))
+		p->subscription.index = 0;
+}
+
 static void subscribe(struct party *p, struct fuzz_input *in, unsigned n)
 {
 	unsigned which = fuzz_byte(in);
 
 	(void)n;
-	if (p->known != NULL)
+	if (p->known != NULL || p->group != NULL)
 		return;
+	if (which & 4) {
+		subscribe_group(p);
+		return;
+	}
 	p->known = known_of(which);
 	if (!dcm_registry_subscribe(&w.seg, p->self, dcm_hash(types[which & 1]), &p->subscription))
 		p->subscription.index = 0;
+}
+
+static void forget(struct party *p)
+{
+	if (p->known != NULL)
+		dcm_known_destroy(p->known);
+	if (p->group != NULL)
+		dcm_group_known_destroy(p->group);
+	p->known = NULL;
+	p->group = NULL;
 }
 
 static void unsubscribe(struct party *p, struct fuzz_input *in, unsigned n)
@@ -121,9 +147,21 @@ static void unsubscribe(struct party *p, struct fuzz_input *in, unsigned n)
 	(void)in;
 	(void)n;
 	dcm_registry_unsubscribe(&w.seg, p->subscription, p->self, p->self);
-	if (p->known != NULL)
-		dcm_known_destroy(p->known);
-	p->known = NULL;
+	forget(p);
+}
+
+static void read_group(struct party *p)
+{
+	struct dcm_group_notice notice;
+
+	if (dcm_group_known_next(p->group, &w.seg, p->subscription, &notice) != 0)
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		FUZZ_CHECK(notice.endpoints[i]->endpoint.index < capacity.endpoints);
+		FUZZ_CHECK(strlen(notice.endpoints[i]->name) < 256);
+		FUZZ_CHECK(notice.endpoints[i]->sid == notice.endpoints[0]->sid);
+	}
+	dcm_group_known_told(p->group);
 }
 
 static void read_notices(struct party *p, struct fuzz_input *in, unsigned n)
@@ -131,6 +169,8 @@ static void read_notices(struct party *p, struct fuzz_input *in, unsigned n)
 	struct dcm_notice *notice;
 
 	(void)in;
+	for (unsigned i = 0; i <= n && p->group != NULL; i++)
+		read_group(p);
 	for (unsigned i = 0; i <= n && p->known != NULL; i++) {
 		if (dcm_known_read(p->known, &w.seg, p->subscription, &notice) != 0)
 			return;
@@ -198,10 +238,18 @@ static void look_at_request(struct party *p, struct fuzz_input *in, unsigned n)
 
 static void take(struct party *p, struct fuzz_input *in, unsigned n)
 {
-	struct dcm_ref *to = &p->connection[fuzz_byte(in) % REFS];
+	unsigned how = fuzz_byte(in);
+	struct dcm_ref *to = &p->connection[how % REFS];
+	size_t which = n;
 
-	if (!dcm_rendezvous_take(&w.seg, p->self, p->endpoint[n], to, &request_view))
+	if (how & 64) {
+		if (!dcm_rendezvous_take_any(&w.seg, p->self, p->endpoint, REFS, &which, to,
+					     &request_view))
+			return;
+	} else if (!dcm_rendezvous_take(&w.seg, p->self, p->endpoint[n], to, &request_view)) {
 		return;
+	}
+	FUZZ_CHECK(which < REFS);
 	FUZZ_CHECK(to->index < capacity.connections);
 	is_name(request_view.client_name);
 }
@@ -458,8 +506,7 @@ static void run_program(struct fuzz_input *in, unsigned how)
 		check(how / 16);
 	fuzz_memory(MEMORY_MOST);
 	for (unsigned i = 0; i < PARTIES; i++)
-		if (parties[i].known != NULL)
-			dcm_known_destroy(parties[i].known);
+		forget(&parties[i]);
 }
 
 static void settle(void)

@@ -117,6 +117,10 @@ static const struct mutant mutants[] = {
 	{ .name = "answer_rings", .first = &sim_bell },
 	{ .name = "notice_tells_waiting", .first = &sim_bell },
 	{ .name = "notice_tells_client", .first = &sim_bell },
+	/* groups */
+	{ .name = "hint_wakes_group", .first = &sim_group },
+	{ .name = "group_is_told", .first = &sim_group },
+	{ .name = "group_looks_again", .first = &sim_group },
 	/* guards against a hostile peer */
 	{ .name = "slot_in_table", .place = FUZZ },
 	{ .name = "bit_in_table", .place = FUZZ },

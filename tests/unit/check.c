@@ -114,6 +114,7 @@ static void populate(struct stage *s)
 	struct dcm_endpoint_key a = world_endpoint("t.A", "one", 11);
 	struct dcm_endpoint_key b = world_endpoint("t.A", "two", 11);
 	struct dcm_endpoint_key c = world_endpoint("t.B", "three", 12);
+	const uint64_t group[] = { c.type_hash, dcm_hash("t.D") };
 	const struct dcm_segment *seg = &s->w.seg;
 
 	world_make(&s->w, &small);
@@ -123,9 +124,10 @@ static void populate(struct stage *s)
 	s->third = world_process(&s->w, "third \xc3\xa9");
 	world_clean(&s->w, "three processes");
 	dcm_registry_subscribe(seg, s->client, a.type_hash, &s->subscription[0]);
-	dcm_registry_subscribe(seg, s->third, c.type_hash, &s->subscription[1]);
+	dcm_registry_subscribe_group(seg, s->third, group, 2, &s->subscription[1]);
 	world_clean(&s->w, "subscriptions");
 	dcm_publication_begin(seg, s->server, &a, &s->endpoint[0]);
+	b.told_at = 1 + s->endpoint[0].index;
 	dcm_publication_begin(seg, s->server, &b, &s->endpoint[1]);
 	dcm_publication_begin(seg, s->third, &c, &s->endpoint[2]);
 	world_clean(&s->w, "publications");
@@ -263,6 +265,26 @@ static void test_bitmaps(struct stage *s)
 	DAMAGE(s, asks, 0ull, INDEX_LACKS, CONNECTION, s->parked.index, "index bit of a request");
 	DAMAGE(s, &dcm_listener_ready(dcm_listener_at(seg, s->listener.index))[1], 1ull << 2, FIELD,
 	       LISTENER, s->listener.index, "ready bit behind the last");
+}
+
+/* A subscription in two rows, an endpoint that is told at another. */
+static void test_groups(struct stage *s)
+{
+	const struct dcm_segment *seg = &s->w.seg;
+	uint32_t slot = s->subscription[1].index, first = dcm_bucket_of(dcm_hash("t.B"));
+	uint32_t second = dcm_bucket_of(dcm_hash("t.D"));
+	dcm_atomic64 *row = dcm_index_row(seg->subscription_index, seg->subscription_row, second);
+	dcm_atomic64 *buckets = dcm_subscription_at(seg, slot)->buckets;
+	uint64_t of_first = dcm_load(&buckets[first / 64], seq) & ~(1ull << first % 64);
+	uint64_t of_second = dcm_load(&buckets[second / 64], seq) & ~(1ull << second % 64);
+
+	DAMAGE(s, row, 0ull, INDEX_LACKS, SUBSCRIPTION, slot, "index bit of the second interface");
+	DAMAGE(s, &buckets[second / 64], of_second, INDEX_STRAYS, SUBSCRIPTION, slot,
+	       "index bit of a bucket that it does not name");
+	DAMAGE(s, &buckets[first / 64], of_first, FIELD, SUBSCRIPTION, slot,
+	       "its first interface is of none of its buckets");
+	DAMAGE(s, &dcm_endpoint_at(seg, s->endpoint[1].index)->told_at, seg->endpoint.count + 1,
+	       FIELD, ENDPOINT, s->endpoint[1].index, "told at a slot that there is not");
 }
 
 static void test_names(struct stage *s)
@@ -490,6 +512,7 @@ int main(void)
 	plan_lazy();
 	populate(&s);
 	test_words(&s);
+	test_groups(&s);
 	test_bitmaps(&s);
 	test_names(&s);
 	test_fields(&s);

@@ -11,6 +11,9 @@
 #include <dcm/channel.h>
 #include <dcm/dcm_api.h>
 #include <dcm/fabric.h>
+#include <dcm/groups/pub.h>
+#include <dcm/groups/subscr.h>
+#include <dcm/helpers/connect.h>
 #include <dcm/types.h>
 
 #endif

@@ -7,7 +7,9 @@
  *	        DcmCreateConnection, DcmConnect, DcmCloseHandle, DcmFini
  *
  * DCM handles are of four kinds: publication, subscription, connection (the client's side of a
- * request) and request (the server's). Before DcmInit() and after the last DcmFini() every
+ * request) and request (the server's). Groups of endpoints and of interfaces (dcm/groups/) are
+ * publications and subscriptions too, with calls of their own in place of DcmListen() and
+ * DcmReadPubQueue(). Before DcmInit() and after the last DcmFini() every
  * function here but DcmInit() and DcmFini() answers rcNotConnected, whatever else is wrong.
  *
  * Every function may be called from any thread at any time, on one handle also by several threads

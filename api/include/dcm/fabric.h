@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What only Linux needs: names of codes, details of errors, the process's name, the version, who a
- * peer is, what a session's channel is, and what to do when the segment is truncated.
+ * peer is, what a session's channel is, which endpoints there are, and what to do when the segment
+ * is truncated.
  */
 #ifndef DCM_FABRIC_H
 #define DCM_FABRIC_H
@@ -221,6 +222,56 @@ typedef struct DcmSessionInfo {
  * Origin:   ours.
  */
 DCM_API Retcode DcmGetSessionInfo(Handle session, DcmSessionInfo *outInfo);
+
+/* One published endpoint. */
+typedef struct DcmEndpointInfo {
+	uint32_t structSize;
+	int32_t pid;  /* of the server's process, as it says itself, in its PID namespace */
+	uint32_t uid; /* likewise */
+	uint32_t reserved;
+	Sid server; /* of the handle that it is published under */
+	char endpointType[DCM_NAME_SIZE];
+	char endpointName[DCM_NAME_SIZE];
+	char serverName[DCM_NAME_SIZE];
+} DcmEndpointInfo;
+
+/**
+ * DcmEnumEndpoints() - which endpoints are published now
+ * @endpointType: only those of this interface, or null: all
+ * @capacity:     elements of @out; 0: count only
+ * @out:          or null if @capacity is 0; of the array's elements the first has structSize set,
+ *                which is then also how far they are apart; the library sets that of the others
+ * @outCount:     how many there are, also with rcBufferTooSmall: in @out if they all fit
+ *
+ * In no particular order. Each element is whole: of one endpoint, and of its own time. What is
+ * published all the time that the call takes is there, once; what comes or goes meanwhile may be
+ * there or not, so that a second call with the count of the first may again be told of more.
+ * Nothing is of a process that is known to be dead, and nothing has a name that is none, which
+ * another participant may have scribbled there. To be told of what comes and goes is what
+ * DcmSetSubscription() is for.
+ *
+ *	size_t room = 0, count;
+ *	DcmEndpointInfo *all = NULL;
+ *
+ *	while (DcmEnumEndpoints(NULL, room, all, &count) == rcBufferTooSmall) {
+ *		room = count + 8;
+ *		free(all);
+ *		all = calloc(room, sizeof(*all));
+ *		if (all == NULL)
+ *			break;
+ *		all[0].structSize = sizeof(*all);
+ *	}
+ *
+ * Threads:  any.
+ * Blocks:   no.
+ * Progress: wait-free; bounded by the fabric's table of endpoints.
+ * Memory:   writes @out[0] to @out[count - 1] on rcOk; on rcBufferTooSmall all of @out, to no use.
+ * Return:   rcOk; rcBufferTooSmall (with the count that is needed, if nothing changes);
+ *           rcNotConnected (before DcmInit()); rcInvalidArgument (a name; structSize).
+ * Origin:   ours.
+ */
+DCM_API Retcode DcmEnumEndpoints(const char *endpointType, size_t capacity, DcmEndpointInfo *out,
+				 size_t *outCount);
 
 DCM_END_DECLS
 

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* connect_any - find a server and connect to it: what a program could do itself */
+#include <coresrv/handle/handle_api.h>
+#include <coresrv/task/task_api.h>
+#include <dcm/dcm_api.h>
+#include <dcm/helpers/connect.h>
+#include <errno.h>
+
+#include "api/attach.h"
+#include "api/connection.h"
+#include "api/fork.h"
+#include "api/retcode.h"
+#include "api/wait.h"
+#include "api/who.h"
+
+/* What is looked for, and how long. */
+struct search {
+	const char *type;
+	DcmHandle subscription;
+	Handle client;
+	int64_t find_deadline_ns;
+	DcmTimeout connect_timeout;
+};
+
+/* Unlike DcmCloseHandle() it leaves the detail alone if the last DcmFini() was faster. */
+static void close_quietly(DcmHandle handle, enum dcm_kind kind)
+{
+	dcm_handle_close(handle, 1u << kind);
+}
+
+/* Whole milliseconds until then, none lost. */
+static DcmTimeout until(int64_t deadline_ns)
+{
+	int64_t ms;
+
+	if (deadline_ns == DCM_FOREVER)
+		return INFINITE_TIMEOUT;
+	ms = (deadline_ns - dcm_park_now() + 999999) / 1000000;
+	if (ms <= 0)
+		return 0;
+	return ms < INFINITE_TIMEOUT ? (DcmTimeout)ms : INFINITE_TIMEOUT - 1;
+}
+
+/* The next endpoint that was published. */
+static Retcode find(const struct search *search, char name[DCM_NAME_SIZE], Handle *server)
+{
+	DcmPubStatus status = DCM_UNPUBLISHED;
+	Retcode rc;
+
+	for (;;) {
+		rc = DcmReadPubQueue(search->subscription, until(search->find_deadline_ns), &status,
+				     server, NULL, name);
+		if (rc == rcTimeout)
+			return dcm_fail(rc, "no server that publishes %s was found in time",
+					search->type);
+		if (rc != rcOk || status == DCM_PUBLISHED)
+			return rc;
+		KnHandleClose(*server);
+	}
+}
+
+/* The request is sent, or is waiting for that very endpoint to come back, which it need not do. */
+static Retcode wait_for_decision(const struct search *search, DcmHandle connection, bool *gone,
+				 Handle *session)
+{
+	Retcode rc = DcmConnect(connection, 0, session);
+
+	if (rc != rcTimeout)
+		return rc;
+	*gone = dcm_connection_parked(connection);
+	if (*gone)
+		return rc;
+	rc = DcmConnect(connection, search->connect_timeout, session);
+	if (rc == rcTimeout)
+		return dcm_fail(rc, "the server did not decide in time; the request is withdrawn");
+	return rc;
+}
+
+/* *@gone: the endpoint was withdrawn before it could be asked. */
+static Retcode ask(const struct search *search, const char *name, Handle server, bool *gone,
+		   Handle *session)
+{
+	DcmHandle connection;
+	Retcode rc = DcmCreateConnection(search->type, name, server, search->client, &connection);
+
+	*gone = false;
+	if (rc != rcOk)
+		return rc;
+	rc = wait_for_decision(search, connection, gone, session);
+	close_quietly(connection, DCM_KIND_CONNECTION);
+	return rc;
+}
+
+static Retcode find_and_ask(const struct search *search, Handle *session)
+{
+	bool gone = true;
+	Retcode rc = rcOk;
+
+	while (gone) {
+		char name[DCM_NAME_SIZE];
+		Handle server;
+
+		rc = find(search, name, &server);
+		if (rc != rcOk)
+			return rc;
+		rc = ask(search, name, server, &gone, session);
+		KnHandleClose(server);
+	}
+	return rc;
+}
+
+/* Told now, and not when a server has been found at last. */
+static Retcode check(Handle client, const Handle *session)
+{
+	struct dcm_who who;
+
+	if (session == NULL)
+		return dcm_fail(rcInvalidArgument, "outSessionHandle is null");
+	if (client == INVALID_HANDLE)
+		return rcOk;
+	return dcm_who_is(client, OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID, "clientHandle", &who);
+}
+
+Retcode DcmConnectAnyEx(const char *endpointType, const char *endpointName, const char *serverName,
+			Handle serverHandle, Handle clientHandle, DcmTimeout findTimeout,
+			DcmTimeout connectTimeout, Handle *outSessionHandle)
+{
+	struct search search = { .type = endpointType,
+				 .client = clientHandle,
+				 .connect_timeout = connectTimeout };
+	Handle session = INVALID_HANDLE;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	rc = dcm_fabric_check();
+	if (rc == rcOk)
+		rc = check(clientHandle, outSessionHandle);
+	if (rc != rcOk)
+		return rc;
+	*outSessionHandle = INVALID_HANDLE;
+	search.find_deadline_ns = dcm_park_deadline(dcm_wait_ns(findTimeout));
+	rc = DcmSetSubscription(endpointType, endpointName, serverName, serverHandle,
+				&search.subscription);
+	if (rc == rcOk) {
+		rc = find_and_ask(&search, &session);
+		close_quietly(search.subscription, DCM_KIND_SUBSCRIPTION);
+	}
+	*outSessionHandle = session;
+	errno = saved;
+	return rc;
+}
+
+Retcode DcmConnectAny(const char *endpointType, Handle *outSessionHandle)
+{
+	return DcmConnectAnyEx(endpointType, NULL, NULL, INVALID_HANDLE, INVALID_HANDLE,
+			       INFINITE_TIMEOUT, INFINITE_TIMEOUT, outSessionHandle);
+}
