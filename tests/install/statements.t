@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: BSD-2-Clause
-# dcm_api(7) has every function and event of the base API, and the tests that it names are there.
+# dcm_api(7) has every function and event of the base API, of groups and of one-call connect, and the
+# tests that it names are there.
 use strict;
 use warnings;
 use FindBin;
@@ -9,7 +10,8 @@ use Run;
 use Test::More;
 
 my $page = slurp('api/man/dcm_api.7.scd');
-my $header = slurp('api/include/dcm/dcm_api.h');
+my $header = join('', map { slurp("api/include/dcm/$_") }
+	qw(dcm_api.h groups/pub.h groups/subscr.h helpers/connect.h));
 my $types = slurp('api/include/dcm/types.h');
 
 # Left: what is stated; right: "program: words; program: words".
