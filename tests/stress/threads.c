@@ -35,7 +35,7 @@ enum {
 /* Handles that any thread may use, interrupt or close at any time. */
 static _Atomic uint64_t publications[SLOTS], subscriptions[SLOTS], connections[SLOTS];
 static _Atomic uint64_t listeners[SLOTS], sessions[SLOTS];
-static _Atomic uint64_t callables[SLOTS], notices[SLOTS];
+static _Atomic uint64_t callables[SLOTS], notices[SLOTS], identities[SLOTS];
 
 static _Atomic uint32_t stop;
 static _Atomic uint64_t done[16];
@@ -119,7 +119,7 @@ static bool subscriber_turn(uint64_t *dice)
 				    server, name),
 		    "DcmReadPubQueue"))
 		return false;
-	wanted(rcOk, KnHandleClose(handle), "closing a server's identity");
+	put(any_of(identities, dice), handle, false);
 	return true;
 }
 
@@ -338,7 +338,7 @@ static bool follow(Notice notice, uint64_t handle, unsigned kind, uint64_t *dice
 					   DCM_CLIENT_RELEASED_BY_SERVER };
 	uint32_t mask;
 
-	if (kind == 4)
+	if (kind >= 4)
 		return may_be(KnNoticeSubscribeToObject(notice, handle, EVENT_OBJECT_DESTROYED, 9),
 			      "KnNoticeSubscribeToObject");
 	mask = events[kind] | (draw(dice, 2) ? DCM_BLOCKING_CALL_INTERRUPTED : 0u);
@@ -357,8 +357,9 @@ static void follow_no_more(Notice notice, uint64_t handle, bool by_id)
 /* Subscribes to what others use and close, or polls it. */
 static bool watcher_turn(uint64_t *dice)
 {
-	_Atomic uint64_t *all[] = { publications, subscriptions, connections, listeners, sessions };
-	unsigned kind = (unsigned)draw(dice, 5);
+	_Atomic uint64_t *all[] = { publications, subscriptions, connections,
+				    listeners,	  sessions,	 identities };
+	unsigned kind = (unsigned)draw(dice, 6);
 	uint64_t handle = atomic_load(any_of(all[kind], dice));
 	_Atomic uint64_t *slot = any_of(notices, dice);
 	struct pollfd p = { .events = POLLIN };
@@ -446,6 +447,7 @@ static void close_all(void)
 		put(&sessions[i], 0, false);
 		put(&callables[i], 0, false);
 		put(&listeners[i], 0, false);
+		put(&identities[i], 0, false);
 		renew_notice(&notices[i], true);
 	}
 }
