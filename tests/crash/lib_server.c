@@ -178,7 +178,6 @@ const struct scenario server_scenarios[] = {
 	{ "serving calls and messages", prepare_channel, serve_some, false },
 	{ "DcmAccept with a badge", prepare_request, give_under_badge, false },
 	{ "revoking a session, call under way", prepare_call, revoke, false },
-	{ "revoking a session, call in the ring", prepare_channel, revoke, false },
 	{ "revoking a session not fetched", prepare_request, accept_and_revoke, false },
 	{ "revoking what a badge gave", prepare_badge, revoke_subtree, false },
 	{ "closing a listener, call under way", prepare_call, close_listener, false },

@@ -92,8 +92,7 @@ static void *read_all(void *arg)
 	}
 }
 
-/* A call may end with the death of the server, or since it has revoked the session. */
-static bool goes_on(Retcode rc, const char *what)
+bool stand_goes_on(Retcode rc, const char *what)
 {
 	return rc != rcHandleRevoked && expect(rcNotConnected, rc, what);
 }
@@ -105,14 +104,14 @@ static void call_over(Handle session)
 	bool going = true;
 
 	for (uint64_t number = 1; going; number++) {
-		if (!goes_on(DcmLoan(session, sizeof number, -1, &request), "DcmLoan"))
+		if (!stand_goes_on(DcmLoan(session, sizeof number, -1, &request), "DcmLoan"))
 			return;
 		memcpy(request.data, &number, sizeof number);
 		if (number % 4 == 0) {
-			going = goes_on(DcmSend(session, &request, -1), "DcmSend");
+			going = stand_goes_on(DcmSend(session, &request, -1), "DcmSend");
 			continue;
 		}
-		going = goes_on(DcmCall(session, &request, -1, &reply), "DcmCall");
+		going = stand_goes_on(DcmCall(session, &request, -1, &reply), "DcmCall");
 		if (!going)
 			return;
 		if (reply.size != sizeof number || memcmp(reply.data, &number, sizeof number) != 0)
@@ -157,7 +156,7 @@ static void *receive_all(void *arg)
 
 	(void)arg;
 	while (expect(rcOk, DcmReceive(listener, -1, &request), "the bystander's DcmReceive")) {
-		if (request.badgeContext != &notice)
+		if (request.badgeContext != stand)
 			ok(0, "a request without the context of its badge");
 		if ((request.flags & DCM_REQUEST_ONE_WAY) != 0 ||
 		    !expect(rcNotConnected, DcmLoanReply(&request, request.message.size, &reply),
@@ -171,15 +170,14 @@ static void *receive_all(void *arg)
 	return NULL;
 }
 
-/* Closed at once: it lasts as long as what is given under it. */
-static void accept_under_badge(DcmHandle request)
+void stand_accept(Notice notice_of, uintptr_t id, DcmHandle request, Handle with)
 {
 	Handle badge;
 
-	expect(rcOk, KnHandleCreateBadge(notice, 1, &notice, &badge), "KnHandleCreateBadge");
-	if (expect(rcNotConnected, DcmAccept(request, callable, badge),
-		   "the bystander's DcmAccept"))
+	expect(rcOk, KnHandleCreateBadge(notice_of, id, stand, &badge), "KnHandleCreateBadge");
+	if (expect(rcNotConnected, DcmAccept(request, with, badge), "the bystander's DcmAccept"))
 		atomic_fetch_add(&stand->given, 1);
+	/* It lasts as long as what is given under it. */
 	expect(rcOk, KnHandleClose(badge), "closing a badge");
 }
 
@@ -209,7 +207,7 @@ static void *listen_at(void *arg)
 	while (expect(rcOk, DcmListen(door->publication, INFINITE_TIMEOUT, NULL, NULL, &request),
 		      "the bystander's DcmListen")) {
 		if (door->open)
-			accept_under_badge(request);
+			stand_accept(notice, 1, request, callable);
 		expect(rcOk, DcmCloseHandle(request), "closing a request");
 	}
 	return NULL;

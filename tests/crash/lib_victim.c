@@ -202,6 +202,10 @@ static void begin(void (*bystand)(void))
 		;
 	if (status != 0)
 		bail("a newcomer ended with %#x", status);
+	/* Its keeper closes what the newcomer left in its own time. */
+	while (atomic_load(&stand->closed) != atomic_load(&stand->given) ||
+	       count_channels(bystander) != 0)
+		nap_us(1000);
 	descriptors = count_fds(bystander);
 	ok(stand_settled(), "the fabric before any death");
 }

@@ -59,6 +59,11 @@ void stand_note_told(DcmPubStatus status, Sid sid, const char *name);
 /* stand_stop() - the bystander is stopped, or goes on */
 void stand_stop(bool stop);
 
+/* For bystanders. stand_accept() - under a badge of its own, whose end counts, and is told to the notice
+   as @id; stand_goes_on() - a call may end with the server's death, or as it has revoked the session */
+void stand_accept(Notice notice, uintptr_t id, DcmHandle request, Handle callable);
+bool stand_goes_on(Retcode rc, const char *what);
+
 /* stand_settled() - all is as before there was a victim; with a newcomer's life */
 bool stand_settled(void);
 
