@@ -41,6 +41,7 @@ RUNS = [
     ('crash/server', 4, 1),
     ('crash/event_client', 4, 2),
     ('crash/event_server', 4, 1),
+    ('crash/event_stopped', 1, 1),
     ('crash/attach', 4, 1),
     ('crash/making', 1, 1),
     ('crash/stopped_reaper', 1, 1),

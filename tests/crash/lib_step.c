@@ -7,6 +7,7 @@
 static _Atomic uint64_t steps, die_at;
 static _Atomic bool armed, of_others;
 static _Thread_local bool armed_here;
+static int with = SIGKILL;
 
 void step_arm(uint64_t at, bool others)
 {
@@ -15,6 +16,11 @@ void step_arm(uint64_t at, bool others)
 	atomic_store(&die_at, at);
 	atomic_store(&of_others, others);
 	atomic_store(&armed, true);
+}
+
+void step_stop(void)
+{
+	with = SIGSTOP;
 }
 
 void step_disarm(void)
@@ -27,7 +33,7 @@ static void step(void)
 	if (!atomic_load(&armed) || armed_here == atomic_load(&of_others))
 		return;
 	if (atomic_fetch_add(&steps, 1) + 1 == atomic_load(&die_at))
-		kill(getpid(), SIGKILL);
+		kill(getpid(), with);
 }
 
 static uint64_t step_load(const volatile void *word, unsigned bytes, enum dcm_order order)

@@ -13,6 +13,9 @@ extern const struct dcm_hooks step_hooks;
  */
 void step_arm(uint64_t at, bool others);
 
+/* step_stop() - from now on it is stopped there, not killed */
+void step_stop(void);
+
 /* step_disarm() - none counts any more */
 void step_disarm(void);
 
