@@ -28,14 +28,17 @@ static DcmHandle subscription, offer, refuse;
 static Notice notice;
 static int loop;
 
-static void follow(uint64_t handle, uint64_t what)
+/* False: the server has revoked the session already. */
+static bool follow(uint64_t handle, uint64_t what)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.u64 = what };
 	int fd = -1;
 
-	if (expect(rcOk, DcmGetFd(handle, &fd), "DcmGetFd") &&
-	    epoll_ctl(loop, EPOLL_CTL_ADD, fd, &event) < 0)
+	if (!expect(rcHandleRevoked, DcmGetFd(handle, &fd), "DcmGetFd"))
+		return false;
+	if (epoll_ctl(loop, EPOLL_CTL_ADD, fd, &event) < 0)
 		sysbail("epoll_ctl");
+	return true;
 }
 
 static void end_talk(struct talk *t)
@@ -93,11 +96,9 @@ static void connect_further(struct talk *t)
 
 	if (rc == rcTimeout)
 		return;
-	if (!expect(rcNotConnected, rc, "the bystander's DcmConnect") || !call(t)) {
+	if (!expect(rcNotConnected, rc, "the bystander's DcmConnect") || !call(t) ||
+	    !follow(t->session, (uint64_t)(TALK + (t - talks))))
 		end_talk(t);
-		return;
-	}
-	follow(t->session, (uint64_t)(TALK + (t - talks)));
 }
 
 static void begin_talk(Handle server)
