@@ -133,12 +133,6 @@ static void revoke(void)
 	expect(rcOk, KnHandleRevoke(callable), "revoking a callable handle");
 }
 
-static void accept_and_revoke(void)
-{
-	accept_it();
-	revoke();
-}
-
 /* Under a badge, which its notice then tells of. */
 static void give_under_badge(void)
 {
@@ -178,7 +172,6 @@ const struct scenario server_scenarios[] = {
 	{ "serving calls and messages", prepare_channel, serve_some, false },
 	{ "DcmAccept with a badge", prepare_request, give_under_badge, false },
 	{ "revoking a session, call under way", prepare_call, revoke, false },
-	{ "revoking a session not fetched", prepare_request, accept_and_revoke, false },
 	{ "revoking what a badge gave", prepare_badge, revoke_subtree, false },
 	{ "closing a listener, call under way", prepare_call, close_listener, false },
 	{ "DcmFini of a server, call under way", prepare_call, DcmFini, false },
