@@ -71,27 +71,23 @@ static void on_forget(struct dcm_object *object)
 	count(forgotten, object);
 }
 
+#define COUNTED .close = on_close, .release = on_release, .forget = on_forget
+
 static const struct dcm_object_type user = {
 	.kind = DCM_KIND_USER,
 	.space = DCM_SPACE_HANDLE,
 	.survives_fork = true,
-	.close = on_close,
-	.release = on_release,
-	.forget = on_forget,
+	COUNTED,
 };
 static const struct dcm_object_type session = {
 	.kind = DCM_KIND_SESSION,
 	.space = DCM_SPACE_HANDLE,
-	.close = on_close,
-	.release = on_release,
-	.forget = on_forget,
+	COUNTED,
 };
 static const struct dcm_object_type publication = {
 	.kind = DCM_KIND_PUBLICATION,
 	.space = DCM_SPACE_DCM,
-	.close = on_close,
-	.release = on_release,
-	.forget = on_forget,
+	COUNTED,
 };
 static const struct dcm_object_type channel = {
 	.kind = DCM_KIND_CHANNEL,
