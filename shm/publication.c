@@ -55,10 +55,7 @@ void dcm_publication_reap(const struct dcm_segment *seg, uint32_t index, struct 
 		if (dcm_registry_retire(seg, &ref, dead.index, by))
 			finish(seg, ref);
 	} else if (dcm_slot_seize(&seg->endpoint, &ref, dead.index, dcm_word_state(word), by)) {
-		/* Claimed: nobody saw it. Being taken apart: perhaps nobody was told. */
-		DCM_LINE(reaper_announces)
-		dcm_registry_announce(
-			seg, dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed)), index);
+		/* Claimed: nobody saw it. Being taken apart: dcm_reap_notice() has told. */
 		finish(seg, ref);
 	}
 }

@@ -14,7 +14,8 @@ static void notice_endpoint(const struct dcm_segment *seg, uint32_t i, uint32_t 
 	uint32_t state = dcm_word_state(word);
 
 	/* In REAP: it died in the middle of telling. */
-	if ((state == DCM_ENDPOINT_LIVE || state == DCM_REAP) && dcm_word_owner(word) == index)
+	if ((state == DCM_ENDPOINT_LIVE || DCM_ORDER(reaper_announces, state == DCM_REAP, false)) &&
+	    dcm_word_owner(word) == index)
 		dcm_registry_announce(seg, dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed)),
 				      i);
 }

@@ -369,23 +369,24 @@ static void open_server(struct dcm_ref *connection, struct dcm_offer *offer)
 							  1u << DCM_KIND_CHANNEL);
 }
 
-static void open_client(struct dcm_ref connection, const struct dcm_offer *offer)
+static struct dcm_session *open_client(struct dcm_ref connection, const struct dcm_offer *offer)
 {
 	struct dcm_peer peer = { .who.verified = false };
-	struct dcm_object *object;
+	struct dcm_session *held;
 
 	FUZZ_CHECK(dcm_session_new(&fabric[CLIENT], connection, world_ref(&w, SERVER), offer,
 				   dup((int)offer->fd), DCM_TRANSFER_GETFD, &peer,
 				   &session) == rcOk);
 	FUZZ_CHECK(dcm_rendezvous_open(&w.seg, CLIENT, connection, SERVER, DCM_TRANSFER_GETFD));
-	object = dcm_handle_find(session, 1u << DCM_KIND_SESSION);
-	client = ((struct dcm_session *)object)->client;
+	held = (struct dcm_session *)dcm_handle_find(session, 1u << DCM_KIND_SESSION);
+	client = held->client;
 	nonce = offer->nonce;
+	return held;
 }
 
 extern char __data_start[], _end[];
 
-static void keep(void)
+static void keep(struct dcm_session *held)
 {
 	struct dcm_channel_header *h = client->end.channel.shared;
 
@@ -400,6 +401,9 @@ static void keep(void)
 	fuzz_private_add(server, sizeof *server);
 	fuzz_private_add(listener, sizeof *listener);
 	fuzz_private_add(listener->ends, capacity.connections * sizeof *listener->ends);
+	fuzz_private_add(listener->kernel.resource, sizeof *listener->kernel.resource);
+	fuzz_private_add(held, sizeof *held);
+	fuzz_private_add(held->kernel.resource, sizeof *held->kernel.resource);
 	fuzz_private_add(__data_start, (uint64_t)(_end - __data_start));
 }
 
@@ -427,8 +431,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		fabric[side].count = 1;
 	}
 	open_server(&connection, &offer);
-	open_client(connection, &offer);
-	keep();
+	keep(open_client(connection, &offer));
 	fuzz_on_sleep = serve_while_asleep;
 	return 0;
 }
