@@ -7,14 +7,20 @@
 #define _GNU_SOURCE
 #include <coresrv/handle/notice_api.h>
 #include <dirent.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "tests/api/lib_api.h"
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
 
 #define TYPE "test.Idle"
 
@@ -65,6 +71,12 @@ static int keeper_tid(void)
 	if (tasks != NULL)
 		closedir(tasks);
 	return tid;
+}
+
+/* Where the kernel cannot wait for several words at once, the library's thread looks at them in turn. */
+static bool has_waitv(void)
+{
+	return syscall(SYS_futex_waitv, NULL, 0, 0, NULL, 0) < 0 && errno == EINVAL;
 }
 
 static Notice notice;
@@ -123,8 +135,11 @@ int main(void)
 	after[2] = sleeps_of(keeper);
 	is_int(before[0], after[0], "the thread was not woken in %d ms", IDLE_MS);
 	is_int(before[1], after[1], "nor one that polls a descriptor");
-	ok(after[2] - before[2] <= (now_ms() - since) / 1000 + 1,
-	   "the library's at most once a second: %ld times", after[2] - before[2]);
+	if (has_waitv())
+		ok(after[2] - before[2] <= (now_ms() - since) / 1000 + 1,
+		   "the library's at most once a second: %ld times", after[2] - before[2]);
+	else
+		skip("no futex_waitv: the library's thread looks around more often");
 	must(DcmInterruptBlockingCall(subscription));
 	must(DcmCloseHandle(subscription));
 	must(KnNoticeRelease(notice));
@@ -134,7 +149,10 @@ int main(void)
 	pause_ms(1500);
 	before[2] = sleeps_of(keeper);
 	pause_ms(IDLE_MS);
-	is_int(before[2], sleeps_of(keeper), "nobody follows anything: it was not woken");
+	if (has_waitv())
+		is_int(before[2], sleeps_of(keeper), "nobody follows anything: it was not woken");
+	else
+		skip("no futex_waitv: the library's thread looks around more often");
 	must(DcmCloseHandle(publication));
 	DcmFini();
 	return 0;
