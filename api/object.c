@@ -65,8 +65,7 @@ void dcm_kernel_close(struct dcm_object *object)
 
 void dcm_kernel_release(struct dcm_object *object)
 {
-	if (kernel_of(object)->resource != NULL)
-		dcm_object_drop(&kernel_of(object)->resource->object);
+	dcm_object_drop(&kernel_of(object)->resource->object);
 }
 
 void dcm_kernel_forget(struct dcm_object *object)
@@ -84,23 +83,23 @@ static struct dcm_resource *resource_new(void)
 							     sizeof(struct dcm_resource));
 }
 
+/* The resource first: no object is ever without one. */
 struct dcm_kernel_object *dcm_kernel_new(const struct dcm_object_type *type, size_t bytes,
 					 const struct dcm_kernel_object *of)
 {
+	struct dcm_resource *resource = of != NULL ? of->resource : resource_new();
 	struct dcm_kernel_object *kernel;
 
-	kernel = kernel_of(dcm_object_new(type, bytes));
-	if (kernel != NULL && of != NULL) {
-		kernel->resource = of->resource;
-		kernel->sid = of->sid;
-		dcm_object_hold(&of->resource->object);
-	} else if (kernel != NULL) {
-		kernel->resource = resource_new();
-	}
-	if (kernel != NULL && kernel->resource != NULL)
+	if (of != NULL)
+		dcm_object_hold(&resource->object);
+	kernel = resource != NULL ? kernel_of(dcm_object_new(type, bytes)) : NULL;
+	if (kernel != NULL) {
+		kernel->resource = resource;
+		kernel->sid = of != NULL ? of->sid : 0;
 		return kernel;
-	if (kernel != NULL)
-		dcm_object_drop(&kernel->object);
+	}
+	if (resource != NULL)
+		dcm_object_drop(&resource->object);
 	(void)dcm_fail(rcOutOfMemory, "no memory for a handle");
 	return NULL;
 }
