@@ -158,7 +158,9 @@ Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
 		return rc;
 	r.listener = (struct dcm_listener_object *)object;
 	rc = dcm_wait_for(&r.listener->blocker, timeoutNs, SPIN_NS, look, &r);
-	if (rc == rcNotConnected)
+	if (rc == rcNotConnected && dcm_kernel_revoked(object))
+		rc = dcm_fail(rcHandleRevoked, "the listener was revoked");
+	else if (rc == rcNotConnected)
 		dcm_fail(rc, "the listener was closed");
 	else if (rc == rcTimeout) {
 		dcm_source_drained(&r.listener->source);

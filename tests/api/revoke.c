@@ -387,6 +387,32 @@ static void test_client_dies(bool after, const char *name)
 	must(DcmCloseHandle(publication));
 }
 
+/* Of a listener, too, a blocked call is told that it was revoked, and not just closed. */
+static void test_listener(bool bound)
+{
+	struct blocked blocked;
+	struct pair pair;
+	Handle listener;
+	DcmMessage message;
+	DcmRequest none;
+
+	if (bound)
+		pair_open(&pair);
+	else
+		must(KnHandleCreateListener(&pair.listener));
+	listener = pair.listener;
+	blocked_start(&blocked, BLOCK_RECEIVE, listener);
+	is_rc(rcOk, KnHandleRevoke(listener), "a listener is revoked");
+	blocked_ends(&blocked, rcHandleRevoked, "its listener was revoked");
+	is_rc(rcInvalidArgument, DcmReceive(listener, 0, &none), "its number is closed");
+	if (!bound)
+		return;
+	is_rc(rcNotConnected, DcmLoan(pair.session, 1, 0, &message), "its sessions have ended");
+	must(KnHandleClose(pair.session));
+	must(KnHandleClose(pair.callable));
+	must(DcmCloseHandle(pair.publication));
+}
+
 int main(void)
 {
 	struct holdings before;
@@ -412,6 +438,8 @@ int main(void)
 	test_not_fetched(true);
 	test_client_dies(false, "client dies first");
 	test_client_dies(true, "client dies then");
+	test_listener(false);
+	test_listener(true);
 	DcmFini();
 	holdings_are(&before, "after the end");
 	return 0;

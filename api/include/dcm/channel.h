@@ -165,7 +165,8 @@ DCM_API Retcode DcmSend(Handle session, DcmMessage *message, int64_t timeoutNs);
  * Blocks:   until a request is there or the time is over.
  * Progress: no client, stopped or dead, can hold it up or keep it from the others' requests.
  * Memory:   the data is readable until the reply or release; the client may still change it.
- * Return:   rcOk; rcTimeout; rcIpcInterrupt; rcNotConnected (the listener was closed meanwhile).
+ * Return:   rcOk; rcTimeout; rcIpcInterrupt; rcNotConnected (the listener was closed meanwhile);
+ *           rcHandleRevoked (it was revoked meanwhile).
  * Origin:   a blocking receive at the server's handle: KCE 1.2. The rest: ours.
  */
 DCM_API Retcode DcmReceive(Handle listener, int64_t timeoutNs, DcmRequest *outRequest);
