@@ -80,6 +80,16 @@ Retcode KnHandleClose(Handle handle)
 	return rcOk;
 }
 
+/* All below it, as dcm_tree_revoke(). One that another thread was faster with has nothing below it. */
+static Retcode revoke(struct dcm_kernel_object *kernel, const struct dcm_tally *tally, bool itself)
+{
+	if (dcm_tree_revoke(&kernel->node, tally, itself))
+		return rcOk;
+	if (dcm_kernel_revoked(kernel))
+		return dcm_kernel_refuse(kernel, 0, "the handle");
+	return dcm_fail(rcInvalidArgument, "the handle was closed meanwhile");
+}
+
 Retcode KnHandleRevoke(Handle handle)
 {
 	struct dcm_kernel_object *kernel;
@@ -93,12 +103,12 @@ Retcode KnHandleRevoke(Handle handle)
 		return rc;
 	is_task = kernel->object.type->kind == DCM_KIND_TASK;
 	/* With the node itself in one step: no copy comes in between. */
-	(void)dcm_tree_revoke(&kernel->node, NULL, !is_task);
-	if (!is_task)
+	rc = revoke(kernel, NULL, !is_task);
+	if (rc == rcOk && !is_task)
 		(void)dcm_handle_close(handle, DCM_KINDS_HANDLE);
 	dcm_object_drop(&kernel->object);
 	errno = saved;
-	return rcOk;
+	return rc;
 }
 
 Retcode KnHandleRevokeSubtree(Handle handle, Handle badgeHandle)
@@ -116,10 +126,9 @@ Retcode KnHandleRevokeSubtree(Handle handle, Handle badgeHandle)
 	if (rc == rcOk && badge == NULL)
 		rc = dcm_fail(rcInvalidArgument,
 			      "badge is INVALID_HANDLE: KnHandleRevoke revokes all");
-	if (rc == rcOk) {
-		(void)dcm_tree_revoke(&kernel->node, dcm_badge_tally(badge), false);
-		dcm_badge_drop(badge);
-	}
+	if (rc == rcOk)
+		rc = revoke(kernel, dcm_badge_tally(badge), false);
+	dcm_badge_drop(badge);
 	dcm_object_drop(&kernel->object);
 	errno = saved;
 	return rc;

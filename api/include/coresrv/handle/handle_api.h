@@ -194,7 +194,9 @@ DCM_API Retcode KnHandleClose(Handle handle);
  * Blocks:   no.
  * Progress: no other process can hold it up.
  * Memory:   as KnHandleClose(); what a revoked handle stood for is mapped until it is closed.
- * Return:   rcOk; rcInvalidArgument; rcHandleRevoked (it is revoked itself: close it).
+ * Return:   rcOk; rcInvalidArgument (also when another thread closes it meanwhile: what descends from
+ *           it is then its parent's, and not revoked); rcHandleRevoked (it is revoked itself: close
+ *           it).
  * Origin:   KCE 1.1 and 1.2; sessions, messages and the process's own handle: ours.
  */
 DCM_API Retcode KnHandleRevoke(Handle handle);
@@ -210,8 +212,8 @@ DCM_API Retcode KnHandleRevoke(Handle handle);
  * Blocks:   no.
  * Progress: no other process can hold it up.
  * Memory:   as KnHandleRevoke().
- * Return:   rcOk, also when there was none; rcInvalidArgument (a handle, the badge);
- *           rcHandleRevoked (@handle is).
+ * Return:   rcOk, also when there was none; rcInvalidArgument (a handle, the badge; @handle is
+ *           closed by another thread meanwhile); rcHandleRevoked (@handle is).
  * Origin:   KCE 1.2.
  */
 DCM_API Retcode KnHandleRevokeSubtree(Handle handle, Handle badge);
