@@ -66,8 +66,8 @@ struct dcm_object_type {
 	   Null, or giving null: it has none. */
 	struct dcm_source *(*source)(struct dcm_object *object);
 	/* Of the Handle space (api/object.h): closed or revoked, once. Calls that go on through it
-	   end; with @last no other handle to its resource is left. No lock is held. Null: the resource
-	   tells of its end, if it tells of anything. */
+	   end; with @last no other handle to its resource is left. No lock is held but that of
+	   revocations (api/tree.h). Null: the resource tells of its end, if it tells of anything. */
 	void (*left)(struct dcm_object *object, bool last);
 	/* Of the Handle space: another handle to its resource, without rights and number yet, for
 	   KnHandleCopy; null result: out of memory, with the detail set. Null: it is never copied. */

@@ -15,6 +15,8 @@ struct dcm_grant {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* Outside of it: no revocation says that all is done before what another took off has ended. */
+static pthread_mutex_t revoking = PTHREAD_MUTEX_INITIALIZER;
 
 /* Grants that are over, in that order. */
 struct ended {
@@ -210,12 +212,14 @@ bool dcm_tree_revoke(struct dcm_node *top, const struct dcm_tally *tally, bool i
 	struct dcm_node *revoked, *node;
 	bool was_in;
 
+	pthread_mutex_lock(&revoking);
 	pthread_mutex_lock(&lock);
 	was_in = top->in;
 	revoked = was_in ? collect(top, tally, itself) : NULL;
 	pthread_mutex_unlock(&lock);
 	for (node = revoked; node != NULL; node = node->next_revoked)
 		node->revoke(node->object);
+	pthread_mutex_unlock(&revoking);
 	/* Behind all of that: who is told that none is left finds nothing going on any more. */
 	pthread_mutex_lock(&lock);
 	for (node = revoked; node != NULL; node = node->next_revoked)
@@ -250,5 +254,6 @@ void dcm_tree_forked(uint32_t kinds, struct dcm_node *(*node_of)(struct dcm_obje
 	struct forked forked = { .node_of = node_of };
 
 	pthread_mutex_init(&lock, NULL);
+	pthread_mutex_init(&revoking, NULL);
 	dcm_handle_each(kinds, make_root, &forked);
 }

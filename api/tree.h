@@ -14,8 +14,8 @@
  *   close       the node leaves; its children become its parent's, and stay in their grants
  *   revoke      all below a node leave, or all below it that lie in grants of one badge
  *
- * One lock, never held while anything else is called. Nodes live in objects, which leave before they
- * are freed.
+ * One lock, never held while anything else is called; and one that revocations hold, which come one
+ * after the other. Nodes live in objects, which leave before they are freed.
  */
 #ifndef DCM_API_TREE_H
 #define DCM_API_TREE_H
@@ -27,7 +27,8 @@ struct dcm_grant;
 /* All but @object and @revoke under the tree's lock. */
 struct dcm_node {
 	struct dcm_object *object; /* whose node it is */
-	/* It has left by a revocation: whatever goes on through it ends. No lock is held. */
+	/* It has left by a revocation: whatever goes on through it ends. No lock is held but that of
+	   revocations: it revokes nothing itself. */
 	void (*revoke)(struct dcm_object *object);
 	struct dcm_node *parent, *child, *next, *previous;
 	struct dcm_grant *grant; /* the innermost; null: none */
@@ -63,6 +64,7 @@ bool dcm_tree_leave(struct dcm_node *node);
  * dcm_tree_revoke() - all below @node leave in one step, each with a call of its revoke
  * @tally:  null: all; else those alone that lie in one of its grants
  * @itself: the node too
+ * What another thread is revoking meanwhile has ended, too, when it returns.
  * Return: false: the node has left before; nothing is below it.
  */
 bool dcm_tree_revoke(struct dcm_node *node, const struct dcm_tally *tally, bool itself);
