@@ -472,7 +472,8 @@ Retcode DcmConnect(DcmHandle connectionId, DcmTimeout timeout, Handle *outSessio
 		return dcm_fail(rcInvalidArgument, "connectionId is not an open connection of this "
 						   "process");
 	rc = dcm_wait_for(&w.connection->blocker, dcm_wait_ns(timeout), 0, look_for_decision, &w);
-	if (rc == rcTimeout)
+	/* One who has heard what became of the request has nothing more to wait for. */
+	if (rc == rcTimeout || w.is_news)
 		dcm_source_drained(&w.connection->source);
 	if (w.is_news)
 		dcm_source_check(&w.connection->source);
