@@ -196,14 +196,20 @@ void dcm_source_drain(struct dcm_source *source)
 	pthread_mutex_unlock(&source->lock);
 }
 
+/* Under the lock. */
+static void post(struct dcm_source *source, uint32_t events)
+{
+	for (struct dcm_entry *e = source->entries; e != NULL; e = e->next_of_source)
+		if ((events & e->mask) != 0)
+			dcm_notice_post(e, events & e->mask);
+}
+
 void dcm_source_fire(struct dcm_source *source, uint32_t events)
 {
 	pthread_mutex_lock(&source->lock);
 	if (!source->closed)
 		dcm_light_on(&source->light);
-	for (struct dcm_entry *e = source->entries; e != NULL; e = e->next_of_source)
-		if ((events & e->mask) != 0)
-			dcm_notice_post(e, events & e->mask);
+	post(source, events);
 	pthread_mutex_unlock(&source->lock);
 }
 
@@ -364,12 +370,18 @@ bool dcm_source_unsubscribe(struct dcm_source *source, struct dcm_notice_object 
 
 void dcm_source_close(struct dcm_source *source)
 {
+	dcm_source_end(source, 0);
+}
+
+void dcm_source_end(struct dcm_source *source, uint32_t events)
+{
 	bool used;
 
 	pthread_mutex_lock(&source->lock);
 	if (!source->closed)
 		disarm(source);
 	source->closed = true;
+	post(source, events);
 	used = source->entries != NULL || source->light.fd >= 0;
 	dcm_store(&source->lit, 0u, relaxed);
 	dcm_light_close(&source->light);

@@ -95,6 +95,9 @@ void dcm_source_init(struct dcm_source *source, const struct dcm_source_type *ty
  */
 void dcm_source_close(struct dcm_source *source);
 
+/* dcm_source_end() - the same with a last pulse: who is told nothing of it has not been subscribed */
+void dcm_source_end(struct dcm_source *source, uint32_t events);
+
 /*
  * dcm_source_forked() - in a forked child: as new, and the descriptor closed
  * For type->forget; objects that survive a fork get it by themselves.
