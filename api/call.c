@@ -519,6 +519,7 @@ Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint64_t *ou
 {
 	struct calling c = { .any = call == DCM_ANY_CALL };
 	struct dcm_object *object;
+	uint32_t pulses;
 	Retcode rc;
 	int saved = errno;
 
@@ -530,10 +531,11 @@ Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint64_t *ou
 	rc = find_session(session, &object, &c);
 	if (rc != rcOk)
 		return rc;
+	pulses = dcm_source_pulses(&c.client->source);
 	rc = c.any ? finish_any(&c, timeoutNs, outReply)
 		   : finish_one(&c, call, timeoutNs, outReply);
 	if (rc == rcTimeout || rc == rcResourceNotFound)
-		dcm_source_drained(&c.client->source);
+		dcm_source_drained(&c.client->source, pulses);
 	if (outCall != NULL && c.generation != 0)
 		*outCall = name_of(&c);
 	dcm_object_drop(object);

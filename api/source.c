@@ -186,10 +186,12 @@ uint32_t dcm_source_delivered(struct dcm_source *source, uint64_t serial)
 	return check(source, false, serial);
 }
 
-void dcm_source_drain(struct dcm_source *source)
+void dcm_source_drain(struct dcm_source *source, uint32_t pulses)
 {
 	pthread_mutex_lock(&source->lock);
-	dcm_light_off(&source->light);
+	/* Not of what came during the call, which may have looked before. */
+	if (dcm_load(&source->pulses, relaxed) == pulses)
+		dcm_light_off(&source->light);
 	/* Behind the clearing: what was there before is seen here, what comes later rings. */
 	if (!source->closed && source->type->look != NULL)
 		(void)look(source, 0);
@@ -207,6 +209,7 @@ static void post(struct dcm_source *source, uint32_t events)
 void dcm_source_fire(struct dcm_source *source, uint32_t events)
 {
 	pthread_mutex_lock(&source->lock);
+	dcm_add(&source->pulses, 1u);
 	if (!source->closed)
 		dcm_light_on(&source->light);
 	post(source, events);
@@ -419,6 +422,8 @@ static Retcode light(struct dcm_source *source, int fd)
 		fd = -1;
 		/* relaxed: who does not know yet has found nothing before the look below. */
 		dcm_store(&source->lit, 1u, relaxed);
+		if (dcm_load(&source->pulses, relaxed) != 0)
+			dcm_light_on(&source->light);
 		if (source->type->look != NULL)
 			(void)look(source, 0);
 	}
