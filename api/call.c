@@ -511,6 +511,8 @@ static Retcode finish_one(struct calling *c, uint64_t call, int64_t timeout_ns, 
 	/* It goes on; a further DcmFinish, perhaps through another handle, may come for it. */
 	set_use(c, DCM_USE_STARTED);
 	dcm_park_wake_all(&end->channel.shared->done);
+	/* Answered while it was ours, it was nothing that the descriptor would tell of. */
+	dcm_source_check(&c->client->source);
 	return say_why(c, rc);
 }
 
