@@ -235,8 +235,13 @@ static void publish_use(struct calling *c)
 	/* Who waits for any call may have looked before this one was to be seen; */
 	if (c->use == DCM_USE_STARTED)
 		dcm_park_wake_all(&ch->shared->done);
-	/* who waits for room, too, if the server has had it already and woken them too early. */
-	else if (dcm_channel_state(ch, c->call, c->generation, NULL) != DCM_CALL_POSTED)
+	if (dcm_channel_state(ch, c->call, c->generation, NULL) == DCM_CALL_POSTED)
+		return;
+	/* who waits for room, too, if the server has had it already and woken them too early; and who
+	   polls the descriptor, if the keeper was rung and passed over it. */
+	if (c->use == DCM_USE_STARTED)
+		dcm_source_check(&c->client->source);
+	else
 		dcm_park_wake_all(&ch->shared->room);
 }
 

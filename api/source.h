@@ -60,10 +60,10 @@ struct dcm_source {
 	struct dcm_entry *entries; /* under lock, and the list's to change it */
 	struct dcm_light light;	   /* under lock */
 	bool closed;		   /* under lock */
-	dcm_atomic32 token; /* of the bell, changed under lock; 0: it is not watched closely */
-	dcm_atomic32 lit;   /* 1: there is a descriptor */
+	dcm_atomic32 token;  /* of the bell, changed under lock; 0: it is not watched closely */
+	dcm_atomic32 lit;    /* 1: there is a descriptor */
 	dcm_atomic32 pulses; /* counted under lock */
-	uint32_t place;	    /* under the list's lock: 1 + place among the active; 0: it is not */
+	uint32_t place;	     /* under the list's lock: 1 + place among the active; 0: it is not */
 };
 
 /* One subscription of a notice. */
