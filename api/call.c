@@ -235,8 +235,13 @@ static void publish_use(struct calling *c)
 	/* Who waits for any call may have looked before this one was to be seen; */
 	if (c->use == DCM_USE_STARTED)
 		dcm_park_wake_all(&ch->shared->done);
-	/* who waits for room, too, if the server has had it already and woken them too early. */
-	else if (dcm_channel_state(ch, c->call, c->generation, NULL) != DCM_CALL_POSTED)
+	if (dcm_channel_state(ch, c->call, c->generation, NULL) == DCM_CALL_POSTED)
+		return;
+	/* who waits for room, too, if the server has had it already and woken them too early; and who
+	   polls the descriptor, if the keeper was rung and passed over it. */
+	if (c->use == DCM_USE_STARTED)
+		dcm_source_check(&c->client->source);
+	else
 		dcm_park_wake_all(&ch->shared->room);
 }
 
@@ -511,6 +516,8 @@ static Retcode finish_one(struct calling *c, uint64_t call, int64_t timeout_ns, 
 	/* It goes on; a further DcmFinish, perhaps through another handle, may come for it. */
 	set_use(c, DCM_USE_STARTED);
 	dcm_park_wake_all(&end->channel.shared->done);
+	/* Answered while it was ours, it was nothing that the descriptor would tell of. */
+	dcm_source_check(&c->client->source);
 	return say_why(c, rc);
 }
 
@@ -519,6 +526,7 @@ Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint64_t *ou
 {
 	struct calling c = { .any = call == DCM_ANY_CALL };
 	struct dcm_object *object;
+	uint32_t pulses;
 	Retcode rc;
 	int saved = errno;
 
@@ -530,10 +538,11 @@ Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint64_t *ou
 	rc = find_session(session, &object, &c);
 	if (rc != rcOk)
 		return rc;
+	pulses = dcm_source_pulses(&c.client->source);
 	rc = c.any ? finish_any(&c, timeoutNs, outReply)
 		   : finish_one(&c, call, timeoutNs, outReply);
 	if (rc == rcTimeout || rc == rcResourceNotFound)
-		dcm_source_drained(&c.client->source);
+		dcm_source_drained(&c.client->source, pulses);
 	if (outCall != NULL && c.generation != 0)
 		*outCall = name_of(&c);
 	dcm_object_drop(object);

@@ -456,6 +456,7 @@ static Retcode look_for_decision(void *arg, struct dcm_wait_on *on)
 Retcode DcmConnect(DcmHandle connectionId, DcmTimeout timeout, Handle *outSessionHandle)
 {
 	struct connecting w = { .session = INVALID_HANDLE };
+	uint32_t pulses;
 	Retcode rc;
 	int saved = errno;
 
@@ -471,9 +472,11 @@ Retcode DcmConnect(DcmHandle connectionId, DcmTimeout timeout, Handle *outSessio
 	if (w.connection == NULL)
 		return dcm_fail(rcInvalidArgument, "connectionId is not an open connection of this "
 						   "process");
+	pulses = dcm_source_pulses(&w.connection->source);
 	rc = dcm_wait_for(&w.connection->blocker, dcm_wait_ns(timeout), 0, look_for_decision, &w);
-	if (rc == rcTimeout)
-		dcm_source_drained(&w.connection->source);
+	/* One who has heard what became of the request has nothing more to wait for. */
+	if (rc == rcTimeout || w.is_news)
+		dcm_source_drained(&w.connection->source, pulses);
 	if (w.is_news)
 		dcm_source_check(&w.connection->source);
 	if (rc == rcTimeout)

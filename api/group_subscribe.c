@@ -326,12 +326,13 @@ static Retcode look_for_notice(void *arg, struct dcm_wait_on *on)
 static Retcode read_notice(struct reading *r, DcmTimeout timeout)
 {
 	struct dcm_group_subscription *s = r->subscription;
+	uint32_t pulses = dcm_source_pulses(&s->source);
 	Retcode rc = dcm_wait_for(&s->blocker, dcm_wait_ns(timeout), 0, look_for_notice, r);
 
 	if (r->more)
 		dcm_source_check(&s->source);
 	if (rc == rcTimeout) {
-		dcm_source_drained(&s->source);
+		dcm_source_drained(&s->source, pulses);
 		return dcm_fail(rc, "no notice came in time");
 	}
 	if (rc == rcIpcInterrupt)

@@ -380,9 +380,14 @@ Retcode KnNoticeGetEvent(Notice notice, uint64_t msec, size_t countMax, EventDes
 Retcode dcm_notice_fd(struct dcm_notice_object *notice, int *out)
 {
 	Retcode rc = rcOk;
-	int fd = dcm_light_make();
+	int fd;
 
-	*out = -1;
+	pthread_mutex_lock(&notice->lock);
+	*out = notice->light.fd;
+	pthread_mutex_unlock(&notice->lock);
+	if (*out >= 0)
+		return rcOk;
+	fd = dcm_light_make();
 	if (fd < 0)
 		return dcm_fail_errno(fd, "cannot make a descriptor");
 	pthread_mutex_lock(&notice->lock);

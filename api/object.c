@@ -34,8 +34,7 @@ void dcm_kernel_destroyed(struct dcm_kernel_object *kernel)
 
 	if (source == NULL)
 		return;
-	dcm_source_fire(source, EVENT_OBJECT_DESTROYED);
-	dcm_source_close(source);
+	dcm_source_end(source, EVENT_OBJECT_DESTROYED);
 }
 
 /* Closed or revoked, whichever was first: calls that go on through it end, and with the last handle

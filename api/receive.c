@@ -146,6 +146,7 @@ Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
 {
 	struct receiving r = { .request = outRequest };
 	struct dcm_kernel_object *object;
+	uint32_t pulses;
 	Retcode rc;
 	int saved = errno;
 
@@ -157,13 +158,14 @@ Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
 	if (rc != rcOk)
 		return rc;
 	r.listener = (struct dcm_listener_object *)object;
+	pulses = dcm_source_pulses(&r.listener->source);
 	rc = dcm_wait_for(&r.listener->blocker, timeoutNs, SPIN_NS, look, &r);
 	if (rc == rcNotConnected && dcm_kernel_revoked(object))
 		rc = dcm_fail(rcHandleRevoked, "the listener was revoked");
 	else if (rc == rcNotConnected)
 		dcm_fail(rc, "the listener was closed");
 	else if (rc == rcTimeout) {
-		dcm_source_drained(&r.listener->source);
+		dcm_source_drained(&r.listener->source, pulses);
 		dcm_fail(rc, "no call came in time");
 	} else if (rc == rcIpcInterrupt)
 		dcm_fail(rc, "interrupted by DcmInterruptCall");

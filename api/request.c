@@ -126,10 +126,11 @@ static Retcode listen_on(struct dcm_publication *p, DcmTimeout timeout, Handle *
 			 char *outClientName, void **outContext, DcmHandle *outConnectionId)
 {
 	struct listening l = { .publication = p };
+	uint32_t pulses = dcm_source_pulses(&p->source);
 	Retcode rc = dcm_wait_for(&p->blocker, dcm_wait_ns(timeout), 0, look_for_request, &l);
 
 	if (rc == rcTimeout) {
-		dcm_source_drained(&p->source);
+		dcm_source_drained(&p->source, pulses);
 		return dcm_fail(rc, "no request came in time");
 	}
 	if (rc == rcIpcInterrupt)

@@ -186,24 +186,33 @@ uint32_t dcm_source_delivered(struct dcm_source *source, uint64_t serial)
 	return check(source, false, serial);
 }
 
-void dcm_source_drain(struct dcm_source *source)
+void dcm_source_drain(struct dcm_source *source, uint32_t pulses)
 {
 	pthread_mutex_lock(&source->lock);
-	dcm_light_off(&source->light);
+	/* Not of what came during the call, which may have looked before. */
+	if (dcm_load(&source->pulses, relaxed) == pulses)
+		dcm_light_off(&source->light);
 	/* Behind the clearing: what was there before is seen here, what comes later rings. */
 	if (!source->closed && source->type->look != NULL)
 		(void)look(source, 0);
 	pthread_mutex_unlock(&source->lock);
 }
 
-void dcm_source_fire(struct dcm_source *source, uint32_t events)
+/* Under the lock. */
+static void post(struct dcm_source *source, uint32_t events)
 {
-	pthread_mutex_lock(&source->lock);
-	if (!source->closed)
-		dcm_light_on(&source->light);
 	for (struct dcm_entry *e = source->entries; e != NULL; e = e->next_of_source)
 		if ((events & e->mask) != 0)
 			dcm_notice_post(e, events & e->mask);
+}
+
+void dcm_source_fire(struct dcm_source *source, uint32_t events)
+{
+	pthread_mutex_lock(&source->lock);
+	dcm_add(&source->pulses, 1u);
+	if (!source->closed)
+		dcm_light_on(&source->light);
+	post(source, events);
 	pthread_mutex_unlock(&source->lock);
 }
 
@@ -364,12 +373,18 @@ bool dcm_source_unsubscribe(struct dcm_source *source, struct dcm_notice_object 
 
 void dcm_source_close(struct dcm_source *source)
 {
+	dcm_source_end(source, 0);
+}
+
+void dcm_source_end(struct dcm_source *source, uint32_t events)
+{
 	bool used;
 
 	pthread_mutex_lock(&source->lock);
 	if (!source->closed)
 		disarm(source);
 	source->closed = true;
+	post(source, events);
 	used = source->entries != NULL || source->light.fd >= 0;
 	dcm_store(&source->lit, 0u, relaxed);
 	dcm_light_close(&source->light);
@@ -407,6 +422,8 @@ static Retcode light(struct dcm_source *source, int fd)
 		fd = -1;
 		/* relaxed: who does not know yet has found nothing before the look below. */
 		dcm_store(&source->lit, 1u, relaxed);
+		if (dcm_load(&source->pulses, relaxed) != 0)
+			dcm_light_on(&source->light);
 		if (source->type->look != NULL)
 			(void)look(source, 0);
 	}

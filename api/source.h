@@ -9,7 +9,8 @@
  * Notices are edges: an entry, one subscription of a notice, fires when what it asks for is true
  * at the beginning, and then with each new cause (look's stamp) and each pulse. Descriptors are
  * levels: written when a readable state becomes true, or for a pulse; cleared by the call that
- * finds nothing, which looks again behind the clearing.
+ * finds nothing, which looks again behind the clearing. A pulse that came while that call went on is
+ * not cleared: the call may have looked before it.
  *
  * A source with states that somebody follows is active: the keeper looks at it when its bell in
  * shared memory was rung (shm/bell.h), and once a second whatever the bell says, for ringers die
@@ -59,9 +60,10 @@ struct dcm_source {
 	struct dcm_entry *entries; /* under lock, and the list's to change it */
 	struct dcm_light light;	   /* under lock */
 	bool closed;		   /* under lock */
-	dcm_atomic32 token; /* of the bell, changed under lock; 0: it is not watched closely */
-	dcm_atomic32 lit;   /* 1: there is a descriptor */
-	uint32_t place;	    /* under the list's lock: 1 + place among the active; 0: it is not */
+	dcm_atomic32 token;  /* of the bell, changed under lock; 0: it is not watched closely */
+	dcm_atomic32 lit;    /* 1: there is a descriptor */
+	dcm_atomic32 pulses; /* counted under lock */
+	uint32_t place;	     /* under the list's lock: 1 + place among the active; 0: it is not */
 };
 
 /* One subscription of a notice. */
@@ -95,6 +97,9 @@ void dcm_source_init(struct dcm_source *source, const struct dcm_source_type *ty
  */
 void dcm_source_close(struct dcm_source *source);
 
+/* dcm_source_end() - the same with a last pulse: who is told nothing of it has not been subscribed */
+void dcm_source_end(struct dcm_source *source, uint32_t events);
+
 /*
  * dcm_source_forked() - in a forked child: as new, and the descriptor closed
  * For type->forget; objects that survive a fork get it by themselves.
@@ -114,6 +119,7 @@ bool dcm_source_unsubscribe(struct dcm_source *source, struct dcm_notice_object 
 
 /*
  * dcm_source_fd() - the descriptor, made at the first call; it stays the library's
+ * It is readable from the start when there was a pulse ever: that may be to come to a call yet.
  * Return: rcOk; rcInvalidArgument it has none, or is closed; rcQuotaExceeded, rcOutOfMemory.
  */
 Retcode dcm_source_fd(struct dcm_source *source, int *out);
@@ -131,14 +137,20 @@ void dcm_source_check(struct dcm_source *source);
 uint32_t dcm_source_delivered(struct dcm_source *source, uint64_t serial);
 
 /* dcm_source_drain() - clear the descriptor, then look again: by way of dcm_source_drained() */
-void dcm_source_drain(struct dcm_source *source);
+void dcm_source_drain(struct dcm_source *source, uint32_t pulses);
 
-/* dcm_source_drained() - by each call that found nothing, before it says so or sleeps: a load */
-static inline void dcm_source_drained(struct dcm_source *source)
+/* dcm_source_pulses() - by each call, before it looks: what dcm_source_drained() is to be given */
+static inline uint32_t dcm_source_pulses(const struct dcm_source *source)
+{
+	return dcm_load(&source->pulses, acquire);
+}
+
+/* dcm_source_drained() - by each call that found nothing, before it says so: a load */
+static inline void dcm_source_drained(struct dcm_source *source, uint32_t pulses)
 {
 	/* relaxed: whoever makes the descriptor looks behind that. */
 	if (dcm_load(&source->lit, relaxed) != 0)
-		dcm_source_drain(source);
+		dcm_source_drain(source, pulses);
 }
 
 /* dcm_source_tend() - by the keeper: look at the active sources whose bell was rung, or at @all */

@@ -218,13 +218,14 @@ static Retcode read_notice(struct dcm_subscription_object *s, DcmTimeout timeout
 			   struct dcm_notice **out)
 {
 	struct reading r = { .subscription = s };
+	uint32_t pulses = dcm_source_pulses(&s->source);
 	Retcode rc = dcm_wait_for(&s->blocker, dcm_wait_ns(timeout), 0, look_for_notice, &r);
 
 	*out = r.notice;
 	if (rc == rcOk)
 		return rc;
 	if (rc == rcTimeout) {
-		dcm_source_drained(&s->source);
+		dcm_source_drained(&s->source, pulses);
 		return dcm_fail(rc, "no notice came in time");
 	}
 	if (rc == rcIpcInterrupt)

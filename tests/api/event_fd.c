@@ -124,6 +124,7 @@ static Handle connect_by_fd(const char *name, struct peer_answer publication,
 	accept_one(publication, callable);
 	comes(fd, "accepted");
 	is_rc(rcOk, DcmConnect(connection, 0, &session), "and the session is there");
+	fd_is_silent(fd, "there is no more to come");
 	must(DcmCloseHandle(connection));
 	return session;
 }
@@ -141,6 +142,7 @@ static void test_refusal(void)
 	peer_must(&peer, PEER_CLOSE, .handle = publication.handle);
 	comes(fd, "the publication is closed");
 	is_rc(rcNotConnected, DcmConnect(connection, 0, &session), "refused");
+	fd_is_silent(fd, "of which the descriptor has told");
 	is_rc(rcTimeout, DcmConnect(connection, 0, &session), "asks anew");
 	fd_is_silent(fd, "and the descriptor is silent");
 	must(DcmInterruptBlockingCall(connection));

@@ -174,6 +174,7 @@ static void test_descriptor(void)
 {
 	struct teller *t = begin();
 	int fd, again, kept;
+	uint32_t pulses;
 
 	is_int(0, dcm_load(&t->bell, relaxed), "no bell before it is asked for");
 	teller_change(t, TELLER_OTHER);
@@ -186,21 +187,25 @@ static void test_descriptor(void)
 	ok(!teller_ring(t, NULL), "from then on the bell is silent");
 	is_int(rcOk, dcm_source_fd(&t->source, &again), "asked for again");
 	is_int(fd, again, "it is the same");
-	dcm_source_drained(&t->source);
+	dcm_source_drained(&t->source, dcm_source_pulses(&t->source));
 	ok(is_readable(fd), "a call that found nothing, but now it would");
 	teller_change(t, 0);
 	ok(is_readable(fd), "it may be stale");
-	dcm_source_drained(&t->source);
+	dcm_source_drained(&t->source, dcm_source_pulses(&t->source));
 	ok(!is_readable(fd), "until a call has found nothing");
 	teller_change(t, TELLER_STATE);
 	ok(teller_ring(t, NULL), "the bell is armed again");
 	dcm_source_tend(false);
 	ok(is_readable(fd), "readable again");
 	teller_change(t, 0);
-	dcm_source_drained(&t->source);
+	dcm_source_drained(&t->source, dcm_source_pulses(&t->source));
 	dcm_source_fire(&t->source, DCM_BLOCKING_CALL_INTERRUPTED);
 	ok(is_readable(fd), "by a pulse");
-	dcm_source_drained(&t->source);
+	pulses = dcm_source_pulses(&t->source);
+	dcm_source_fire(&t->source, DCM_BLOCKING_CALL_INTERRUPTED);
+	dcm_source_drained(&t->source, pulses);
+	ok(is_readable(fd), "one that came during the call is not cleared with it");
+	dcm_source_drained(&t->source, dcm_source_pulses(&t->source));
 	ok(!is_readable(fd), "cleared");
 	kept = dup(fd);
 	dcm_handle_close(t->object.number, KINDS);
@@ -225,7 +230,7 @@ static void test_unfollowed(void)
 	looks = t->looks;
 	dcm_source_tend(true);
 	is_uint(looks, t->looks, "it is not looked at");
-	dcm_source_drained(&t->source);
+	dcm_source_drained(&t->source, dcm_source_pulses(&t->source));
 	is_uint(looks, t->looks, "nor by a call that found nothing");
 	dcm_handle_close(t->object.number, KINDS);
 	is_int(rcInvalidArgument, dcm_source_subscribe(&t->source, n, TELLER_STATE, 1),

@@ -91,6 +91,7 @@ static void *poll_it(void *unused)
 
 	(void)unused;
 	while (polled_stamp < changes) {
+		uint32_t pulses = dcm_source_pulses(&polled->source);
 		uint64_t state;
 
 		if (poll(&p, 1, LONG_MS) != 1)
@@ -99,7 +100,7 @@ static void *poll_it(void *unused)
 		while ((uint32_t)(state = dcm_load(&polled->state, seq)) != 0)
 			if (dcm_cas(&polled->state, &state, state >> 32 << 32))
 				raise_to(&polled_stamp, state >> 32);
-		dcm_source_drained(&polled->source);
+		dcm_source_drained(&polled->source, pulses);
 	}
 	return NULL;
 }
@@ -243,7 +244,7 @@ static void *disturb(void *arg)
 		if (draw(&dice, 4) == 0)
 			dcm_source_fire(&t->source, TELLER_OTHER);
 		if (draw(&dice, 4) == 0)
-			dcm_source_drained(&t->source);
+			dcm_source_drained(&t->source, dcm_source_pulses(&t->source));
 		dcm_object_drop(object);
 	}
 	return NULL;

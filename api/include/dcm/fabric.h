@@ -138,8 +138,9 @@ DCM_API Retcode DcmInterruptCall(Handle handle);
  *
  * poll, select, epoll and io_uring may wait on it; it is the library's, which writes, reads and
  * closes it. It is closed with its handle, DCM handles also by the last DcmFini(): take it out of the
- * loop before. A poll that is in progress then is woken. It is closed by execve. A forked child that
- * inherits it must not use it.
+ * loop before. A poll() or select() that is in progress then is woken; an epoll_wait() is not, as the
+ * kernel takes what is closed out of the set without a word. It is closed by execve. A forked child
+ * that inherits it must not use it.
  *
  * It costs nothing before it is asked for. From then on the library's thread makes it readable, woken
  * by whoever changes something, and looks around once a second for those who died or were stopped

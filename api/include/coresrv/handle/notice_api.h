@@ -150,7 +150,8 @@ DCM_API Retcode KnNoticeSetObjectEvent(Handle object, uint32_t evMask);
  * KnNoticeRelease() - end a notice with all its entries
  * @notice: the notice
  *
- * Threads that wait in KnNoticeGetEvent() get rcNotConnected, and who polls its descriptor wakes.
+ * Threads that wait in KnNoticeGetEvent() get rcNotConnected, and who polls its descriptor wakes
+ * (but not from epoll_wait(): DcmGetFd()).
  *
  * Threads:  any.
  * Blocks:   no.
