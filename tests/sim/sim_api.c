@@ -238,6 +238,12 @@ void dcm_source_close(struct dcm_source *source)
 	(void)source;
 }
 
+void dcm_source_end(struct dcm_source *source, uint32_t events)
+{
+	(void)source;
+	(void)events;
+}
+
 void dcm_source_forked(struct dcm_source *source)
 {
 	(void)source;
@@ -254,9 +260,10 @@ void dcm_source_check(struct dcm_source *source)
 	(void)source;
 }
 
-void dcm_source_drain(struct dcm_source *source)
+void dcm_source_drain(struct dcm_source *source, uint32_t pulses)
 {
 	(void)source;
+	(void)pulses;
 }
 
 /* fork.h: nobody forks */
