@@ -23,6 +23,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* 1 under ThreadSanitizer, which cannot fork beside threads. */
+#if defined(__SANITIZE_THREAD__)
+#define TAP_TSAN 1
+#elif defined(__has_feature)
+#define TAP_TSAN __has_feature(thread_sanitizer)
+#else
+#define TAP_TSAN 0
+#endif
+
 #define TAP_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 
 /* Exactly one of these comes first. plan() fails the test if another number of results came. */

@@ -22,17 +22,6 @@
 
 #include "tests/tap.h"
 
-/* ThreadSanitizer cannot fork beside threads. */
-enum {
-#if defined(__SANITIZE_THREAD__)
-	CAN_FORK = 0,
-#elif defined(__has_feature)
-	CAN_FORK = !__has_feature(thread_sanitizer),
-#else
-	CAN_FORK = 1,
-#endif
-};
-
 #define ALL	  (~0u)
 #define BIT(kind) (1u << (kind))
 
@@ -601,12 +590,9 @@ int main(void)
 	grace_period();
 	run_crowd(false);
 	run_crowd(true);
-	if (CAN_FORK)
+	if (!TAP_TSAN)
 		forks_in_a_crowd();
 	else
 		skip("ThreadSanitizer cannot fork beside threads");
-	free(closed);
-	free(released);
-	free(forgotten);
 	return 0;
 }
