@@ -20,7 +20,8 @@ struct pair {
 
 static void pair_make(struct pair *p)
 {
-	p->memory = aligned_alloc(DCM_PAGE, BYTES);
+	/* In no segment: there is no keeper to tell. */
+	*p = (struct pair){ .memory = aligned_alloc(DCM_PAGE, BYTES) };
 	if (p->memory == NULL)
 		bail("no memory for a channel");
 	memset(p->memory, 0, BYTES);
