@@ -128,7 +128,7 @@ DCM_API Retcode DcmInterruptCall(Handle handle);
  * it gives rcTimeout: that clears the descriptor, and is needed once too if it is readable although
  * another call took what there was. (A notice's is cleared already by the call that takes its last
  * event.) A program that takes one thing each time it is readable is woken again for the next,
- * unless it asked for EPOLLET or EPOLLONESHOT.
+ * unless it asked for EPOLLET or EPOLLONESHOT. A session whose server is gone stays readable: close it.
  *
  *	DcmGetFd(listener, &fd);
  *	epoll_ctl(loop, EPOLL_CTL_ADD, fd, &(struct epoll_event){ .events = EPOLLIN });

@@ -53,7 +53,7 @@ enum { HANDLE_TYPE_USER_FIRST = 0x100, HANDLE_TYPE_USER_LAST = 0x1ff };
  * Threads:  any.
  * Blocks:   no.
  * Progress: no other process is asked.
- * Memory:   a few dozen bytes until it is closed.
+ * Memory:   a few hundred bytes until it is closed.
  * Return:   rcOk; rcInvalidArgument (type, or a right that does not exist); rcQuotaExceeded
  *           (handles of the process).
  * Origin:   KCE 1.1 and 1.3.
@@ -76,7 +76,7 @@ DCM_API Retcode KnHandleCreateUserObject(uint32_t type, uint32_t rights, void *c
  * Threads:  any.
  * Blocks:   no.
  * Progress: no other process is asked.
- * Memory:   a few dozen bytes until it is closed.
+ * Memory:   a few hundred bytes until it is closed.
  * Return:   rcOk; rcInvalidArgument (type, a right that does not exist, not a listener, riid);
  *           rcQuotaExceeded (handles of the process).
  * Origin:   KCE 1.2 and 1.3; the codes: ours.

@@ -51,7 +51,8 @@ DCM_API Retcode DcmConnectAny(const char *endpointType, Handle *outSessionHandle
  * The same as DcmSetSubscription(), DcmReadPubQueue(), DcmCreateConnection() and DcmConnect(), with
  * everything closed again but the callable handle. The first server found is asked, and no other
  * one when it refuses. An endpoint that is withdrawn before the request could be sent to it was
- * not found; the search goes on for the rest of @findTimeout.
+ * not found; the search goes on for the rest of @findTimeout. A server that died in that moment may
+ * end it instead, with rcNotConnected.
  *
  * What it waits for has no handle, so DcmInterruptBlockingCall() cannot end it; the last DcmFini()
  * does.
