@@ -7,45 +7,25 @@
  */
 #define _GNU_SOURCE
 #include <coresrv/handle/notice_api.h>
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shm/process.h"
 #include "tests/api/lib_api.h"
+#include "tests/api/lib_inside.h"
 #include "tests/api/lib_peer.h"
 
 enum { WAIT_MS = 20 * 1000 };
 
-static struct dcm_segment seg;
-
-static void map_fabric(void)
-{
-	int fd = open(getenv("DCM_FABRIC"), O_RDWR | O_CLOEXEC);
-	const struct dcm_header *header;
-	struct stat st;
-	void *base;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		sysbail("open");
-	base = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	if (base == MAP_FAILED)
-		sysbail("mmap");
-	header = base;
-	if (!dcm_segment_view(&seg, base, (uint64_t)st.st_size, &header->capacity))
-		bail("no view");
-}
+static struct inside inside;
 
 static uint32_t slot_of(pid_t pid)
 {
-	for (uint32_t i = 0; i < seg.process.count; i++)
-		if (dcm_process_alive(&seg, i) &&
-		    dcm_load(&dcm_process_at(&seg, i)->pid, seq) == (uint32_t)pid)
+	for (uint32_t i = 0; i < inside.seg.process.count; i++)
+		if (dcm_process_alive(&inside.seg, i) &&
+		    dcm_load(&dcm_process_at(&inside.seg, i)->pid, seq) == (uint32_t)pid)
 			return i;
 	bail("process %d is not in the fabric", (int)pid);
 }
@@ -53,8 +33,8 @@ static uint32_t slot_of(pid_t pid)
 /* As the kernel does it first of all, for the robust list of the thread that ends. */
 static void put_beacon_out(uint32_t slot)
 {
-	dcm_or(dcm_alive_at(&seg, slot, 0), (uint32_t)FUTEX_OWNER_DIED);
-	dcm_process_kick(&seg, slot_of(getpid()));
+	dcm_or(dcm_alive_at(&inside.seg, slot, 0), (uint32_t)FUTEX_OWNER_DIED);
+	dcm_process_kick(&inside.seg, slot_of(getpid()));
 }
 
 static bool no_channel(void *arg)
@@ -79,7 +59,7 @@ int main(void)
 	plan_lazy();
 	tap_fabric_dir();
 	must(DcmInit());
-	map_fabric();
+	inside = inside_open();
 	must(KnNoticeCreate(&notice));
 	must(KnHandleCreateBadge(notice, 3, NULL, &badge));
 	must(KnHandleCreateListener(&listener));
@@ -90,7 +70,7 @@ int main(void)
 				&publication));
 	client = peer_attached("client");
 	slot = slot_of(client.pid);
-	generation = dcm_process_generation(&seg, slot);
+	generation = dcm_process_generation(&inside.seg, slot);
 	made = peer_must(&client, PEER_CREATE, .type = "badge.Early", .name = "e");
 	peer_post(&client, PEER_CONNECT, .handle = made.handle, .timeout = INFINITE_TIMEOUT);
 	must(DcmListen(publication, INFINITE_TIMEOUT, NULL, NULL, &request));
@@ -105,7 +85,7 @@ int main(void)
 	put_beacon_out(slot);
 	is_rc(rcOk, KnNoticeGetEvent(notice, WAIT_MS, 1, &event, &count), "its badge is closed");
 	is_uint(EVENT_BADGE_CLOSED, event.eventMask, "which is what the event says");
-	is_uint(generation, dcm_process_generation(&seg, slot),
+	is_uint(generation, dcm_process_generation(&inside.seg, slot),
 		"and its slot is its own still: nothing is proved");
 	is_rc(rcTimeout, DcmReceive(listener, 0, &none),
 	      "the call that it had sent is not received");
@@ -116,7 +96,7 @@ int main(void)
 	must(KnHandleClose(callable));
 	must(KnHandleClose(listener));
 	must(DcmCloseHandle(publication));
-	munmap(seg.base, seg.bytes);
+	inside_close(&inside);
 	DcmFini();
 	return 0;
 }
