@@ -33,6 +33,7 @@ RUNS = [
     ('sim/baton', 20, 1),
     ('sim/ring', 20, 1),
     ('sim/bell', 20, 1),
+    ('sim/group', 20, 1),
     ('stress/event_loop', 4, 1),
     ('stress/publish', 3, 2),
     ('stress/calls', 3, 2),
