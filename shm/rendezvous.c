@@ -282,6 +282,9 @@ struct dcm_connection_look dcm_rendezvous_look(const struct dcm_segment *seg, st
 		return look;
 	look.state = dcm_word_state(word);
 	target = dcm_load(&c->target, seq);
+	/* acquire: who takes it says so before he refuses. */
+	look.unseen = look.state == DCM_CONNECTION_REFUSED &&
+		      dcm_load(&c->server, acquire) == UINT32_MAX;
 	if (look.state == DCM_CONNECTION_TAKEN || look.state == DCM_CONNECTION_ACCEPTED) {
 		look.server = dcm_word_owner(word);
 	} else if (look.state == DCM_CONNECTION_POSTED && dcm_target_is_sent(target)) {
