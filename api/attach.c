@@ -17,6 +17,7 @@
 #include "api/identity.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
+#include "shm/bell.h"
 #include "shm/process.h"
 
 /* A full process table: how often to look again, while those who live reap the dead. */
@@ -146,6 +147,8 @@ static Retcode join(struct dcm_fabric *f)
 	int r;
 
 	dcm_process_describe(&self);
+	/* As no other process does, and not as this one did when it was attached before. */
+	dcm_bell_start((uint32_t)(self.sid_base + (uint64_t)dcm_park_now()));
 	rc = open_and_claim(f, &self);
 	if (rc != rcOk)
 		return rc;

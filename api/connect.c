@@ -40,6 +40,7 @@ struct dcm_connection_object {
 	bool done;	    /* the session was handed out */
 	uint64_t requests;  /* that were ever made */
 	Retcode became;	    /* what became of the last one, if it is over */
+	bool undecided;	    /* and nobody has decided it */
 	struct dcm_ref ref; /* of the connection slot */
 	uint64_t decided;   /* cause of the last decision that a call has heard; 0: none since it asked */
 	dcm_atomic32 place; /* 1 + index of that slot while it is ours, read without the lock; 0: none */
@@ -280,23 +281,25 @@ Retcode dcm_connection_peer(struct dcm_object *object, struct dcm_peer *out)
 						"nothing that matches is published");
 }
 
-bool dcm_connection_parked(DcmHandle connection)
+bool dcm_connection_undecided(DcmHandle connection)
 {
 	struct dcm_object *object = dcm_handle_find(connection, 1u << DCM_KIND_CONNECTION);
 	struct dcm_connection_object *c = (struct dcm_connection_object *)object;
-	bool parked = false;
+	bool undecided;
 
 	if (object == NULL)
 		return false;
 	pthread_mutex_lock(&c->lock);
+	undecided = c->undecided;
 	if (c->asked) {
 		struct dcm_connection_look look = dcm_rendezvous_look(&c->fabric->seg, c->ref);
 
-		parked = look.state == DCM_CONNECTION_POSTED && look.server == UINT32_MAX;
+		undecided = look.unseen || (look.state == DCM_CONNECTION_POSTED &&
+					    look.server == UINT32_MAX);
 	}
 	pthread_mutex_unlock(&c->lock);
 	dcm_object_drop(object);
-	return parked;
+	return undecided;
 }
 
 struct connecting {
@@ -387,6 +390,14 @@ static Retcode guard_wait(struct dcm_connection_object *c, uint32_t server, stru
 						: "the server that serverHandle names is dead");
 }
 
+/* Under the lock, of a request that came to nothing: is who should have decided it gone? */
+static bool is_undecided(struct dcm_connection_object *c)
+{
+	const struct dcm_segment *seg = &c->fabric->seg;
+
+	return dcm_rendezvous_look(seg, c->ref).unseen || !dcm_process_there(seg, server_now(c));
+}
+
 /* Under the lock: what became of the request. */
 static Retcode judge(struct connecting *w, struct dcm_wait_on *on)
 {
@@ -441,6 +452,7 @@ static Retcode look_for_decision(void *arg, struct dcm_wait_on *on)
 		dcm_wait_on_count(on, &dcm_connection_at(&c->fabric->seg, c->ref.index)->ec);
 		rc = judge(w, on);
 		if (rc != rcOk && rc != DCM_LOOK_AGAIN) {
+			c->undecided = rc == rcNotConnected && is_undecided(c);
 			leave(c);
 			c->became = rc;
 			c->decided = w->cause;

@@ -10,6 +10,7 @@
 #include "api/connection.h"
 #include "api/fork.h"
 #include "api/retcode.h"
+#include "api/subscription.h"
 #include "api/wait.h"
 #include "api/who.h"
 
@@ -20,6 +21,8 @@ struct search {
 	Handle client;
 	int64_t find_deadline_ns;
 	DcmTimeout connect_timeout;
+	bool late;     /* the time to find is over */
+	uint32_t left; /* then: so many notices were waiting, and no other is read */
 };
 
 /* Unlike DcmCloseHandle() it leaves the detail alone if the last DcmFini() was faster. */
@@ -41,15 +44,32 @@ static DcmTimeout until(int64_t deadline_ns)
 	return ms < INFINITE_TIMEOUT ? (DcmTimeout)ms : INFINITE_TIMEOUT - 1;
 }
 
+/*
+ * The next notice. When time is up it is of what is there at that moment, not of what comes while
+ * that is asked: one that comes and goes faster than it is asked would keep the call for ever.
+ */
+static Retcode read_next(struct search *search, DcmPubStatus *status, char name[DCM_NAME_SIZE],
+			 Handle *server)
+{
+	DcmTimeout timeout = until(search->find_deadline_ns);
+
+	if (timeout == 0 && !search->late) {
+		search->late = true;
+		search->left = dcm_subscription_waiting(search->subscription);
+	}
+	if (search->late && search->left-- == 0)
+		return rcTimeout;
+	return DcmReadPubQueue(search->subscription, timeout, status, server, NULL, name);
+}
+
 /* The next endpoint that was published. */
-static Retcode find(const struct search *search, char name[DCM_NAME_SIZE], Handle *server)
+static Retcode find(struct search *search, char name[DCM_NAME_SIZE], Handle *server)
 {
 	DcmPubStatus status = DCM_UNPUBLISHED;
 	Retcode rc;
 
 	for (;;) {
-		rc = DcmReadPubQueue(search->subscription, until(search->find_deadline_ns), &status,
-				     server, NULL, name);
+		rc = read_next(search, &status, name, server);
 		if (rc == rcTimeout)
 			return dcm_fail(rc, "no server that publishes %s was found in time",
 					search->type);
@@ -59,24 +79,25 @@ static Retcode find(const struct search *search, char name[DCM_NAME_SIZE], Handl
 	}
 }
 
-/* The request is sent, or is waiting for that very endpoint to come back, which it need not do. */
+/*
+ * *@gone: the endpoint or its server is gone, and has not decided. That may be so when the request is
+ * made (it would wait for that very endpoint to come back, which it need not do), or later.
+ */
 static Retcode wait_for_decision(const struct search *search, DcmHandle connection, bool *gone,
 				 Handle *session)
 {
 	Retcode rc = DcmConnect(connection, 0, session);
 
-	if (rc != rcTimeout)
-		return rc;
-	*gone = dcm_connection_parked(connection);
-	if (*gone)
+	*gone = rc != rcOk && dcm_connection_undecided(connection);
+	if (*gone || rc != rcTimeout)
 		return rc;
 	rc = DcmConnect(connection, search->connect_timeout, session);
-	if (rc == rcTimeout)
+	*gone = rc != rcOk && dcm_connection_undecided(connection);
+	if (rc == rcTimeout && !*gone)
 		return dcm_fail(rc, "the server did not decide in time; the request is withdrawn");
 	return rc;
 }
 
-/* *@gone: the endpoint was withdrawn before it could be asked. */
 static Retcode ask(const struct search *search, const char *name, Handle server, bool *gone,
 		   Handle *session)
 {
@@ -91,7 +112,7 @@ static Retcode ask(const struct search *search, const char *name, Handle server,
 	return rc;
 }
 
-static Retcode find_and_ask(const struct search *search, Handle *session)
+static Retcode find_and_ask(struct search *search, Handle *session)
 {
 	bool gone = true;
 	Retcode rc = rcOk;

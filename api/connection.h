@@ -7,7 +7,10 @@
 
 #include <dcm/types.h>
 
-/* dcm_connection_parked() - has it a request that no endpoint has been found for until now */
-bool dcm_connection_parked(DcmHandle connection);
+/*
+ * dcm_connection_undecided() - has nobody decided, nor will: its request waits for an endpoint, or
+ * has ended because the endpoint or the server is gone
+ */
+bool dcm_connection_undecided(DcmHandle connection);
 
 #endif

@@ -14,6 +14,7 @@
 #include "api/known.h"
 #include "api/retcode.h"
 #include "api/source.h"
+#include "api/subscription.h"
 #include "api/wait.h"
 #include "api/who.h"
 #include "shm/hash.h"
@@ -85,6 +86,23 @@ static uint32_t look_at_subscription(struct dcm_object *object, uint64_t *stamp)
 	pthread_mutex_unlock(&s->lock);
 	/* A call says so when the segment is lost. */
 	return there || dcm_guard_lost() ? DCM_PUBLICATION_CHANGED : 0;
+}
+
+uint32_t dcm_subscription_waiting(DcmHandle subscription)
+{
+	struct dcm_object *object = dcm_handle_find(subscription, 1u << DCM_KIND_SUBSCRIPTION);
+	struct dcm_subscription_object *s = (struct dcm_subscription_object *)object;
+	uint32_t waiting;
+	uint64_t made;
+
+	if (object == NULL)
+		return 0;
+	pthread_mutex_lock(&s->lock);
+	dcm_known_look(s->known, &s->fabric->seg, s->ref, &made);
+	waiting = dcm_known_waiting(s->known);
+	pthread_mutex_unlock(&s->lock);
+	dcm_object_drop(object);
+	return waiting;
 }
 
 static dcm_atomic32 *bell_of_subscription(struct dcm_object *object)

@@ -212,12 +212,18 @@ static uint32_t end_call(struct dcm_call *call, uint32_t generation, uint32_t st
 	return 0;
 }
 
+/* It has the same client for as long as it lasts. */
+static uint32_t client_of(const void *channel)
+{
+	return ((const struct dcm_channel *)channel)->client;
+}
+
 /* Whoever waits for any of several: asleep, or to be told by its keeper. */
 static void tell_any(struct dcm_channel *ch)
 {
 	DCM_LINE(answer_wakes_any) dcm_park_wake_all(&ch->shared->done);
 	if (ch->seg != NULL)
-		DCM_LINE(answer_rings) dcm_bell_ring(ch->seg, &ch->shared->bell, ch->client);
+		DCM_LINE(answer_rings) dcm_bell_ring(ch->seg, &ch->shared->bell, client_of, ch);
 }
 
 bool dcm_channel_answer(struct dcm_channel *ch, uint32_t index, uint32_t generation, uint32_t flags,

@@ -29,6 +29,12 @@ bool dcm_listener_shut(const struct dcm_segment *seg, struct dcm_ref ref, uint32
 	return true;
 }
 
+static uint32_t owner_of(const void *listener)
+{
+	/* relaxed: behind the token, shm/bell.h. */
+	return dcm_load(&((const struct dcm_listener *)listener)->owner, relaxed);
+}
+
 void dcm_listener_signal(const struct dcm_segment *seg, uint32_t index, uint32_t connection)
 {
 	struct dcm_listener *listener = dcm_listener_at(seg, index);
@@ -42,8 +48,7 @@ void dcm_listener_signal(const struct dcm_segment *seg, uint32_t index, uint32_t
 	if ((dcm_load(word, DCM_ORDER(signal_looks_in_order, seq, relaxed)) & bit) == 0)
 		DCM_LINE(signal_sets_bit) dcm_or(word, bit);
 	dcm_park_wake_one(&listener->ec);
-	DCM_LINE(signal_rings)
-	dcm_bell_ring(seg, &listener->bell, dcm_load(&listener->owner, relaxed));
+	DCM_LINE(signal_rings) dcm_bell_ring(seg, &listener->bell, owner_of, listener);
 }
 
 void dcm_listener_wake(const struct dcm_segment *seg, struct dcm_ref ref)

@@ -71,9 +71,7 @@ bool dcm_registry_publish(const struct dcm_segment *seg, uint32_t self,
 
 static void hint(const struct dcm_segment *seg, struct dcm_subscription *sub, uint32_t index)
 {
-	uint64_t word = dcm_load(&sub->word, seq);
-
-	if (dcm_word_state(word) != DCM_SUBSCRIPTION_ACTIVE)
+	if (dcm_word_state(dcm_load(&sub->word, seq)) != DCM_SUBSCRIPTION_ACTIVE)
 		return;
 	if (dcm_ring_push(ring_of(seg, sub), index + 1) != DCM_RING_OK) {
 		/* Dying before this line loses the hint, but what it was about is our own endpoint:
@@ -83,7 +81,7 @@ static void hint(const struct dcm_segment *seg, struct dcm_subscription *sub, ui
 		dcm_add(&dcm_segment_header(seg)->overflows, 1ull);
 	}
 	DCM_LINE(hint_wakes_group) dcm_park_wake_all(&sub->ec);
-	DCM_LINE(hint_rings) dcm_bell_ring(seg, &sub->bell, dcm_word_owner(word));
+	DCM_LINE(hint_rings) dcm_bell_ring(seg, &sub->bell, dcm_slot_owner, sub);
 }
 
 void dcm_registry_announce(const struct dcm_segment *seg, uint32_t bucket, uint32_t index)

@@ -15,11 +15,17 @@ static bool is_for(uint64_t target, struct dcm_ref endpoint)
 	       dcm_target_endpoint(target).generation <= endpoint.generation;
 }
 
+static uint32_t client_of(const void *connection)
+{
+	/* relaxed: behind the token, shm/bell.h. */
+	return dcm_load(&((const struct dcm_connection *)connection)->client, relaxed);
+}
+
 /* Tell the other side: it looks at the state again. */
 static void wake_client(const struct dcm_segment *seg, struct dcm_connection *c)
 {
 	dcm_park_wake_all(&c->ec);
-	DCM_LINE(client_is_rung) dcm_bell_ring(seg, &c->bell, dcm_load(&c->client, acquire));
+	DCM_LINE(client_is_rung) dcm_bell_ring(seg, &c->bell, client_of, c);
 }
 
 static void fill(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t self,
@@ -99,8 +105,7 @@ static enum sent send_to(const struct dcm_segment *seg, struct dcm_connection *c
 		return SENT_TO_THE_GONE;
 	at = waited_for_at(seg, e);
 	dcm_park_wake_one(&at->ec);
-	DCM_LINE(request_rings)
-	dcm_bell_ring(seg, &at->bell, dcm_word_owner(dcm_load(&at->word, relaxed)));
+	DCM_LINE(request_rings) dcm_bell_ring(seg, &at->bell, dcm_slot_owner, at);
 	/* It may sleep without a guard, as one parked does. Dying before this line is the death of
 	   its server or of itself: either is told by the reaper. */
 	wake_client(seg, c);
@@ -277,6 +282,9 @@ struct dcm_connection_look dcm_rendezvous_look(const struct dcm_segment *seg, st
 		return look;
 	look.state = dcm_word_state(word);
 	target = dcm_load(&c->target, seq);
+	/* acquire: who takes it says so before he refuses. */
+	look.unseen = look.state == DCM_CONNECTION_REFUSED &&
+		      dcm_load(&c->server, acquire) == UINT32_MAX;
 	if (look.state == DCM_CONNECTION_TAKEN || look.state == DCM_CONNECTION_ACCEPTED) {
 		look.server = dcm_word_owner(word);
 	} else if (look.state == DCM_CONNECTION_POSTED && dcm_target_is_sent(target)) {

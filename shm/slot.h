@@ -57,6 +57,13 @@ static inline uint32_t dcm_word_state(uint64_t word)
 	return (uint32_t)word & 15;
 }
 
+/* dcm_slot_owner() - of the slot whose state word @slot begins with, now */
+static inline uint32_t dcm_slot_owner(const void *slot)
+{
+	/* relaxed: who asks for more than that compares the word. */
+	return dcm_word_owner(dcm_load((const dcm_atomic64 *)slot, relaxed));
+}
+
 /* A table as this process sees it: bounds from the private copy of the capacities. */
 struct dcm_table {
 	unsigned char *slots; /* the state word is the first thing in each */

@@ -111,6 +111,8 @@ static const struct mutant mutants[] = {
 	{ .name = "ringer_looks_in_order", .first = &sim_bell },
 	{ .name = "ringer_marks", .first = &sim_bell },
 	{ .name = "mark_is_no_clear", .first = &sim_bell },
+	{ .name = "owner_behind_token", .first = &sim_bell, .place = MODEL },
+	{ .name = "tokens_of_its_own", .first = &sim_bell, .place = MODEL },
 	{ .name = "hint_rings", .first = &sim_bell },
 	{ .name = "request_rings", .first = &sim_bell },
 	{ .name = "client_is_rung", .first = &sim_bell },

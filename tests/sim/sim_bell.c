@@ -3,11 +3,13 @@
  * Scenario bell: owners that arm their bells, look, and sleep in their keepers; ringers that change
  * what the owners look at, and ring. There is no look once a second: whom nobody tells sleeps on.
  *
- * One of three in each run:
+ * One of four in each run:
  *   bare    ringers change a word each and ring in one of the fabric's ways; another thread of the
  *           owner's arms and looks now and then, as a call does that found nothing. Of whatever
  *           a ringer has come to the end of telling, the owner knows: also while others are stopped
  *           or dead in the middle of theirs.
+ *   hands   one listener's slot, which two owners have in turns, and ringers who do not know whose it
+ *           is. Of whatever a ringer has come to the end of telling, whoever has the slot knows.
  *   fabric  a server with an endpoint, clients with requests and sessions, a subscriber, killed
  *           anywhere and reaped by others that are killed too. Nobody sleeps when all is quiet
  *           though there is what he looks for.
@@ -29,8 +31,8 @@
 #include "tests/sim/sim_reaper.h"
 
 enum { OWNERS = 2, RINGERS = 3, ROUNDS = 3, CLIENTS = 2, ASKS = 3, ENDPOINTS = 2, HASH = 1 };
-enum { CONNECTIONS = 4 };
-enum mode { BARE, FABRIC, NOTICE, MODES };
+enum { CONNECTIONS = 4, TENANCIES = 3 };
+enum mode { BARE, HANDS, FABRIC, NOTICE, MODES };
 enum way { BY_BELL, BY_LISTENER, BY_ANSWER, WAYS };
 
 static const struct dcm_capacity capacity = {
@@ -46,7 +48,7 @@ static const struct dcm_capacity capacity = {
 struct owner {
 	unsigned process;
 	pthread_mutex_t lock;
-	uint32_t token;			   /* under lock */
+	uint32_t token, arms;		   /* under lock */
 	bool (*look)(struct owner *owner); /* false: it has seen enough, and ends */
 	dcm_atomic32 *bell; /* null: none, it looks when it is asked to look at all */
 	/* bare */
@@ -54,6 +56,7 @@ struct owner {
 	struct dcm_channel channel;
 	uint32_t seen[RINGERS], told[RINGERS];
 	dcm_atomic32 states[RINGERS];
+	bool holds; /* hands: the slot */
 	/* fabric */
 	struct dcm_ref ref; /* of a request, an endpoint, a subscription; generation 0: none now */
 	struct dcm_known *known;
@@ -65,7 +68,23 @@ static enum mode mode;
 static enum way way;
 static struct owner owners[OWNERS], clients[CLIENTS], server, subscriber;
 static struct dcm_channel_header headers[OWNERS];
+static dcm_atomic32 posted[RINGERS]; /* hands */
+static uint32_t posted_told[RINGERS];
 static unsigned ringers[RINGERS], noticed[SIM_PROCESSES];
+
+static uint32_t index_of(const void *owner)
+{
+	return sim_world_ref(((const struct owner *)owner)->process).index;
+}
+
+/* Each process counts its own tokens, from a number on that no other begins with. */
+static uint32_t arm(struct owner *o)
+{
+	uint32_t first = DCM__BROKEN(tokens_of_its_own) ? 0 : (o->process + 1) << 16;
+
+	dcm_bell_start(first + 2 * o->arms++);
+	return dcm_bell_arm(o->bell);
+}
 
 /* As dcm_source_check(). */
 static bool check(struct owner *o)
@@ -74,7 +93,7 @@ static bool check(struct owner *o)
 
 	pthread_mutex_lock(&o->lock);
 	if (o->bell != NULL)
-		o->token = dcm_bell_arm(o->bell);
+		o->token = arm(o);
 	more = o->look(o);
 	pthread_mutex_unlock(&o->lock);
 	return more;
@@ -130,10 +149,8 @@ static void other_thread(void *arg)
 
 static void tell(struct owner *o, unsigned ringer)
 {
-	uint32_t index = sim_world_ref(o->process).index;
-
 	if (way == BY_BELL)
-		dcm_bell_ring(&sim_world, o->bell, index);
+		dcm_bell_ring(&sim_world, o->bell, index_of, o);
 	else if (way == BY_LISTENER)
 		dcm_listener_signal(&sim_world, o->listener.index, ringer);
 	else
@@ -174,17 +191,22 @@ static void start_owner(struct owner *o, unsigned number)
 	sim_thread(o->process, "other", other_thread, o);
 }
 
-static void start_bare(void)
+static void start_ringers(void (*body)(void *))
 {
 	static const char *const names[RINGERS] = { "ringer 0", "ringer 1", "ringer 2" };
 
+	for (unsigned i = 0; i < RINGERS; i++) {
+		ringers[i] = sim_world_process("ringer", SIM_KILLABLE | SIM_STOPPABLE);
+		sim_thread(ringers[i], names[i], body, &ringers[i]);
+	}
+}
+
+static void start_bare(void)
+{
 	way = sim_random(WAYS);
 	for (unsigned i = 0; i < OWNERS; i++)
 		start_owner(&owners[i], i);
-	for (unsigned i = 0; i < RINGERS; i++) {
-		ringers[i] = sim_world_process("ringer", SIM_KILLABLE | SIM_STOPPABLE);
-		sim_thread(ringers[i], names[i], ringer, &ringers[i]);
-	}
+	start_ringers(ringer);
 }
 
 static void check_bare(void)
@@ -197,12 +219,102 @@ static void check_bare(void)
 				  i, owners[i].told[r], r, owners[i].seen[r]);
 }
 
-/* Fabric, notice: a server, whose keeper does all that it does. */
+/* Hands. */
 
-static uint32_t index_of(const struct owner *o)
+static bool see_posted(struct owner *o)
 {
-	return sim_world_ref(o->process).index;
+	uint32_t cursor = 0, index;
+
+	while (dcm_listener_next(&sim_world, o->listener, &cursor, &index))
+		;
+	for (unsigned i = 0; i < RINGERS; i++)
+		o->seen[i] = dcm_load(&posted[i], seq);
+	return sim_random(3) != 0;
 }
+
+static bool is_vacant(void *arg)
+{
+	(void)arg;
+	return dcm_word_state(dcm_load(&dcm_listener_at(&sim_world, 0)->word, seq)) == DCM_FREE;
+}
+
+static void tenant(void *arg)
+{
+	struct owner *o = arg;
+	uint32_t self = index_of(o);
+
+	for (unsigned lives = TENANCIES; lives > 0; lives--) {
+		sim_wait(is_vacant, NULL);
+		if (!dcm_listener_open(&sim_world, self, &o->listener))
+			continue;
+		o->bell = &dcm_listener_at(&sim_world, 0)->bell;
+		o->holds = true;
+		keeper(o);
+		o->holds = false;
+		dcm_bell_disarm(o->bell, o->token);
+		dcm_listener_shut(&sim_world, o->listener, self, self);
+		sim_changed();
+	}
+}
+
+static uint32_t seen_before(const void *owner)
+{
+	return *(const uint32_t *)owner;
+}
+
+static void signal_slot(unsigned self)
+{
+	struct dcm_listener *listener = dcm_listener_at(&sim_world, 0);
+	uint32_t before;
+
+	if (!DCM__BROKEN(owner_behind_token)) {
+		dcm_listener_signal(&sim_world, 0, self);
+		return;
+	}
+	before = dcm_load(&listener->owner, relaxed);
+	dcm_bell_ring(&sim_world, &listener->bell, seen_before, &before);
+}
+
+/* A ringer that has marked a bell is stopped there, more often than by chance. */
+static void before_cas(const volatile void *word, uint64_t desired)
+{
+	if (mode == HANDS && word == &dcm_listener_at(&sim_world, 0)->bell && (desired & 1) != 0 &&
+	    sim_running() && sim_random(3) == 0)
+		sim_stop_within(sim_self(), 4, 400);
+}
+
+static void poster(void *arg)
+{
+	unsigned self = (unsigned)((unsigned *)arg - ringers);
+
+	for (uint32_t round = 1; round <= ROUNDS; round++) {
+		dcm_store(&posted[self], round, seq);
+		signal_slot(self);
+		posted_told[self] = round;
+	}
+}
+
+static void start_hands(void)
+{
+	for (unsigned i = 0; i < OWNERS; i++) {
+		owners[i].process = sim_world_process("tenant", SIM_STOPPABLE | SIM_SERVANT);
+		owners[i].look = see_posted;
+		sim_thread(owners[i].process, i == 0 ? "tenant 0" : "tenant 1", tenant, &owners[i]);
+	}
+	start_ringers(poster);
+}
+
+static void check_hands(void)
+{
+	for (unsigned i = 0; i < OWNERS; i++)
+		for (unsigned r = 0; r < RINGERS; r++)
+			SIM_CHECK(!owners[i].holds || sim_stopped(owners[i].process) ||
+					  owners[i].seen[r] >= posted_told[r],
+				  "tenant %u sleeps, ringer %u has told of %u, and it has seen %u",
+				  i, r, posted_told[r], owners[i].seen[r]);
+}
+
+/* Fabric, notice: a server, whose keeper does all that it does. */
 
 static bool begin_publication(struct owner *s)
 {
@@ -216,7 +328,7 @@ static bool begin_publication(struct owner *s)
 		return false;
 	s->left--;
 	s->bell = &dcm_endpoint_at(&sim_world, s->ref.index)->bell;
-	s->token = dcm_bell_arm(s->bell);
+	s->token = arm(s);
 	return true;
 }
 
@@ -280,7 +392,7 @@ static bool ask(struct owner *c)
 		return false;
 	c->left--;
 	c->bell = &dcm_connection_at(&sim_world, c->ref.index)->bell;
-	c->token = dcm_bell_arm(c->bell);
+	c->token = arm(c);
 	return true;
 }
 
@@ -425,15 +537,22 @@ static void check_subscriber(void)
 
 static void setup(void)
 {
+	struct dcm_capacity one_slot = capacity;
+
 	memset(owners, 0, sizeof owners);
 	memset(clients, 0, sizeof clients);
 	memset(&server, 0, sizeof server);
 	memset(&subscriber, 0, sizeof subscriber);
 	memset(noticed, 0, sizeof noticed);
-	sim_world_make(&capacity);
+	memset(posted, 0, sizeof posted);
+	memset(posted_told, 0, sizeof posted_told);
 	mode = sim_random(MODES);
+	one_slot.listeners = mode == HANDS ? 1 : capacity.listeners;
+	sim_world_make(&one_slot);
 	if (mode == BARE)
 		start_bare();
+	else if (mode == HANDS)
+		start_hands();
 	else
 		start_fabric();
 }
@@ -442,14 +561,15 @@ static void stalled(void)
 {
 	if (mode == BARE)
 		check_bare();
+	if (mode == HANDS)
+		check_hands();
 }
 
 static bool quiet(void)
 {
-	if (mode == BARE) {
-		check_bare();
+	stalled();
+	if (mode == BARE || mode == HANDS)
 		return false;
-	}
 	for (unsigned i = 0; i < CLIENTS; i++)
 		check_client(&clients[i], i);
 	check_subscriber();
@@ -473,6 +593,7 @@ const struct sim_scenario sim_bell = {
 	.quiet = quiet,
 	.stalled = stalled,
 	.finish = finish,
+	.before_cas = before_cas,
 	.proved = sim_world_proved,
 	.describe = sim_world_describe,
 };

@@ -44,30 +44,30 @@ DCM_API Retcode DcmConnectAny(const char *endpointType, Handle *outSessionHandle
  *                    call. INVALID_HANDLE: the process itself
  * @findTimeout:      milliseconds to wait until something that matches is published; 0 takes only
  *                    what is published now, INFINITE_TIMEOUT waits for ever
- * @connectTimeout:   milliseconds to wait for the server's decision, or INFINITE_TIMEOUT; 0 is of
- *                    little use, since a server takes time to decide
+ * @connectTimeout:   milliseconds to wait for the decision of a server that was asked, or
+ *                    INFINITE_TIMEOUT; 0 is of little use, since a server takes time to decide
  * @outSessionHandle: the callable handle, for dcm/channel.h; to be closed with KnHandleClose()
  *
  * The same as DcmSetSubscription(), DcmReadPubQueue(), DcmCreateConnection() and DcmConnect(), with
  * everything closed again but the callable handle. The first server found is asked, and no other
- * one when it refuses. An endpoint that is withdrawn before the request could be sent to it was
- * not found; the search goes on for the rest of @findTimeout. A server that died in that moment may
- * end it instead, with rcNotConnected.
+ * one when it refuses. If it dies, or withdraws its endpoint, before it has taken the request or has
+ * decided it, the search goes on for the rest of @findTimeout; when that is over, with what is
+ * published at that moment, and with nothing that comes while that is asked.
  *
  * What it waits for has no handle, so DcmInterruptBlockingCall() cannot end it; the last DcmFini()
  * does.
  *
  * Threads:  any.
  * Blocks:   until a server is found, up to @findTimeout; then until it has decided, up to
- *           @connectTimeout.
- * Progress: the end of the server that was asked, or of its publication, ends it at once; a server
- *           that is only stopped or busy is waited for until @connectTimeout.
+ *           @connectTimeout for each server that is asked.
+ * Progress: the end of the server that was asked, or of its publication, is heard of at once; a
+ *           server that is only stopped or busy is waited for until @connectTimeout.
  * Memory:   maps the channel; keeps no pointer, and no DCM handle. What the server stored before
  *           DcmAccept() is visible, as far as it is shared.
  * Return:   rcOk; rcTimeout (nothing found, or no decision: the detail says which; the request is
- *           withdrawn); rcNotConnected (refused; the server or its publication ended; before
- *           DcmInit(); the last DcmFini() meanwhile); rcInvalidArgument (a name, a handle);
- *           rcNoCapability; rcQuotaExceeded and rcSecurityDisallow as the functions named above.
+ *           withdrawn); rcNotConnected (refused; before DcmInit(); the last DcmFini() meanwhile);
+ *           rcInvalidArgument (a name, a handle); rcNoCapability; rcQuotaExceeded and
+ *           rcSecurityDisallow as the functions named above.
  * Origin:   KCE 1.4, with its parameters and their order; the codes, and that a refusal is final:
  *           ours.
  */
