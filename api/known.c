@@ -3,10 +3,13 @@
 #include "api/known.h"
 
 #include <errno.h>
-#include <search.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+
+#include "api/hashed.h"
+#include "shm/hash.h"
 
 /* So many notices are made before the first is read, for one who wants to hear of each; the rest
    stays in the ring, which says at the end that it overflowed. */
@@ -15,7 +18,8 @@ enum { LOOK_AHEAD = 256 };
 /* An announced publication. When it is withdrawn, its own memory becomes the notice of that. */
 struct item {
 	struct dcm_notice notice; /* first: freed as a notice */
-	TAILQ_ENTRY(item) link;  /* of known->announced, or of known->pending */
+	TAILQ_ENTRY(item) link;	 /* of known->announced, or of known->pending */
+	struct dcm_hashed_link by_index, by_identity; /* while it is announced */
 };
 
 TAILQ_HEAD(items, item);
@@ -27,35 +31,48 @@ struct dcm_known {
 	struct items pending;	  /* notices not read yet */
 	uint32_t waiting;	  /* so many are pending */
 	uint64_t made;		  /* so many ever were, one that was put back anew */
-	void *by_index;		  /* announced, by endpoint slot */
-	void *by_identity;	  /* announced, by server and name: one at a time */
+	struct dcm_hashed by_index;	/* announced, by endpoint slot */
+	struct dcm_hashed by_identity; /* announced, by server and name: one at a time */
 };
 
-static int compare_index(const void *a, const void *b)
+static struct item *item_of(const struct dcm_hashed_link *link, size_t offset)
 {
-	uint32_t x = ((const struct item *)a)->notice.endpoint.index;
-	uint32_t y = ((const struct item *)b)->notice.endpoint.index;
+	return link != NULL ? (struct item *)(void *)((uintptr_t)link - offset) : NULL;
+}
 
-	return (x > y) - (x < y);
+static bool is_index(const struct dcm_hashed_link *link, const void *like)
+{
+	(void)link;
+	(void)like;
+	return true; /* the hash is the index */
+}
+
+/* What is announced of that endpoint slot, or null. */
+static struct item *at_index(const struct dcm_known *known, uint32_t index)
+{
+	return item_of(dcm_hashed_find(&known->by_index, index, is_index, NULL),
+		       offsetof(struct item, by_index));
 }
 
 /* The SID alone tells the server: it stays the same when its process leaves and comes back. */
-static int compare_identity(const void *a, const void *b)
+static bool is_identity(const struct dcm_hashed_link *link, const void *like)
 {
-	const struct dcm_notice *x = &((const struct item *)a)->notice;
-	const struct dcm_notice *y = &((const struct item *)b)->notice;
+	const struct dcm_notice *x = &item_of(link, offsetof(struct item, by_identity))->notice;
+	const struct dcm_notice *y = like;
 
-	if (x->sid != y->sid)
-		return (x->sid > y->sid) - (x->sid < y->sid);
-	return strcmp(x->name, y->name);
+	return x->sid == y->sid && strcmp(x->name, y->name) == 0;
 }
 
-static struct item *find(void *const *tree, const struct item *like,
-			  int (*compare)(const void *, const void *))
+static uint64_t identity_hash(const struct dcm_notice *notice)
 {
-	struct item *const *node = tfind(like, tree, compare);
+	return dcm_hash(notice->name) ^ notice->sid * 0x9e3779b97f4a7c15ull;
+}
 
-	return node != NULL ? *node : NULL;
+/* What is announced of that name of that server, or null. */
+static struct item *of_identity(const struct dcm_known *known, const struct dcm_notice *like)
+{
+	return item_of(dcm_hashed_find(&known->by_identity, identity_hash(like), is_identity, like),
+		       offsetof(struct item, by_identity));
 }
 
 static bool copy_string(char **to, const char *from)
@@ -100,15 +117,10 @@ static void free_items(struct items *list)
 	}
 }
 
-static void leave_alone(void *item)
-{
-	(void)item; /* the lists own the items */
-}
-
 void dcm_known_destroy(struct dcm_known *known)
 {
-	tdestroy(known->by_index, leave_alone);
-	tdestroy(known->by_identity, leave_alone);
+	dcm_hashed_drop(&known->by_index);
+	dcm_hashed_drop(&known->by_identity);
 	free_items(&known->announced);
 	free_items(&known->pending);
 	free(known->type);
@@ -142,24 +154,18 @@ static struct item *item_new(const struct dcm_endpoint_view *view)
 
 static void withdraw(struct dcm_known *known, struct item *item)
 {
-	tdelete(item, &known->by_index, compare_index);
-	tdelete(item, &known->by_identity, compare_identity);
+	dcm_hashed_take(&known->by_index, &item->by_index);
+	dcm_hashed_take(&known->by_identity, &item->by_identity);
 	TAILQ_REMOVE(&known->announced, item, link);
 	item->notice.published = false;
 	put_last(known, item);
 }
 
-/* Into both trees and the list, or into none. */
-static bool remember(struct dcm_known *known, struct item *item)
+static void remember(struct dcm_known *known, struct item *item)
 {
-	if (tsearch(item, &known->by_index, compare_index) == NULL)
-		return false;
-	if (tsearch(item, &known->by_identity, compare_identity) == NULL) {
-		tdelete(item, &known->by_index, compare_index);
-		return false;
-	}
+	dcm_hashed_put(&known->by_index, &item->by_index, item->notice.endpoint.index);
+	dcm_hashed_put(&known->by_identity, &item->by_identity, identity_hash(&item->notice));
 	TAILQ_INSERT_TAIL(&known->announced, item, link);
-	return true;
 }
 
 static int announce(struct dcm_known *known, const struct dcm_endpoint_view *view)
@@ -170,12 +176,11 @@ static int announce(struct dcm_known *known, const struct dcm_endpoint_view *vie
 		goto out_of_memory;
 	/* A server has one live publication of a name at a time: what we know under it is gone, though we
 	   have not looked there yet. Its end is told before its successor's beginning. */
-	before = find(&known->by_identity, item, compare_identity);
+	before = of_identity(known, &item->notice);
 	DCM_LINE(end_before_successor)
 	if (before != NULL)
 		withdraw(known, before);
-	if (!remember(known, item))
-		goto out_of_memory;
+	remember(known, item);
 	put_last(known, notice);
 	return 0;
 
@@ -195,13 +200,14 @@ static bool wanted(const struct dcm_known *known, const struct dcm_endpoint_view
 
 int dcm_known_update(struct dcm_known *known, const struct dcm_segment *seg, uint32_t index)
 {
-	struct item like = { .notice.endpoint.index = index };
-	struct item *item = find(&known->by_index, &like, compare_index);
+	struct item *item = at_index(known, index);
 	struct dcm_endpoint_view view;
-	bool live = dcm_registry_look(seg, index, known->type_hash, &view) && wanted(known, &view);
+	bool live;
 
-	if (item != NULL && live && item->notice.endpoint.generation == view.endpoint.generation)
+	/* What is announced and still there needs no second look at its names. */
+	if (item != NULL && dcm_registry_is_live(seg, item->notice.endpoint))
 		return 0;
+	live = dcm_registry_look(seg, index, known->type_hash, &view) && wanted(known, &view);
 	if (item != NULL)
 		withdraw(known, item);
 	return live ? announce(known, &view) : 0;

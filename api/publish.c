@@ -7,7 +7,7 @@
 #include <dcm/groups/pub.h>
 #include <errno.h>
 #include <pthread.h>
-#include <search.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,37 +23,39 @@
 
 /* What this process publishes: nothing twice, and nothing again before its withdrawal is told. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static void *publications; /* tree, under lock */
+static struct dcm_hashed publications; /* under lock */
 
 static void reset_in_child(void)
 {
 	pthread_mutex_init(&lock, NULL);
-	publications = NULL; /* its nodes were the parent's */
+	memset(&publications, 0, sizeof publications); /* its rows may be half made */
 }
 
-static int compare(const void *a, const void *b)
+static const struct dcm_published *published_of(const struct dcm_hashed_link *link)
 {
-	const struct dcm_published *x = a, *y = b;
-	int order = (x->sid > y->sid) - (x->sid < y->sid);
+	uintptr_t at = (uintptr_t)link - offsetof(struct dcm_published, link);
 
-	if (order == 0)
-		order = strcmp(x->name, y->name);
-	return order != 0 ? order : strcmp(x->type, y->type);
+	return (const struct dcm_published *)at;
 }
 
-/* Into the tree. Return: rcOk; rcAlreadyExists, rcOutOfMemory. */
+static bool is_same(const struct dcm_hashed_link *link, const void *like)
+{
+	const struct dcm_published *x = published_of(link), *y = like;
+
+	return x->sid == y->sid && strcmp(x->name, y->name) == 0 && strcmp(x->type, y->type) == 0;
+}
+
+/* Into the set. Return: rcOk; rcAlreadyExists. */
 static Retcode enlist(struct dcm_published *what)
 {
-	struct dcm_published *const *node;
-	bool memory, twice;
+	uint64_t hash = (what->type_hash ^ what->sid) * 0x9e3779b97f4a7c15ull ^ what->name_hash;
+	bool twice;
 
 	pthread_mutex_lock(&lock);
-	node = tsearch(what, &publications, compare);
-	memory = node != NULL;
-	twice = memory && *node != what;
+	twice = dcm_hashed_find(&publications, hash, is_same, what) != NULL;
+	if (!twice)
+		dcm_hashed_put(&publications, &what->link, hash);
 	pthread_mutex_unlock(&lock);
-	if (!memory)
-		return dcm_fail(rcOutOfMemory, "no memory for a publication");
 	if (twice)
 		return dcm_fail(rcAlreadyExists,
 				"this process publishes %s, %s already under that server handle",
@@ -61,12 +63,12 @@ static Retcode enlist(struct dcm_published *what)
 	return rcOk;
 }
 
-/* The first @count of them out of the tree. */
+/* The first @count of them out of the set. */
 static void delist(struct dcm_publication *p, size_t count)
 {
 	pthread_mutex_lock(&lock);
 	for (size_t i = 0; i < count; i++)
-		tdelete(&p->published[i], &publications, compare);
+		dcm_hashed_take(&publications, &p->published[i].link);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -192,6 +194,8 @@ static bool copy(struct dcm_publication *p, uint64_t sid, const DcmGroupEndpoint
 		to->name = strdup(endpoints[i].endpointName);
 		if (to->type == NULL || to->name == NULL)
 			return false;
+		to->type_hash = dcm_hash(to->type);
+		to->name_hash = dcm_hash(to->name);
 	}
 	return true;
 }
@@ -223,8 +227,8 @@ static Retcode reserve(struct dcm_publication *p, size_t i)
 	uint32_t self = p->fabric->self.index;
 	struct dcm_endpoint_key key = { .type = what->type,
 					.name = what->name,
-					.type_hash = dcm_hash(what->type),
-					.name_hash = dcm_hash(what->name),
+					.type_hash = what->type_hash,
+					.name_hash = what->name_hash,
 					.sid = what->sid,
 					.told_at = i == 0 ? 0 : 1 + p->endpoints[0].index };
 

@@ -7,13 +7,15 @@
 
 #include "api/attach.h"
 #include "api/handle.h"
+#include "api/hashed.h"
 #include "api/peer.h"
 #include "api/source.h"
 #include "api/wait.h"
 
 /* What this process publishes under one name. */
 struct dcm_published {
-	uint64_t sid;
+	struct dcm_hashed_link link; /* of all that this process publishes */
+	uint64_t sid, type_hash, name_hash;
 	char *type, *name;
 	void *context; /* the program's, of an endpoint of a group; not followed */
 };

@@ -21,13 +21,14 @@ bool dcm_slot_claim_at(const struct dcm_table *t, uint32_t owner, uint32_t index
 	return true;
 }
 
-bool dcm_slot_claim(const struct dcm_table *t, uint32_t owner, struct dcm_ref *out)
+bool dcm_slot_claim_from(const struct dcm_table *t, uint32_t owner, uint32_t from,
+			 struct dcm_ref *out)
 {
-	uint32_t words = (t->count + 63) / 64;
+	uint32_t words = (t->count + 63) / 64, first = from / 64;
 
 	/* Twice: a slot that was given back behind the first pass is found by the second. */
 	for (uint32_t w = 0; w < 2 * words; w++) {
-		uint32_t at = w % words;
+		uint32_t at = (first % words + w) % words;
 		uint64_t free_bits = ~dcm_load(&t->used[at], acquire);
 
 		for (; free_bits != 0; free_bits &= free_bits - 1) {

@@ -85,11 +85,19 @@ static inline dcm_atomic64 *dcm_slot_word(const struct dcm_table *t, uint32_t in
 }
 
 /*
- * dcm_slot_claim() - take a free slot for @owner
+ * dcm_slot_claim_from() - take a free slot for @owner
+ * @from: where to look first: any number, best one near which there was a free slot lately
  * Progress: lock-free; one pass over the bitmap, a second if others were faster.
  * Return: true with *@out set and the slot CLAIMED, or false: the table is full.
  */
-bool dcm_slot_claim(const struct dcm_table *t, uint32_t owner, struct dcm_ref *out);
+bool dcm_slot_claim_from(const struct dcm_table *t, uint32_t owner, uint32_t from,
+			 struct dcm_ref *out);
+
+/* dcm_slot_claim() - the same, from the beginning */
+static inline bool dcm_slot_claim(const struct dcm_table *t, uint32_t owner, struct dcm_ref *out)
+{
+	return dcm_slot_claim_from(t, owner, 0, out);
+}
 
 /*
  * dcm_slot_claim_at() - take the slot at @index for @owner if it is free
