@@ -11,6 +11,7 @@
 
 #include "bench/dcm-bench.h"
 #include "bench/lib_child.h"
+#include "bench/lib_need.h"
 #include "bench/lib_stats.h"
 
 struct wishes {

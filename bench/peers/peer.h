@@ -19,7 +19,8 @@
  *	PEER_CALL	server: serve, { take, room, answer }	client: open, { loan, call, release }
  *	PEER_SEND	server: serve, { take, give_back }	client: open, { loan, send }
  *	PEER_MANY	the same with several clients and one server
- *	PEER_FAN	the same with one client and several servers: each takes every message
+ *	PEER_FAN	the same with one client and several servers: each takes every message. Between
+ *			loan and send is time enough for them all to go to sleep
  *	PEER_CONNECT	server: serve, { take, room, answer }, and of its one client at a time the end
  *			client: { open, loan, call, release, close } many times in one process; what
  *			is measured is open up to the reply, and begin by itself
@@ -80,6 +81,7 @@ struct peer_job {
 	size_t size;	/* bytes of each message, a multiple of 8 */
 	uint32_t batch; /* PEER_SEND: so many belong together (see send) */
 	uint32_t clients, servers;
+	size_t footprint; /* bytes of messages under way, if the peer can be told; 0: its own */
 	const char
 		*directory; /* empty, in a tmpfs, of this run only; removed after it, with files */
 	void *shared;	    /* the peer's: what prepare() made for all */
@@ -107,7 +109,7 @@ struct peer {
 	unsigned can;	/* PEER_CALL... */
 	unsigned waits; /* PEER_SPIN... */
 	size_t largest; /* of a message, bytes; 0: any */
-	uint32_t most;	/* clients, or servers of PEER_FAN; 0: any number */
+	uint32_t most;	/* clients of one server, or servers of PEER_FAN; 0: any number */
 
 	/* In the parent, before all and after all. Each may be null. */
 	void (*prepare)(struct peer_job *job);
