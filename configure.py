@@ -299,7 +299,8 @@ class Build:
     def benchmarks(self):
         self.n.comment('Benchmarks: all of bench/*.c is dcm-bench; bench/peers/NAME.c is the program '
                        'NAME,\nand what is beside it and begins with lib_ or driver is in each.')
-        objects = {s: self.obj(s) for s in sorted(glob('bench/*.c'))}
+        told = {'bench/lib_place.c': "-DBENCH_FLAGS='\"$cflags\"'"}
+        objects = {s: self.obj(s, defines=told.get(s, '')) for s in sorted(glob('bench/*.c'))}
         self.bench = [self.link('$builddir/dcm-bench', list(objects.values()),
                                 '$builddir/libdcm.a')]
         shared = [objects['bench/lib_{}.c'.format(s)] for s in PEER_SHARED]

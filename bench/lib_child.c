@@ -125,15 +125,20 @@ void bench_kill(pid_t pid)
 		;
 }
 
+void bench_check_ended(void)
+{
+	if (ended_by == 0)
+		return;
+	clean_up();
+	signal(ended_by, SIG_DFL);
+	raise(ended_by);
+}
+
 static void look_around(void)
 {
 	siginfo_t info = { 0 };
 
-	if (ended_by != 0) {
-		clean_up();
-		signal(ended_by, SIG_DFL);
-		raise(ended_by);
-	}
+	bench_check_ended();
 	/* Only those that ended by themselves: a victim's end is not seen here. */
 	if (getpid() == master && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
 	    info.si_pid != 0 && (info.si_code == CLD_EXITED || info.si_status != SIGKILL))

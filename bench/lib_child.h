@@ -34,6 +34,9 @@ pid_t bench_child(void (*run)(void *arg), void *arg);
 /* bench_kill() - SIGKILL, and wait until it is over */
 void bench_kill(pid_t pid);
 
+/* bench_check_ended() - end, with what was left behind, if this process was asked to */
+void bench_check_ended(void);
+
 /* bench_reach() - sleep until @word is @value or more; fails when a child ends meanwhile */
 void bench_reach(_Atomic uint32_t *word, uint32_t value);
 /* bench_reach_within() - the same for @ns at most; false: not reached by then */

@@ -37,17 +37,11 @@ static double step_of(const uint32_t *seen)
 	for (unsigned d = 1; d < DIFFERENCES; d++) {
 		if (seen[d] < READS / 1000)
 			continue;
-		if (last != 0 && ++apart[d - last] >= apart[best])
+		/* A step that is no whole number of ticks makes clumps of neighbours. */
+		if (last != 0 && d - last > 2 && ++apart[d - last] >= apart[best])
 			best = d - last;
 		last = d;
 	}
-	/* A step that is no whole number of ticks makes clumps of two neighbours. */
-	if (best > 2)
-		return best;
-	best = 1;
-	for (unsigned d = 3; d < DIFFERENCES; d++)
-		if (apart[d] > 1 && apart[d] > apart[best == 1 ? 0 : best])
-			best = d;
 	return best;
 }
 

@@ -13,13 +13,9 @@
 static inline uint64_t clock_ticks(void)
 {
 #if defined(__x86_64__)
-	uint64_t now;
-
-	/* What stands before it is done when it is read, and what stands behind it is not begun. */
+	/* What stands before it is done when it is read. */
 	_mm_lfence();
-	now = __rdtsc();
-	_mm_lfence();
-	return now;
+	return __rdtsc();
 #else
 	struct timespec now;
 

@@ -167,3 +167,8 @@ const char *place_machine(void)
 	snprintf(text, sizeof(text), "%s, %s %s", name, system.sysname, system.release);
 	return text;
 }
+
+const char *place_flags(void)
+{
+	return BENCH_FLAGS;
+}

@@ -30,4 +30,7 @@ int64_t place_canary(const struct place *place);
 /* place_machine() - processor and kernel in one line; of this process, not freed */
 const char *place_machine(void);
 
+/* place_flags() - with which the benchmark was compiled */
+const char *place_flags(void);
+
 #endif

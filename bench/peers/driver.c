@@ -47,7 +47,7 @@ static bool can_do(const struct run *run)
 
 static void describe(void)
 {
-	printf("%s\t%d\t%s\t%s\n", peer.name, (int)peer.kind,
+	printf("%s\t%d\t%d\t%s\t%s\n", peer.name, (int)peer.kind, peer.can == 0,
 	       peer.package == NULL ? "-" : peer.package, peer.what);
 }
 
