@@ -19,6 +19,7 @@ DEFAULT_BUILD_DIR = 'build'
 
 WARNINGS = ['-Wall', '-Wextra', '-Wpedantic', '-Wshadow', '-Wconversion', '-Wstrict-prototypes',
             '-Wmissing-prototypes', '-Wvla']
+CXX_WARNINGS = ['-Wall', '-Wextra', '-Wpedantic', '-Wshadow']
 CFLAGS = ['-std=c11', '-g', '-fno-omit-frame-pointer', '-fvisibility=hidden', '-fPIC', '-pthread']
 INCLUDES = ['-Iapi/include', '-I.']
 LDFLAGS = ['-pthread', '-Wl,--as-needed', '-Wl,-z,relro,-z,now']
@@ -29,6 +30,18 @@ LIBS = ['-lurcu-bp', '-lurcu-common', '-lxxhash', '-lck']
 TOOL_LIBS = {
     'dcm-files': ['-lcrypto', '-lsmartcols'],
     'dcm-shmdump': ['-lsmartcols'],
+}
+
+# Of bench/lib_NAME.c, what each of its peers is linked with.
+PEER_SHARED = ('child', 'clock', 'hist', 'need', 'place', 'stats')
+
+# What a peer of the benchmark (bench/peers/NAME.c or NAME.cpp) is compiled and linked with, if it
+# is there: the names of a module of pkg-config and of libraries, and where headers are.
+PEER_MODULES = {
+}
+PEER_LIBS = {
+}
+PEER_INCLUDES = {
 }
 
 # Tests of these kinds are built, and linked with a library that is built, with -DDCM_HOOKS.
@@ -194,6 +207,8 @@ class Build:
         n.variable('cc', o.cc)
         n.variable('warnings', WARNINGS)
         n.variable('cflags', cflags)
+        n.variable('cxx_warnings', CXX_WARNINGS)
+        n.variable('cxxflags', ['-std=c++20'] + [f for f in cflags if f != '-std=c11'])
         n.variable('includes', INCLUDES)
         n.variable('ldflags', ldflags)
         n.variable('soflags', soflags)
@@ -210,6 +225,8 @@ class Build:
         n.line()
         n.rule('cc', command='$cc -MMD -MF $out.d $warnings $cflags $includes $defines '
                '-c $in -o $out', deps='gcc', depfile='$out.d', description='CC $out')
+        n.rule('cxx', command='c++ -MMD -MF $out.d $cxx_warnings $cxxflags $includes $defines '
+               '-c $in -o $out', deps='gcc', depfile='$out.d', description='CXX $out')
         n.rule('ar', command='rm -f $out && ar crs $out $in', description='AR $out')
         n.rule('so', command='$cc -shared $cflags $ldflags $soflags -o $out $in $libs',
                description='SO $out')
@@ -280,9 +297,43 @@ class Build:
                       for source in sorted(glob('api/man/*.scd')) + sorted(glob('tools/*.scd'))]
 
     def benchmarks(self):
-        self.n.comment('Benchmarks: all of bench/*.c is dcm-bench.')
-        objects = [self.obj(s) for s in sorted(glob('bench/*.c'))]
-        self.bench = self.link('$builddir/dcm-bench', objects, '$builddir/libdcm.a')
+        self.n.comment('Benchmarks: all of bench/*.c is dcm-bench; bench/peers/NAME.c is the program '
+                       'NAME,\nand what is beside it and begins with lib_ or driver is in each.')
+        told = {'bench/lib_place.c': "-DBENCH_FLAGS='\"$cflags\"'"}
+        objects = {s: self.obj(s, defines=told.get(s, '')) for s in sorted(glob('bench/*.c'))}
+        self.bench = [self.link('$builddir/dcm-bench', list(objects.values()),
+                                '$builddir/libdcm.a')]
+        shared = [objects['bench/lib_{}.c'.format(s)] for s in PEER_SHARED]
+        mains = []
+        for source in sorted(glob('bench/peers/*.c')):
+            if os.path.basename(source).startswith(('lib_', 'driver')):
+                shared.append(self.obj(source))
+            else:
+                mains.append(source)
+        shared = self.n.build('$builddir/bench/driver.a', 'ar', shared)
+        for source in sorted(mains + glob('bench/peers/*.cpp')):
+            self.peer(source, shared)
+
+    def peer(self, source, shared):
+        """One that needs a library is built without it too, and then says so."""
+        name, ending = os.path.basename(source).rsplit('.', 1)
+        module = PEER_MODULES.get(name)
+        config = '$$(pkg-config --silence-errors {} ' + module + ')' if module else ''
+        flags = ['-I' + directory for directory in PEER_INCLUDES.get(name, [])]
+        libs = ['$$(f=$$($cc -print-file-name=lib{0}.so); test "$$f" = lib{0}.so || echo -l{0})'
+                .format(lib) for lib in PEER_LIBS.get(name, [])]
+        if module:
+            flags.append(config.format('--cflags'))
+            libs.append(config.format('--libs'))
+        variables = {'defines': ' '.join(flags)} if flags else {}
+        object_file = self.n.build('$builddir/obj/{}.o'.format(source.rsplit('.', 1)[0]),
+                                   'cc' if ending == 'c' else 'cxx', [source], **variables)
+        variables = {'extra': ' '.join(libs)} if libs else {}
+        if ending == 'cpp':
+            variables['cc'] = 'c++'
+            variables['cflags'] = '$cxxflags'
+        self.bench.append(self.n.build('$builddir/bench/' + name, 'link',
+                                       [object_file, shared, '$builddir/libdcm.a'], **variables))
 
     def link(self, out, objects, library, extra=()):
         variables = {'extra': ' '.join(extra)} if extra else {}
@@ -363,7 +414,7 @@ class Build:
         default = self.libs + self.programs + self.pages
         hooked = ['$builddir/libdcm-hooked.a']
         compiled = [t for t in self.tests if t.startswith('$builddir')]
-        helpers = self.helpers + [self.bench]
+        helpers = self.helpers + self.bench
         n.build('all', 'phony', default + hooked + compiled + helpers)
         n.build('test', 'test', self.tests, default + hooked + helpers)
         n.build('prove-it', 'prove-it', implicit=self.tests + default + hooked + self.helpers)

@@ -8,6 +8,9 @@
 #include <string.h>
 
 static const struct subcommand subcommands[] = {
+	{ "latency", "what a call costs, there and back", latency_main },
+	{ "throughput", "how many one-way messages one producer gets through", throughput_main },
+	{ "contention", "many producers, and more ends than processors", contention_main },
 	{ "death", "how soon blocked calls return when a process is killed", death_main },
 	{ "events", "what it costs to tell of something, and to be told", events_main },
 };
@@ -17,7 +20,8 @@ static void usage(void)
 {
 	printf("Usage: dcm-bench SUBCOMMAND [options]\n"
 	       "\n"
-	       "Measures DCM for Linux beside the bare limit of the machine, in one run.\n"
+	       "Measures DCM for Linux beside the bare limit of the machine and beside what one\n"
+	       "might use instead, in one run.\n"
 	       "\n"
 	       "Subcommands:\n");
 	for (int i = 0; i < SUBCOMMANDS; i++)

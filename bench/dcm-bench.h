@@ -11,6 +11,9 @@ struct subcommand {
 	int (*run)(int argc, char **argv);
 };
 
+int latency_main(int argc, char **argv);
+int throughput_main(int argc, char **argv);
+int contention_main(int argc, char **argv);
 int death_main(int argc, char **argv);
 int events_main(int argc, char **argv);
 

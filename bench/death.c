@@ -3,35 +3,26 @@
 #define _GNU_SOURCE
 #include "bench/death.h"
 
-#include <ctype.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "bench/dcm-bench.h"
 #include "bench/lib_child.h"
+#include "bench/lib_options.h"
 #include "bench/lib_stats.h"
 
-enum { LIST_MAX = 8, SETTLE_NS = 3 * 1000 * 1000, PROGRESS_NS = 200 * 1000 * 1000 };
+enum { SETTLE_NS = 3 * 1000 * 1000, PROGRESS_NS = 200 * 1000 * 1000 };
 
-const char *const death_call_names[DEATH_CALLS] = {
+const char *const death_call_names[DEATH_CALLS + 1] = {
 	[DEATH_CALL] = "call",
 	[DEATH_CONNECT] = "connect",
 	[DEATH_LISTEN] = "listen",
 	[DEATH_READ] = "read",
 };
 
-struct list {
-	uint64_t of[LIST_MAX];
-	unsigned count;
-};
-
 struct wishes {
-	struct list callers, resident, calls;
-	uint32_t rounds; /* 0: as many as go with the size */
+	struct list callers, resident, calls, rounds; /* rounds: 0: as many as go with the size */
 	struct place place;
 	bool json;
 };
@@ -60,10 +51,17 @@ static bool p99_is_max(const struct result *r)
 
 int death_main(int argc, char **argv)
 {
-	struct wishes w = { .callers = { { 1, 64 }, 2 },
-			    .resident = { { 0, 512ull << 20, 4ull << 30 }, 3 },
-			    .calls = { { DEATH_CALL, DEATH_CONNECT, DEATH_LISTEN, DEATH_READ },
-				       4 } };
+	struct wishes w = {
+		.callers = { { 1, 64 }, 2, 0, 1, DEATH_CALLERS_MAX, NULL },
+		.resident = { { 0, 512ull << 20, 4ull << 30 }, 3, 0, 0, 1ull << 40, NULL },
+		.calls = { { DEATH_CALL, DEATH_CONNECT, DEATH_LISTEN, DEATH_READ },
+			   4,
+			   0,
+			   0,
+			   0,
+			   death_call_names },
+		.rounds = { { 0 }, 1, 1, 1, 1000000, NULL },
+	};
 	struct death_caller_is is[DEATH_CALLERS_MAX];
 	int status = parse(argc, argv, &w);
 	int64_t before;
@@ -96,148 +94,46 @@ int death_main(int argc, char **argv)
 	return EXIT_GOOD;
 }
 
-static void usage(void)
-{
-	printf("Usage: dcm-bench death [options]\n"
-	       "\n"
-	       "Blocks callers on a process, kills it with SIGKILL, and measures from just before\n"
-	       "kill() until the blocked call has returned; beside it, in turn, round by round, "
-	       "the\n"
-	       "limit of the kernel: callers of the same number in FUTEX_WAIT on one robust futex "
-	       "of\n"
-	       "a victim of the same size, of whom the kernel wakes one and that one the others.\n"
-	       "Each caller is a process, and each gives a sample in each round; of fewer than "
-	       "100\n"
-	       "samples p99 is the maximum. A caller that has returned puts nothing away before "
-	       "all\n"
-	       "have: they share a processor.\n"
-	       "\n"
-	       "Options:\n"
-	       "     --calls LIST     of call,connect,listen,read (all)\n"
-	       "     --callers LIST   so many are blocked at once (1,64)\n"
-	       "     --resident LIST  so much memory is resident in the victim (0,512M,4G)\n"
-	       "     --rounds N       kills of each kind (200; 100 from 256M, 30 from 2G)\n"
-	       "     --cpus A,B       killer and callers on A, victim on B (the first two)\n"
-	       "     --json           JSON\n"
-	       " -h, --help           this text\n"
-	       "\n"
-	       "The calls:\n"
-	       " call     DcmCall to the victim, which never answers: rcNotConnected\n"
-	       " connect  DcmConnect to the victim, which never listens: rcNotConnected\n"
-	       " listen   DcmListen of a successor. A client's request waits at the victim; when\n"
-	       "          that is killed, the client's DcmConnect ends, it asks anew, and the\n"
-	       "          request reaches the successor: three wake-ups, one behind the other\n"
-	       " read     DcmReadPubQueue: the victim's endpoint is UNPUBLISHED. A keeper that\n"
-	       "          watches the victim is woken, and announces it: two wake-ups\n"
-	       "\n"
-	       "The victim's memory is private and anonymous, in small pages, each written once.\n"
-	       "Where the canary, a cache line's round trip between A and B, differs before and\n"
-	       "after, the machine was not the same all the time.\n");
-}
-
-static int complain(const char *what, const char *value)
-{
-	fprintf(stderr, "dcm-bench death: %s: %s\nTry 'dcm-bench death --help'.\n", what, value);
-	return EXIT_BAD;
-}
-
-static bool parse_size(const char *text, uint64_t max, uint64_t *size)
-{
-	static const char units[] = "KMGT";
-	const char *unit;
-	char *end;
-
-	*size = strtoull(text, &end, 10);
-	if (!isdigit((unsigned char)*text) || *size > max)
-		return false;
-	unit = *end == '\0' ? NULL : strchr(units, toupper((unsigned char)*end));
-	if (unit != NULL) {
-		*size <<= 10 * (unit - units + 1);
-		end++;
-	}
-	return *end == '\0' && *size <= max;
-}
-
-static bool parse_call(const char *text, uint64_t max, uint64_t *call)
-{
-	for (*call = 0; *call < max; ++*call)
-		if (strcmp(text, death_call_names[*call]) == 0)
-			return true;
-	return false;
-}
-
-static bool parse_list(char *text, struct list *list, uint64_t max,
-		       bool (*parse_one)(const char *text, uint64_t max, uint64_t *value))
-{
-	char *rest = text, *item;
-
-	list->count = 0;
-	while ((item = strsep(&rest, ",")) != NULL)
-		if (list->count == LIST_MAX || !parse_one(item, max, &list->of[list->count++]))
-			return false;
-	return true;
-}
-
-/* Return: an exit status, or -1 to go on. */
-static int take(int option, struct wishes *w)
-{
-	uint64_t number;
-
-	switch (option) {
-	case 'n':
-		if (!parse_size(optarg, 1000000, &number) || number == 0)
-			return complain("--rounds", optarg);
-		w->rounds = (uint32_t)number;
-		return -1;
-	case 'c':
-		if (!parse_list(optarg, &w->callers, DEATH_CALLERS_MAX, parse_size))
-			return complain("--callers", optarg);
-		for (unsigned i = 0; i < w->callers.count; i++)
-			if (w->callers.of[i] == 0)
-				return complain("--callers", "0");
-		return -1;
-	case 'r':
-		return parse_list(optarg, &w->resident, 1ull << 40, parse_size)
-			       ? -1
-			       : complain("--resident", optarg);
-	case 'k':
-		return parse_list(optarg, &w->calls, DEATH_CALLS, parse_call)
-			       ? -1
-			       : complain("--calls", optarg);
-	case 'p':
-		return place_parse(optarg, &w->place) ? -1 : complain("--cpus", optarg);
-	case 'J':
-		w->json = true;
-		return -1;
-	case 'h':
-		usage();
-		return EXIT_GOOD;
-	default:
-		fputs("Try 'dcm-bench death --help'.\n", stderr);
-		return EXIT_BAD;
-	}
-}
+static const char help_before[] =
+	"Blocks callers on a process, kills it with SIGKILL, and measures from just before\n"
+	"kill() until the blocked call has returned; beside it, in turn, round by round, the\n"
+	"limit of the kernel: callers of the same number in FUTEX_WAIT on one robust futex of\n"
+	"a victim of the same size, of whom the kernel wakes one and that one the others.\n"
+	"Each caller is a process, and each gives a sample in each round; of fewer than 100\n"
+	"samples p99 is the maximum. A caller that has returned puts nothing away before all\n"
+	"have: they share a processor.\n";
+static const char help_behind[] =
+	"The calls:\n"
+	" call     DcmCall to the victim, which never answers: rcNotConnected\n"
+	" connect  DcmConnect to the victim, which never listens: rcNotConnected\n"
+	" listen   DcmListen of a successor. A client's request waits at the victim; when\n"
+	"          that is killed, the client's DcmConnect ends, it asks anew, and the\n"
+	"          request reaches the successor: three wake-ups, one behind the other\n"
+	" read     DcmReadPubQueue: the victim's endpoint is UNPUBLISHED. A keeper that\n"
+	"          watches the victim is woken, and announces it: two wake-ups\n"
+	"\n"
+	"The victim's memory is private and anonymous, in small pages, each written once.\n"
+	"Where the canary, a cache line's round trip between A and B, differs before and\n"
+	"after, the machine was not the same all the time.\n";
 
 static int parse(int argc, char **argv, struct wishes *w)
 {
-	static const struct option options[] = {
-		{ "rounds", required_argument, NULL, 'n' },
-		{ "callers", required_argument, NULL, 'c' },
-		{ "resident", required_argument, NULL, 'r' },
-		{ "calls", required_argument, NULL, 'k' },
-		{ "cpus", required_argument, NULL, 'p' },
-		{ "json", no_argument, NULL, 'J' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+	static const struct options_help help = { "death", help_before, help_behind };
+	const struct option_is options[] = {
+		{ "calls", "LIST", "of call,connect,listen,read (all)", .list = &w->calls },
+		{ "callers", "LIST", "so many are blocked at once (1,64)", .list = &w->callers },
+		{ "resident", "LIST", "so much memory is resident in the victim (0,512M,4G)",
+		  .list = &w->resident },
+		{ "rounds", "N", "kills of each kind (200; 100 from 256M, 30 from 2G)",
+		  .list = &w->rounds },
+		{ "cpus", "A,B", "killer and callers on A, victim on B (the first two)",
+		  .place = &w->place },
+		{ "json", NULL, "JSON", .flag = &w->json },
+		{ 0 },
 	};
-	int option, status = -1;
 
 	place_parse(NULL, &w->place);
-	while (status < 0 && (option = getopt_long(argc, argv, "h", options, NULL)) != -1)
-		status = take(option, w);
-	if (status < 0 && optind < argc)
-		return complain("what is this", argv[optind]);
-	return status;
+	return options_parse(argc, argv, &help, options);
 }
 
 static void start_callers(struct death_stage *stage, struct death_caller_is *is)
@@ -307,7 +203,8 @@ static struct result measure(struct death_stage *stage, const struct wishes *w, 
 	struct result r = { .call = stage->call,
 			    .callers = stage->callers,
 			    .resident = resident,
-			    .rounds = w->rounds != 0 ? w->rounds : rounds_for(resident) };
+			    .rounds = w->rounds.of[0] != 0 ? (uint32_t)w->rounds.of[0]
+							   : rounds_for(resident) };
 
 	stage->resident = resident;
 	for (uint32_t i = 0; i < r.rounds; i++) {

@@ -21,7 +21,7 @@ enum death_call {
 	DEATH_RAW = DEATH_CALLS, /* no call of the library: a robust futex, as it is */
 };
 
-extern const char *const death_call_names[DEATH_CALLS]; /* as on the command line */
+extern const char *const death_call_names[DEATH_CALLS + 1]; /* as on the command line */
 
 struct death_caller {
 	pid_t pid;

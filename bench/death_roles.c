@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "bench/lib_child.h"
+#include "bench/lib_need.h"
 
 static const char type[] = "bench.Death";
 

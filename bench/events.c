@@ -4,17 +4,19 @@
 #include "bench/events.h"
 
 #include <dcm/dcm.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "bench/dcm-bench.h"
 #include "bench/lib_child.h"
+#include "bench/lib_need.h"
+#include "bench/lib_options.h"
 #include "bench/lib_stats.h"
 
 struct wishes {
-	uint32_t rounds;
+	struct list rounds;
 	struct place place;
 	bool json;
 };
@@ -31,24 +33,24 @@ static void measure_all(void *arg);
 static void follow(struct stage *stage);
 static void print_head(const struct wishes *w, int64_t canary);
 static void print_rows(const struct stage *stage);
-static void print_foot(const struct wishes *w, int64_t before, int64_t after);
+static void print_foot(const struct wishes *w, int64_t canary_before, int64_t after);
 
 int events_main(int argc, char **argv)
 {
-	struct wishes w = { .rounds = 500 };
+	struct wishes w = { .rounds = { { 500 }, 1, 1, 1, EVENTS_ROUNDS_MAX, NULL } };
 	struct events_server servers[EVENTS_SERVERS];
 	int status = parse(argc, argv, &w);
 	struct stage *stage;
-	int64_t before;
+	int64_t canary;
 
 	if (status >= 0)
 		return status;
 	bench_begin();
 	place_pin(w.place.near);
-	before = place_canary(&w.place);
+	canary = place_canary(&w.place);
 	stage = bench_shared(sizeof(*stage) + events_case_count * sizeof(stage->sample_ps[0]));
 	stage->w = w;
-	print_head(&w, before);
+	print_head(&w, canary);
 	for (unsigned i = 0; i < EVENTS_SERVERS; i++) {
 		servers[i] =
 			(struct events_server){ w.place, &stage->ready, (enum events_waiting)i };
@@ -57,7 +59,7 @@ int events_main(int argc, char **argv)
 	bench_child(measure_all, stage);
 	follow(stage);
 	print_rows(stage);
-	print_foot(&w, before, place_canary(&w.place));
+	print_foot(&w, canary, place_canary(&w.place));
 	return EXIT_GOOD;
 }
 
@@ -66,88 +68,53 @@ static void follow(struct stage *stage)
 {
 	bool seen = isatty(STDERR_FILENO);
 
-	for (uint32_t round = 1; round <= stage->w.rounds; round++) {
+	for (uint32_t round = 1; round <= stage->w.rounds.of[0]; round++) {
 		bench_reach(&stage->done, round);
 		if (seen)
-			fprintf(stderr, "\r%u of %u rounds", round, stage->w.rounds);
+			fprintf(stderr, "\r%u of %u rounds", round,
+				(unsigned)stage->w.rounds.of[0]);
 	}
 	if (seen)
 		fputs("\r\033[K", stderr);
 }
 
-static void usage(void)
-{
-	printf("Usage: dcm-bench events [options]\n"
-	       "\n"
-	       "Measures what it costs to set an event and to fetch it, to have a descriptor, and\n"
-	       "to call a server that waits in one way or the other; beside it a mutex and an\n"
-	       "eventfd. They take turns, so that what disturbs the machine disturbs all alike; a\n"
-	       "sample is the mean of so many in a row.\n"
-	       "\n"
-	       "Options:\n"
-	       "     --rounds N       samples of each kind (500)\n"
-	       "     --cpus A,B       all on A, servers of calls on B (the first two)\n"
-	       "     --json           JSON\n"
-	       " -h, --help           this text\n"
-	       "\n"
-	       "What is measured:\n");
-	for (uint32_t i = 0; i < events_case_count; i++)
-		printf(" %-12s %s\n", events_cases[i].name, events_cases[i].what);
-	printf("\n"
-	       "Where the canary, a cache line's round trip between A and B, differs before and\n"
-	       "after, the machine was not the same all the time.\n");
-}
+static const char help_before[] =
+	"Measures what it costs to set an event and to fetch it, to have a descriptor, and\n"
+	"to call a server that waits in one way or the other; beside it a mutex and an\n"
+	"eventfd. They take turns, so that what disturbs the machine disturbs all alike; a\n"
+	"sample is the mean of so many in a row.\n";
+static const char help_behind[] =
+	"\n"
+	"Where the canary, a cache line's round trip between A and B, differs before and\n"
+	"after, the machine was not the same all the time.\n";
 
-static int complain(const char *what, const char *value)
+/* The list of what is measured is as long as it is. */
+static const char *behind_all(void)
 {
-	fprintf(stderr, "dcm-bench events: %s: %s\nTry 'dcm-bench events --help'.\n", what, value);
-	return EXIT_BAD;
-}
+	static char text[4096] = "What is measured:\n";
+	size_t used = strlen(text);
 
-/* Return: an exit status, or -1 to go on. */
-static int take(int option, struct wishes *w)
-{
-	unsigned long rounds;
-	char *end;
-
-	switch (option) {
-	case 'n':
-		rounds = strtoul(optarg, &end, 10);
-		if (*end != '\0' || rounds == 0 || rounds > EVENTS_ROUNDS_MAX)
-			return complain("--rounds", optarg);
-		w->rounds = (uint32_t)rounds;
-		return -1;
-	case 'p':
-		return place_parse(optarg, &w->place) ? -1 : complain("--cpus", optarg);
-	case 'J':
-		w->json = true;
-		return -1;
-	case 'h':
-		usage();
-		return EXIT_GOOD;
-	default:
-		fputs("Try 'dcm-bench events --help'.\n", stderr);
-		return EXIT_BAD;
-	}
+	for (uint32_t i = 0; i < events_case_count && used < sizeof(text); i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, " %-12s %s\n",
+					 events_cases[i].name, events_cases[i].what);
+	if (used < sizeof(text))
+		snprintf(text + used, sizeof(text) - used, "%s", help_behind);
+	return text;
 }
 
 static int parse(int argc, char **argv, struct wishes *w)
 {
-	static const struct option options[] = {
-		{ "rounds", required_argument, NULL, 'n' },
-		{ "cpus", required_argument, NULL, 'p' },
-		{ "json", no_argument, NULL, 'J' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+	const struct option_is options[] = {
+		{ "rounds", "N", "samples of each kind (500)", .list = &w->rounds },
+		{ "cpus", "A,B", "all on A, servers of calls on B (the first two)",
+		  .place = &w->place },
+		{ "json", NULL, "JSON", .flag = &w->json },
+		{ 0 },
 	};
-	int option, status = -1;
+	const struct options_help help = { "events", help_before, behind_all() };
 
 	place_parse(NULL, &w->place);
-	while (status < 0 && (option = getopt_long(argc, argv, "h", options, NULL)) != -1)
-		status = take(option, w);
-	if (status < 0 && optind < argc)
-		return complain("what is this", argv[optind]);
-	return status;
+	return options_parse(argc, argv, &help, options);
 }
 
 static int64_t sample(const struct events_case *c, struct events_thing *t)
@@ -170,7 +137,7 @@ static void measure_all(void *arg)
 	bench_need(rcOk, DcmInit(), "DcmInit");
 	for (uint32_t i = 0; i < events_case_count; i++)
 		events_cases[i].begin(&things[i]);
-	for (uint32_t round = 0; round < stage->w.rounds; round++) {
+	for (uint32_t round = 0; round < stage->w.rounds.of[0]; round++) {
 		for (uint32_t i = 0; i < events_case_count; i++) {
 			/* Its server may have gone to sleep, and its lines from the cache. */
 			sample(&events_cases[i], &things[i]);
@@ -207,7 +174,7 @@ static struct summary sum_up(const struct stage *stage, uint32_t i)
 	struct samples samples = { 0 };
 	struct summary s;
 
-	for (uint32_t round = 0; round < stage->w.rounds; round++)
+	for (uint32_t round = 0; round < stage->w.rounds.of[0]; round++)
 		samples_add(&samples, stage->sample_ps[i][round]);
 	s = samples_sum_up(&samples);
 	samples_drop(&samples);
@@ -240,12 +207,12 @@ static void print_rows(const struct stage *stage)
 		print_row(stage, i);
 }
 
-static void print_foot(const struct wishes *w, int64_t before, int64_t after)
+static void print_foot(const struct wishes *w, int64_t canary_before, int64_t after)
 {
 	if (w->json)
 		printf("\n ],\n \"canary_before_ns\": %ld, \"canary_after_ns\": %ld}\n",
-		       (long)before, (long)after);
+		       (long)canary_before, (long)after);
 	else
 		printf("\na cache line now goes and comes back in %ld ns (%ld before)\n",
-		       (long)after, (long)before);
+		       (long)after, (long)canary_before);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bench/lib_child.h"
+#include "bench/lib_need.h"
 
 #define TYPE	  "bench.Events"
 #define USER	  (1u << 16)

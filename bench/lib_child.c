@@ -2,8 +2,8 @@
 #define _GNU_SOURCE
 #include "bench/lib_child.h"
 
-#include <dcm/fabric.h>
 #include <errno.h>
+#include <ftw.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -19,9 +20,10 @@
 
 #include "bench/dcm-bench.h"
 
-enum { LOST_MS = 60 * 1000 }; /* nothing here takes so long */
+/* Nothing here takes so long. */
+#define LOST_NS (INT64_C(60) * 1000 * 1000 * 1000)
 
-static char directory[64], fabric[96];
+static char directory[64];
 static pid_t master;
 static volatile sig_atomic_t ended_by;
 
@@ -30,20 +32,22 @@ static void on_signal(int number)
 	ended_by = number;
 }
 
-static void clean_up(void)
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *at)
 {
-	char lock[128];
-
-	if (getpid() != master)
-		return;
-	snprintf(lock, sizeof(lock), "%s.lock", fabric);
-	unlink(lock);
-	unlink(fabric);
-	rmdir(directory);
+	(void)status, (void)type, (void)at;
+	return remove(path);
 }
 
-void bench_begin(void)
+static void clean_up(void)
 {
+	if (getpid() == master)
+		nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *bench_begin(void)
+{
+	char fabric[96];
+
 	snprintf(directory, sizeof(directory), "/dev/shm/dcm-bench-XXXXXX");
 	if (mkdtemp(directory) == NULL)
 		bench_fail("%s: %s", directory, strerror(errno));
@@ -54,6 +58,7 @@ void bench_begin(void)
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
 	signal(SIGHUP, on_signal);
+	return directory;
 }
 
 void bench_fail(const char *format, ...)
@@ -68,13 +73,6 @@ void bench_fail(const char *format, ...)
 	if (master != 0 && getpid() != master)
 		_exit(EXIT_BAD);
 	exit(EXIT_BAD);
-}
-
-void bench_need(Retcode wanted, Retcode seen, const char *what)
-{
-	if (seen != wanted)
-		bench_fail("%s is %s, not %s: %s", what, RetcodeName(seen), RetcodeName(wanted),
-			   DcmLastDetail());
 }
 
 int64_t bench_now(void)
@@ -127,33 +125,47 @@ void bench_kill(pid_t pid)
 		;
 }
 
-static void look_around(int64_t until)
+void bench_check_ended(void)
+{
+	if (ended_by == 0)
+		return;
+	clean_up();
+	signal(ended_by, SIG_DFL);
+	raise(ended_by);
+}
+
+static void look_around(void)
 {
 	siginfo_t info = { 0 };
 
-	if (ended_by != 0) {
-		clean_up();
-		signal(ended_by, SIG_DFL);
-		raise(ended_by);
-	}
+	bench_check_ended();
 	/* Only those that ended by themselves: a victim's end is not seen here. */
 	if (getpid() == master && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-	    info.si_pid != 0 && info.si_code == CLD_EXITED)
+	    info.si_pid != 0 && (info.si_code == CLD_EXITED || info.si_status != SIGKILL))
 		bench_fail("process %d gave up", (int)info.si_pid);
-	if (bench_now() > until)
-		bench_fail("something does not happen");
+}
+
+bool bench_reach_within(_Atomic uint32_t *word, uint32_t value, int64_t ns)
+{
+	const struct timespec slice = { 0, 100 * 1000 * 1000 };
+	int64_t until = bench_now() + ns;
+	uint32_t seen;
+
+	while ((seen = atomic_load(word)) < value) {
+		if (syscall(SYS_futex, word, FUTEX_WAIT, seen, &slice, NULL, 0) == 0 ||
+		    errno == EAGAIN)
+			continue;
+		look_around();
+		if (bench_now() > until)
+			return false;
+	}
+	return true;
 }
 
 void bench_reach(_Atomic uint32_t *word, uint32_t value)
 {
-	const struct timespec slice = { 0, 100 * 1000 * 1000 };
-	int64_t until = bench_now() + (int64_t)LOST_MS * 1000000;
-	uint32_t seen;
-
-	while ((seen = atomic_load(word)) < value)
-		if (syscall(SYS_futex, word, FUTEX_WAIT, seen, &slice, NULL, 0) < 0 &&
-		    errno != EAGAIN)
-			look_around(until);
+	if (!bench_reach_within(word, value, LOST_NS))
+		bench_fail("something does not happen");
 }
 
 void bench_raise(_Atomic uint32_t *word)
@@ -182,10 +194,12 @@ static bool sleeps(pid_t pid, pid_t tid)
 
 void bench_asleep(pid_t pid, pid_t tid)
 {
-	int64_t until = bench_now() + (int64_t)LOST_MS * 1000000;
+	int64_t until = bench_now() + LOST_NS;
 
 	while (!sleeps(pid, tid)) {
-		look_around(until);
+		look_around();
+		if (bench_now() > until)
+			bench_fail("process %d does not sleep", (int)pid);
 		bench_nap(200 * 1000);
 	}
 }

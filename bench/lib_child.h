@@ -8,7 +8,6 @@
 #ifndef DCM_BENCH_CHILD_H
 #define DCM_BENCH_CHILD_H
 
-#include <dcm/types.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,14 +16,12 @@
 
 #define BENCH_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 
-/* bench_begin() - a fabric of its own, in DCM_FABRIC, that goes with this process */
-void bench_begin(void);
+/* bench_begin() - a directory in memory, returned, and a fabric in it, named by DCM_FABRIC: the
+ * directory goes with this process, and whatever is in it */
+const char *bench_begin(void);
 
 /* bench_fail() - say it and end: this process and, by that, its children */
 void bench_fail(const char *format, ...) BENCH_PRINTF(1, 2) __attribute__((noreturn));
-
-/* bench_need() - or fail, with the name of the code and its detail */
-void bench_need(Retcode wanted, Retcode seen, const char *what);
 
 int64_t bench_now(void);
 void bench_nap(int64_t ns);
@@ -37,8 +34,13 @@ pid_t bench_child(void (*run)(void *arg), void *arg);
 /* bench_kill() - SIGKILL, and wait until it is over */
 void bench_kill(pid_t pid);
 
+/* bench_check_ended() - end, with what was left behind, if this process was asked to */
+void bench_check_ended(void);
+
 /* bench_reach() - sleep until @word is @value or more; fails when a child ends meanwhile */
 void bench_reach(_Atomic uint32_t *word, uint32_t value);
+/* bench_reach_within() - the same for @ns at most; false: not reached by then */
+bool bench_reach_within(_Atomic uint32_t *word, uint32_t value, int64_t ns);
 /* bench_raise() - add 1, and wake who sleeps there */
 void bench_raise(_Atomic uint32_t *word);
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "bench/lib_child.h"
 #include "bench/lib_stats.h"
@@ -52,6 +53,40 @@ void place_pin(unsigned cpu)
 	CPU_SET(cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set) < 0)
 		bench_fail("processor %u: %s", cpu, strerror(errno));
+}
+
+void place_pin_both(const struct place *place)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(place->near, &set);
+	CPU_SET(place->far, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		bench_fail("processors %u and %u: %s", place->near, place->far, strerror(errno));
+}
+
+double place_busy(const struct place *place, double *all)
+{
+	FILE *file = fopen("/proc/stat", "re");
+	double busy = 0, ticks = (double)sysconf(_SC_CLK_TCK);
+	char line[256];
+
+	*all = 0;
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		double user, nice, system, idle, wait, hard, soft, steal;
+		unsigned cpu;
+
+		if (sscanf(line, "cpu%u %lf %lf %lf %lf %lf %lf %lf %lf", &cpu, &user, &nice,
+			   &system, &idle, &wait, &hard, &soft, &steal) != 9 ||
+		    (cpu != place->near && cpu != place->far))
+			continue;
+		busy += (user + nice + system + hard + soft + steal) / ticks;
+		*all += (user + nice + system + hard + soft + steal + idle + wait) / ticks;
+	}
+	if (file != NULL)
+		fclose(file);
+	return busy;
 }
 
 static void *far_side(void *arg)
@@ -131,4 +166,9 @@ const char *place_machine(void)
 		bench_fail("uname: %s", strerror(errno));
 	snprintf(text, sizeof(text), "%s, %s %s", name, system.sysname, system.release);
 	return text;
+}
+
+const char *place_flags(void)
+{
+	return BENCH_FLAGS;
 }

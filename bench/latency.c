@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* dcm-bench latency - what a call costs, from the room for the request to the reply put back */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/dcm-bench.h"
+#include "bench/matrix.h"
+#include "bench/waits.h"
+
+static const char before[] =
+	"Measures round trips between two processes: room for a request, its payload written, the\n"
+	"request read and the reply written by the other, the reply read and put back. Each trip "
+	"is\n"
+	"timed. Peers do it in turns, beside the bare limits of the machine: line (a bounced "
+	"cache\n"
+	"line), ring (Lamport's ring), futex, futex2 (futex_waitv on two words), spin-futex.\n";
+static const char behind[] =
+	"Ways to wait, on both sides alike:\n"
+	" spin      never gives the processor away; compared with ring\n"
+	" adaptive  what each does by itself between the two; compared with spin-futex\n"
+	" sleep     at once; compared with futex2\n"
+	"With a pace, a call that is kept back by the one before counts from when it was due.\n";
+
+int latency_main(int argc, char **argv)
+{
+	static const struct options_help help = { "latency", before, behind };
+	static struct matrix m = { .subcommand = "latency" };
+	struct list sizes = { { 64, 4096, 65536, 1 << 20 }, 4, 0, 8, 1 << 30, NULL };
+	struct list waits = { { 0, 1, 2 }, 3, 0, 0, 0, wait_names };
+	struct list pace = { { 0 }, 1, 1, 1, 1000000000, NULL };
+	struct option_is all[OPTIONS_MAX];
+	bool header = false;
+	const struct option_is own[] = {
+		{ "sizes", "LIST", "bytes of request and reply (64,4K,64K,1M)", .list = &sizes },
+		{ "waits", "LIST", "of spin,adaptive,sleep (all)", .list = &waits },
+		{ "pace", "NS", "a call is due each NS nanoseconds (as fast as they go)",
+		  .list = &pace },
+		{ "header", NULL, "write and read 8 bytes of each message, not all",
+		  .flag = &header },
+		{ 0 },
+	};
+	int status;
+
+	matrix_options(&m, own, all);
+	status = options_parse(argc, argv, &help, all);
+	if (status >= 0)
+		return status;
+	for (unsigned w = 0; w < waits.count; w++)
+		for (unsigned s = 0; s < sizes.count; s++) {
+			struct cell cell = { .what = "call",
+					     .wait = wait_names[waits.of[w]],
+					     .size = sizes.of[s],
+					     .header = header,
+					     .pace_ns = pace.of[0],
+					     .reference = wait_limit(waits.of[w], &m.place) };
+
+			matrix_add(&m, &cell, "round trip of %zu bytes, %s, waiting: %s", cell.size,
+				   header ? "8 of them touched" : "all of them touched", cell.wait);
+		}
+	return matrix_run(&m);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#define _GNU_SOURCE
+#include "bench/matrix_results.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/lib_child.h"
+
+static const double near_enough = 1.34;
+
+void results_add(struct of_peer *p, enum run_state state, const char *line)
+{
+	struct one_run *run = &p->run[p->runs];
+
+	if (state == RUN_CANNOT || state == RUN_ABSENT) {
+		p->cannot = true;
+	} else if (state == RUN_FAILED) {
+		p->failed = true;
+		snprintf(p->why, sizeof(p->why), "%.*s", (int)strcspn(line, "\n"),
+			 line[0] == '\0' ? "it said nothing" : line);
+	} else if (p->runs < RUNS_MAX) {
+		run->line = strdup(line);
+		if (run->line == NULL)
+			bench_fail("no memory for results");
+		run->canary_before = peers_number(line, NULL, "canary_before_ns");
+		run->canary_after = peers_number(line, NULL, "canary_after_ns");
+		p->runs++;
+	}
+}
+
+static bool alike(double a, double b)
+{
+	return a <= b * near_enough && b <= a * near_enough;
+}
+
+static bool is_of(const struct one_run *run, double canary_ns)
+{
+	return alike(run->canary_before, canary_ns) && alike(run->canary_after, canary_ns);
+}
+
+static unsigned count_of(const struct results *r, unsigned peers, double canary_ns)
+{
+	unsigned count = 0;
+
+	for (unsigned p = 0; p < peers; p++)
+		for (unsigned i = 0; i < r->peer[p].runs; i++)
+			count += is_of(&r->peer[p].run[i], canary_ns);
+	return count;
+}
+
+void results_choose(struct results *r, unsigned peers)
+{
+	unsigned best = 0;
+
+	r->canary_ns = 0;
+	for (unsigned p = 0; p < peers; p++)
+		for (unsigned i = 0; i < r->peer[p].runs; i++) {
+			double canary_ns = r->peer[p].run[i].canary_before;
+			unsigned count = count_of(r, peers, canary_ns);
+
+			if (count > best) {
+				best = count;
+				r->canary_ns = canary_ns;
+			}
+		}
+	for (unsigned p = 0; p < peers; p++) {
+		struct of_peer *of = &r->peer[p];
+
+		of->counted = 0;
+		for (unsigned i = 0; i < of->runs; i++) {
+			of->run[i].counts = is_of(&of->run[i], r->canary_ns);
+			of->counted += of->run[i].counts;
+		}
+	}
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+struct spread results_spread(const struct of_peer *p, const char *in, const char *key)
+{
+	double value[RUNS_MAX];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < p->runs; i++)
+		if (p->run[i].counts)
+			value[count++] = peers_number(p->run[i].line, in, key);
+	if (count == 0)
+		return (struct spread){ 0 };
+	qsort(value, count, sizeof(value[0]), by_size);
+	return (struct spread){ (value[(count - 1) / 2] + value[count / 2]) / 2, value[0],
+				value[count - 1] };
+}
+
+void results_drop(struct results *r, unsigned peers)
+{
+	for (unsigned p = 0; p < peers; p++)
+		for (unsigned i = 0; i < r->peer[p].runs; i++)
+			free(r->peer[p].run[i].line);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* results - of the runs of one cell, and what they come to */
+#ifndef DCM_BENCH_MATRIX_RESULTS_H
+#define DCM_BENCH_MATRIX_RESULTS_H
+
+#include "bench/matrix.h"
+
+struct one_run {
+	char *line; /* as printed, of this table until results_drop() */
+	double canary_before, canary_after;
+	bool counts; /* its placement is that of most */
+};
+
+struct of_peer {
+	struct one_run run[RUNS_MAX];
+	unsigned runs, counted;
+	bool cannot, failed;
+	char why[160]; /* of the last that failed */
+};
+
+struct results {
+	struct of_peer peer[PEERS_MAX];
+	double canary_ns; /* of the placement that counts; 0: one processor */
+};
+
+/* results_add() - one more run; of RUN_MADE its line is copied */
+void results_add(struct of_peer *p, enum run_state state, const char *line);
+
+/* results_choose() - the placement that most runs had, and which of them count */
+void results_choose(struct results *r, unsigned peers);
+
+/* A value over the runs that count. */
+struct spread {
+	double median, least, most;
+};
+struct spread results_spread(const struct of_peer *p, const char *in, const char *key);
+
+void results_drop(struct results *r, unsigned peers);
+
+#endif

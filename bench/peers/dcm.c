@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * DCM itself, by its public API, linked statically as the limits are.
+ *
+ * Calls: DcmLoan, DcmCall, DcmReceive, DcmLoanReply, DcmReply, DcmRelease, all in place. One-way:
+ * DcmSend. A server is one process with one listener; each client has a session of its own.
+ * A client connects by name, with DcmConnect to a server in DcmListen. It accepts all that it
+ * knows will come before it receives; with PEER_CONNECT, one for each call, then receives.
+ *
+ * Fan-out and appearing are DCM's publications of endpoints: the subscribers are in
+ * DcmReadPubQueue, and the number of the publication is the endpoint's name. The withdrawal of the
+ * one before, which they are told of as well, comes before the pause and is not measured; what a
+ * subscriber reads is the names, from which the payload is made up again (64 bytes in its cache).
+ *
+ * Fairness: for it, channels are as they are made by default, and so is the fabric, which nobody
+ * else uses. Against it, all payload of a call lies in an arena that a real client would share
+ * with other calls under way.
+ */
+#include <dcm/dcm.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bench/lib_need.h"
+#include "bench/peers/peer.h"
+
+#define TYPE "bench.Peer"
+
+struct own {
+	Handle session, listener, callable;
+	DcmHandle publication, connection, subscription;
+	uint32_t to_accept;
+	uint64_t *buffer; /* PEER_FAN */
+};
+
+static void choose_wait(const struct peer_job *job)
+{
+#ifdef DCM_WAIT_SPIN
+	static const uint32_t policies[] = { [PEER_SPIN] = DCM_WAIT_SPIN,
+					     [PEER_ADAPTIVE] = DCM_WAIT_ADAPTIVE,
+					     [PEER_SLEEP] = DCM_WAIT_SLEEP };
+
+	bench_need(rcOk, DcmSetWaitPolicy(INVALID_HANDLE, policies[job->wait], 0),
+		   "DcmSetWaitPolicy");
+#else
+	(void)job;
+#endif
+}
+
+static void begin(struct peer_end *e)
+{
+	struct own *own = peer_memory(sizeof(*own));
+
+	own->buffer = peer_memory(e->job->size);
+	own->publication = DCM_INVALID_HANDLE;
+	own->session = INVALID_HANDLE;
+	bench_need(rcOk, DcmInit(), "DcmInit");
+	choose_wait(e->job);
+	e->own = own;
+}
+
+static const char *name_of(uint32_t server)
+{
+	static char name[16];
+
+	snprintf(name, sizeof(name), "%u", server);
+	return name;
+}
+
+static void publish(struct own *own, const char *name)
+{
+	bench_need(rcOk,
+		   DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, name,
+				      &own->publication),
+		   "DcmPublishEndpoint");
+}
+
+static void withdraw(struct peer_end *e)
+{
+	struct own *own = e->own;
+
+	if (own->publication == DCM_INVALID_HANDLE)
+		return;
+	bench_need(rcOk, DcmCloseHandle(own->publication), "DcmCloseHandle");
+	own->publication = DCM_INVALID_HANDLE;
+}
+
+static void announce(struct peer_end *e)
+{
+	publish(e->own, name_of(0));
+}
+
+static void watch(struct peer_end *e)
+{
+	struct own *own = e->own;
+
+	bench_need(rcOk, DcmSetSubscription(TYPE, NULL, NULL, INVALID_HANDLE, &own->subscription),
+		   "DcmSetSubscription");
+}
+
+/* The name of the next endpoint that appears. */
+static void read_name(struct own *own, char *name)
+{
+	DcmPubStatus status;
+
+	do
+		bench_need(rcOk,
+			   DcmReadPubQueue(own->subscription, INFINITE_TIMEOUT, &status, NULL, NULL,
+					   name),
+			   "DcmReadPubQueue");
+	while (status != DCM_PUBLISHED);
+}
+
+static void told(struct peer_end *e)
+{
+	char name[DCM_NAME_SIZE];
+
+	read_name(e->own, name);
+}
+
+static void serve(struct peer_end *e)
+{
+	struct own *own = e->own;
+
+	if (e->job->what == PEER_FAN) {
+		watch(e);
+		return;
+	}
+	bench_need(rcOk, KnHandleCreateListener(&own->listener), "KnHandleCreateListener");
+	bench_need(rcOk,
+		   KnHandleCreateUserObjectEx(HANDLE_TYPE_USER_FIRST,
+					      OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, NULL,
+					      own->listener, 1, &own->callable),
+		   "KnHandleCreateUserObjectEx");
+	own->to_accept = e->job->clients / e->job->servers;
+	publish(own, name_of(e->number));
+}
+
+static void accept_one(struct own *own)
+{
+	DcmHandle request;
+
+	bench_need(rcOk, DcmListen(own->publication, INFINITE_TIMEOUT, NULL, NULL, &request),
+		   "DcmListen");
+	bench_need(rcOk, DcmAccept(request, own->callable, INVALID_HANDLE), "DcmAccept");
+	bench_need(rcOk, DcmCloseHandle(request), "DcmCloseHandle");
+}
+
+static void open_session(struct peer_end *e)
+{
+	struct own *own = e->own;
+
+	if (e->job->what == PEER_FAN)
+		return;
+	bench_need(rcOk,
+		   DcmCreateConnection(TYPE, name_of(e->job->servers == 1 ? 0 : e->number),
+				       INVALID_HANDLE, INVALID_HANDLE, &own->connection),
+		   "DcmCreateConnection");
+	bench_need(rcOk, DcmConnect(own->connection, INFINITE_TIMEOUT, &own->session),
+		   "DcmConnect");
+	bench_need(rcOk, DcmCloseHandle(own->connection), "DcmCloseHandle");
+}
+
+static void close_session(struct peer_end *e)
+{
+	struct own *own = e->own;
+
+	if (own->session != INVALID_HANDLE)
+		bench_need(rcOk, KnHandleClose(own->session), "KnHandleClose");
+	own->session = INVALID_HANDLE;
+}
+
+/* A message of ours is the program's: DcmMessage and DcmRequest have room in it. */
+_Static_assert(sizeof(DcmRequest) <= sizeof(((struct peer_message *)0)->own),
+	       "own is large enough");
+
+static DcmRequest *own_request(struct peer_message *m)
+{
+	return (DcmRequest *)(void *)m->own;
+}
+
+static DcmMessage *own_message(struct peer_message *m)
+{
+	return (DcmMessage *)(void *)m->own;
+}
+
+static void show(struct peer_message *m, const DcmMessage *message)
+{
+	m->data = message->data;
+	m->size = message->size;
+}
+
+static void loan(struct peer_end *e, size_t size, struct peer_message *m)
+{
+	struct own *own = e->own;
+
+	if (e->job->what == PEER_FAN) {
+		withdraw(e);
+		m->data = own->buffer;
+		m->size = size;
+		return;
+	}
+	bench_need(rcOk, DcmLoan(own->session, size, -1, own_message(m)), "DcmLoan");
+	show(m, own_message(m));
+}
+
+static bool call(struct peer_end *e, struct peer_message *m, struct peer_message *reply)
+{
+	struct own *own = e->own;
+	Retcode seen = DcmCall(own->session, own_message(m), -1, own_message(reply));
+
+	if (seen == rcNotConnected && e->job->what == PEER_DEATH)
+		return false;
+	bench_need(rcOk, seen, "DcmCall");
+	show(reply, own_message(reply));
+	return true;
+}
+
+static void release(struct peer_end *e, struct peer_message *m)
+{
+	(void)e;
+	bench_need(rcOk, DcmRelease(own_message(m)), "DcmRelease");
+}
+
+static void send(struct peer_end *e, struct peer_message *m, bool more)
+{
+	struct own *own = e->own;
+	char name[32];
+
+	(void)more;
+	if (e->job->what == PEER_FAN) {
+		snprintf(name, sizeof(name), "%" PRIu64, *own->buffer);
+		publish(own, name);
+		return;
+	}
+	bench_need(rcOk, DcmSend(own->session, own_message(m), -1), "DcmSend");
+}
+
+static void take_name(struct peer_end *e, struct peer_message *m)
+{
+	struct own *own = e->own;
+	char name[DCM_NAME_SIZE];
+
+	read_name(own, name);
+	own->buffer[0] = strtoull(name, NULL, 10);
+	for (size_t i = 1; i < e->job->size / sizeof(uint64_t); i++)
+		own->buffer[i] = own->buffer[0] + i;
+	m->data = own->buffer;
+	m->size = e->job->size;
+}
+
+static void take(struct peer_end *e, struct peer_message *m)
+{
+	struct own *own = e->own;
+
+	if (e->job->what == PEER_FAN) {
+		take_name(e, m);
+		return;
+	}
+	while (own->to_accept > 0) {
+		accept_one(own);
+		own->to_accept--;
+	}
+	bench_need(rcOk, DcmReceive(own->listener, -1, own_request(m)), "DcmReceive");
+	if (e->job->what == PEER_CONNECT)
+		own->to_accept = 1;
+	show(m, &own_request(m)->message);
+}
+
+static void room(struct peer_end *e, struct peer_message *request, size_t size,
+		 struct peer_message *reply)
+{
+	(void)e;
+	bench_need(rcOk, DcmLoanReply(own_request(request), size, own_message(reply)),
+		   "DcmLoanReply");
+	show(reply, own_message(reply));
+}
+
+static void answer(struct peer_end *e, struct peer_message *request, struct peer_message *reply)
+{
+	(void)e;
+	bench_need(rcOk, DcmReply(own_request(request), own_message(reply)), "DcmReply");
+}
+
+static void give_back(struct peer_end *e, struct peer_message *m)
+{
+	if (e->job->what != PEER_FAN)
+		bench_need(rcOk, DcmRelease(&own_request(m)->message), "DcmRelease");
+}
+
+const struct peer peer = {
+	.name = "dcm",
+	.what = "DCM for Linux: channels, publications and subscriptions by the public API",
+	.kind = PEER_SELF,
+	.can = PEER_CALL | PEER_SEND | PEER_MANY | PEER_FAN | PEER_CONNECT | PEER_APPEAR |
+	       PEER_DEATH,
+#ifdef DCM_WAIT_SPIN
+	.waits = PEER_SPIN | PEER_ADAPTIVE | PEER_SLEEP,
+#else
+	.waits = PEER_ADAPTIVE,
+#endif
+	.largest = 16 << 20,
+	.begin = begin,
+	.serve = serve,
+	.take = take,
+	.room = room,
+	.answer = answer,
+	.give_back = give_back,
+	.open = open_session,
+	.close = close_session,
+	.loan = loan,
+	.call = call,
+	.release = release,
+	.send = send,
+	.announce = announce,
+	.withdraw = withdraw,
+	.watch = watch,
+	.told = told,
+};
