@@ -44,6 +44,10 @@ enum dcm_kind {
 	(1u << DCM_KIND_PUBLICATION | 1u << DCM_KIND_SUBSCRIPTION | 1u << DCM_KIND_CONNECTION |    \
 	 1u << DCM_KIND_GROUP_PUBLICATION | 1u << DCM_KIND_GROUP_SUBSCRIPTION)
 
+/* Those whose calls wait for what one alone gets: type->pass_on. */
+#define DCM_KINDS_ONE_WOKEN                                                                        \
+	(1u << DCM_KIND_LISTENER | 1u << DCM_KIND_PUBLICATION | 1u << DCM_KIND_GROUP_PUBLICATION)
+
 struct dcm_object;
 struct dcm_source;
 
@@ -65,6 +69,9 @@ struct dcm_object_type {
 	/* What tells of its events, the same each time; may be of another object that this one holds.
 	   Null, or giving null: it has none. */
 	struct dcm_source *(*source)(struct dcm_object *object);
+	/* Its calls are woken one at a time: by the keeper, once a second, while calls are blocked, have
+	   one more woken if there is something for it (shm/baton.h). Null: nothing is lost there. */
+	void (*pass_on)(struct dcm_object *object);
 	/* Of the Handle space (api/object.h): closed or revoked, once. Calls that go on through it
 	   end; with @last no other handle to its resource is left. No lock is held but that of
 	   revocations (api/tree.h). Null: the resource tells of its end, if it tells of anything. */

@@ -185,6 +185,20 @@ static bool is_second(struct life *life)
 	return true;
 }
 
+static void pass_on(struct dcm_object *object, void *unused)
+{
+	(void)unused;
+	object->type->pass_on(object);
+}
+
+/* Threads of this process that are asleep, though something that was told of is for them. */
+static void look_at_sleepers(struct life *life, bool second)
+{
+	dcm_baton_look(life->seg, life->self, &life->hands);
+	if (second)
+		dcm_handle_each(DCM_KINDS_ONE_WOKEN, pass_on, NULL);
+}
+
 /* @soon: so many things want another look, each a little later than the one before. */
 static int64_t next_look(struct life *life, uint32_t soon)
 {
@@ -245,6 +259,7 @@ static void round_once(struct life *life)
 	struct dcm_process *process = dcm_process_at(seg, self);
 	struct dcm_park_guard guard = { .poke.word = &keeper.poke };
 	uint32_t key, asked, soon = 0;
+	bool second;
 
 	/* Keys before the work: what comes up during it ends the sleep at once. */
 	guard.poke.expected = dcm_load(&keeper.poke, seq);
@@ -258,10 +273,11 @@ static void round_once(struct life *life)
 	if (!dcm_process_watch(seg, self, &guard, &soon))
 		return;
 	soon += dcm_reap_scan(seg, self, false);
+	second = is_second(life);
 	/* Whoever is counted later falls asleep later. */
 	if (dcm_load(&keeper.blocked, seq) != 0)
-		dcm_baton_look(seg, self, &life->hands);
-	soon += do_chores(is_second(life));
+		look_at_sleepers(life, second);
+	soon += do_chores(second);
 	dcm_source_tend(true);
 	dcm_handle_reclaim();
 	sleep_and_listen(process, key, &guard, next_look(life, soon));

@@ -8,6 +8,7 @@
 #include "api/guard.h"
 #include "api/retcode.h"
 #include "api/server.h"
+#include "shm/baton.h"
 #include "shm/listener.h"
 
 /* Hang up on every channel that came over this listener. */
@@ -86,6 +87,15 @@ static uint32_t look_at_listener(struct dcm_object *object, uint64_t *stamp)
 		       : 0;
 }
 
+static void pass_on_listener(struct dcm_object *object)
+{
+	struct dcm_listener_object *listener = (struct dcm_listener_object *)object;
+	uint64_t stamp;
+
+	if (look_at_listener(object, &stamp) != 0)
+		dcm_baton_pass(&dcm_listener_at(&listener->fabric->seg, listener->ref.index)->ec);
+}
+
 /* From the first accept on, which has the source looked at again. */
 static dcm_atomic32 *bell_of_listener(struct dcm_object *object)
 {
@@ -110,6 +120,7 @@ const struct dcm_object_type dcm_listener_type = {
 	.forget = forget_listener,
 	.pins = is_bound,
 	.source = source_of_listener,
+	.pass_on = pass_on_listener,
 };
 
 Retcode KnHandleCreateListener(Handle *outListener)

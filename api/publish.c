@@ -17,6 +17,7 @@
 #include "api/identity.h"
 #include "api/retcode.h"
 #include "api/who.h"
+#include "shm/baton.h"
 #include "shm/hash.h"
 #include "shm/publication.h"
 #include "shm/reap.h"
@@ -154,6 +155,15 @@ static dcm_atomic32 *bell_of_publication(struct dcm_object *object)
 	return &dcm_endpoint_at(&p->fabric->seg, p->endpoints[0].index)->bell;
 }
 
+static void pass_on_publication(struct dcm_object *object)
+{
+	struct dcm_publication *p = (struct dcm_publication *)object;
+	uint64_t stamp;
+
+	if (look_at_publication(object, &stamp) != 0)
+		dcm_baton_pass(&dcm_endpoint_at(&p->fabric->seg, p->endpoints[0].index)->ec);
+}
+
 static const struct dcm_source_type publication_source = {
 	.events = DCM_CLIENT_CONNECTED | DCM_BLOCKING_CALL_INTERRUPTED,
 	.readable = DCM_CLIENT_CONNECTED,
@@ -168,6 +178,7 @@ static const struct dcm_object_type publication_type = {
 	.release = release_publication,
 	.forget = forget_publication,
 	.source = source_of_publication,
+	.pass_on = pass_on_publication,
 };
 
 static const struct dcm_object_type group_type = {
@@ -177,6 +188,7 @@ static const struct dcm_object_type group_type = {
 	.release = release_publication,
 	.forget = forget_publication,
 	.source = source_of_publication,
+	.pass_on = pass_on_publication,
 };
 
 static bool copy(struct dcm_publication *p, uint64_t sid, const DcmGroupEndpoint *endpoints)

@@ -27,3 +27,8 @@ void dcm_baton_look(const struct dcm_segment *seg, uint32_t self, struct dcm_han
 		dcm_park_wake_word(dcm_alive_at(seg, i, dcm_alive_calls(self)));
 	}
 }
+
+void dcm_baton_pass(dcm_atomic32 *ec)
+{
+	DCM_LINE(wake_is_passed_on) dcm_park_wake_one(ec);
+}

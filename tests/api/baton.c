@@ -2,7 +2,8 @@
 /*
  * Several threads of one process wait for a server that is killed. The kernel wakes one of them, and
  * a handler of the host's keeps that one before it has woken the others. They return all the same,
- * whoever has the dead one's slot by then. asan: no, tsan: no (faults on purpose)
+ * whoever has the dead one's slot by then. And several wait for one call or one request: that which
+ * is woken for it is kept, and another takes it. asan: no, tsan: no (faults on purpose)
  *
  * A signal that is sent to a sleeper takes it out of its sleep too early. So the stacks that the
  * sleepers come back to are made inaccessible: the first instruction of whoever is woken is a fault,
@@ -26,7 +27,8 @@ enum { CALLERS = 4, PAGE = 4096, DEPTH = 64 * 1024, SIGNAL_STACK = 64 * 1024 };
 
 struct caller {
 	struct task task;
-	Handle session;
+	Retcode (*wait)(struct caller *c);
+	Handle handle;
 	char *floor; /* what the calls of this thread have on the stack is below */
 	_Alignas(16) char signal_stack[SIGNAL_STACK];
 	Retcode rc;
@@ -57,20 +59,52 @@ static void on_fault(int number)
 	stack_of(self, PROT_READ | PROT_WRITE);
 }
 
-static void call(void *arg)
+static void wait_in_gap(void *arg)
 {
 	struct caller *c = arg;
 	stack_t own = { .ss_sp = c->signal_stack, .ss_size = SIGNAL_STACK }, before;
 	/* All frames of the call are below its first byte, and nothing else is below its second page. */
 	char gap[3 * PAGE];
-	DcmMessage message = must_loan(c->session, 64);
 
 	self = c;
 	sigaltstack(&own, &before);
-	memset(message.data, 0, message.size);
 	c->floor = (char *)(((uintptr_t)gap + PAGE) & ~(uintptr_t)(PAGE - 1));
-	c->rc = DcmCall(c->session, &message, FOREVER_NS, &message);
+	c->rc = c->wait(c);
 	sigaltstack(&before, NULL);
+}
+
+static Retcode call(struct caller *c)
+{
+	DcmMessage message = must_loan(c->handle, 64);
+
+	memset(message.data, 0, message.size);
+	return DcmCall(c->handle, &message, FOREVER_NS, &message);
+}
+
+static _Atomic unsigned got;
+
+static Retcode receive(struct caller *c)
+{
+	DcmRequest request;
+	Retcode rc = DcmReceive(c->handle, FOREVER_NS, &request);
+
+	if (rc != rcOk)
+		return rc;
+	must_reply(&request, request.message.data, request.message.size, 0);
+	atomic_fetch_add(&got, 1);
+	return rc;
+}
+
+static Retcode take(struct caller *c)
+{
+	DcmHandle request;
+	Retcode rc = DcmListen(c->handle, INFINITE_TIMEOUT, NULL, NULL, &request);
+
+	if (rc != rcOk)
+		return rc;
+	must(DcmCloseHandle(request));
+	atomic_fetch_add(&got, 1);
+	return rc;
 }
 
 /* The server's session in this process. */
@@ -104,14 +138,24 @@ static bool slot_is_free(void *arg)
 	return dcm_word_state(dcm_load((dcm_atomic64 *)arg, seq)) == DCM_FREE;
 }
 
-static void start_callers(struct inside *inside, Handle session)
+static bool somebody_got_it(void *arg)
+{
+	(void)arg;
+	return atomic_load(&got) != 0;
+}
+
+static void start_callers(struct inside *inside, Retcode (*wait)(struct caller *c), Handle handle)
 {
 	uint32_t own =
 		(uint32_t)(inside_process(inside, getpid()) - dcm_process_at(&inside->seg, 0));
 
+	atomic_store(&kept, NULL);
+	atomic_store(&let_go, false);
+	atomic_store(&got, 0);
 	for (unsigned i = 0; i < CALLERS; i++) {
-		callers[i].session = session;
-		task_start(&callers[i].task, call, &callers[i]);
+		callers[i].wait = wait;
+		callers[i].handle = handle;
+		task_start(&callers[i].task, wait_in_gap, &callers[i]);
 	}
 	for (unsigned i = 0; i < CALLERS; i++)
 		task_asleep(&callers[i].task);
@@ -131,9 +175,7 @@ static void test_kept(struct inside *inside, bool newcomer)
 	Handle session = connect_to(&server);
 	struct caller *one;
 
-	atomic_store(&kept, NULL);
-	atomic_store(&let_go, false);
-	start_callers(inside, session);
+	start_callers(inside, call, session);
 	peer_kill(&server);
 	ok(until(somebody_is_kept, NULL), "the server is killed, and a caller kept by a handler");
 	one = atomic_load(&kept);
@@ -156,6 +198,60 @@ static void test_kept(struct inside *inside, bool newcomer)
 		peer_kill(&other);
 }
 
+static void one_is_kept(const char *what)
+{
+	ok(until(somebody_is_kept, NULL), "one is woken for %s, and kept by a handler", what);
+	ok(until(somebody_got_it, NULL), "another takes %s", what);
+	atomic_store(&let_go, true);
+}
+
+static void check_ended(void)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < CALLERS; i++) {
+		task_join(&callers[i].task);
+		left += callers[i].rc == rcNotConnected;
+	}
+	is_uint(CALLERS - 1, left, "the others return at the end");
+	is_uint(1, atomic_load(&got), "it was taken once");
+}
+
+static void test_woken_for_one(struct inside *inside)
+{
+	struct peer client = peer_attached("client");
+	struct peer_answer connection =
+		peer_must(&client, PEER_CREATE, .type = TYPE, .name = "here");
+	Handle callable, listener, session;
+	DcmHandle publication, request;
+
+	must(DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, "here", &publication));
+	must(KnHandleCreateListener(&listener));
+	must(KnHandleCreateUserObjectEx(HANDLE_TYPE_USER_FIRST,
+					OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, NULL, listener, 1,
+					&callable));
+	peer_post(&client, PEER_CONNECT, .handle = connection.handle, .timeout = INFINITE_TIMEOUT);
+	must(DcmListen(publication, INFINITE_TIMEOUT, NULL, NULL, &request));
+	must(DcmAccept(request, callable, INVALID_HANDLE));
+	must(DcmCloseHandle(request));
+	session = peer_wait(&client).handle;
+	start_callers(inside, receive, listener);
+	peer_post(&client, PEER_CALL, .handle = session, .size = 64, .timeout = INFINITE_TIMEOUT);
+	one_is_kept("a call");
+	is_int(rcOk, peer_wait(&client).rc, "the call returns");
+	must(KnHandleClose(listener));
+	check_ended();
+	start_callers(inside, take, publication);
+	connection = peer_must(&client, PEER_CREATE, .type = TYPE, .name = "here");
+	peer_post(&client, PEER_CONNECT, .handle = connection.handle, .timeout = INFINITE_TIMEOUT);
+	one_is_kept("a request");
+	is_int(rcNotConnected, peer_wait(&client).rc, "the request is refused");
+	must(DcmCloseHandle(publication));
+	check_ended();
+	must(KnHandleClose(callable));
+	peer_end(&client);
+}
+
 int main(void)
 {
 	struct sigaction action = { .sa_handler = on_fault, .sa_flags = SA_ONSTACK };
@@ -172,6 +268,7 @@ int main(void)
 	inside = inside_open();
 	test_kept(&inside, false);
 	test_kept(&inside, true);
+	test_woken_for_one(&inside);
 	inside_close(&inside);
 	peer_kill(&watchers[0]);
 	peer_kill(&watchers[1]);

@@ -71,6 +71,7 @@ static const struct mutant mutants[] = {
 	{ .name = "guard_looks_again", .first = &sim_baton },
 	{ .name = "baton_is_passed_on", .first = &sim_baton },
 	{ .name = "baton_of_that_use", .first = &sim_baton },
+	{ .name = "wake_is_passed_on", .first = &sim_baton },
 	/* process, keeper: who watches whom */
 	{ .name = "newcomer_asks", .first = &sim_reaping },
 	{ .name = "newcomer_looks_in_order", .first = &sim_reaping },

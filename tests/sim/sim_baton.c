@@ -10,23 +10,28 @@
  * In the other half a handler of the host's keeps one of the threads that were woken, and the
  * client's keeper looks around as it does once a second, when all is quiet otherwise. Then no call
  * waits for the dead but the one that is kept.
+ *
+ * Or, instead of all that: threads of one process wait at a listener for what others put there, and
+ * each time one of them is woken. In half of the runs, again, one is kept, and the keeper looks. When
+ * all is quiet, everything was taken.
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "shm/listener.h"
 #include "shm/park.h"
 #include "shm/process.h"
 #include "tests/sim/sim_keeper.h"
 #include "tests/sim/sim_main.h"
 
 /* The client's keeper watches the next two, and so not the server. */
-enum { PROCESSES = 4, CALLERS = 3, WATCHERS = 2, NEWCOMERS = 3 };
+enum { PROCESSES = 4, CALLERS = 3, WATCHERS = 2, NEWCOMERS = 3, GIVERS = 3 };
 
 static const struct dcm_capacity capacity = {
 	.processes = PROCESSES,
 	.endpoints = 1,
 	.subscriptions = 1,
-	.connections = 1,
+	.connections = GIVERS,
 	.listeners = 1,
 	.ring_shift = 1,
 };
@@ -41,7 +46,10 @@ static struct sim_keeper keepers[1 + WATCHERS + NEWCOMERS];
 static struct dcm_hands hands;
 static unsigned server, client, newcomers;
 static const struct caller *kept;
+static bool takes_one; /* the threads wait at the listener */
 static bool keeps, stopped, looked, closing;
+static struct dcm_ref listener;
+static unsigned givers[GIVERS];
 
 static void caller(void *arg)
 {
@@ -70,15 +78,52 @@ static bool let_go(void *arg)
 	return closing;
 }
 
-/* The first caller that comes back when the server is dead. */
+static void keep(struct caller *c)
+{
+	kept = c;
+	sim_note("is kept by a handler");
+	sim_wait(let_go, NULL);
+}
+
+/* The first caller that comes back when the server is dead, or when there is something to take. */
 static void woken(const dcm_atomic32 *word)
 {
 	for (unsigned i = 0; i < CALLERS; i++)
-		if (word == &callers[i].ec && keeps && kept == NULL && sim_killed(server)) {
-			kept = &callers[i];
-			sim_note("is kept by a handler");
-			sim_wait(let_go, NULL);
-		}
+		if (word == &callers[i].ec && keeps && kept == NULL && sim_killed(server))
+			keep(&callers[i]);
+	if (takes_one && keeps && kept == NULL &&
+	    word == &dcm_listener_at(&sim_world, listener.index)->ec)
+		keep(&callers[0]);
+}
+
+static void taker(void *arg)
+{
+	dcm_atomic32 *ec = &dcm_listener_at(&sim_world, listener.index)->ec;
+	struct caller *c = arg;
+
+	while (!closing) {
+		uint32_t key = dcm_park_prepare(ec), cursor = 0, index;
+
+		while (dcm_listener_next(&sim_world, listener, &cursor, &index))
+			;
+		if (!closing)
+			dcm_park_sleep(ec, key, NULL, DCM_FOREVER);
+	}
+	c->left = true;
+}
+
+static void giver(void *arg)
+{
+	dcm_listener_signal(&sim_world, listener.index, (uint32_t)((unsigned *)arg - givers));
+}
+
+/* By the keeper of those who wait at the listener, as it does once a second. */
+static uint32_t pass_on(unsigned process)
+{
+	(void)process;
+	if (looked && dcm_listener_any(&sim_world, listener))
+		dcm_baton_pass(&dcm_listener_at(&sim_world, listener.index)->ec);
+	return 0;
 }
 
 static void idle(void *arg)
@@ -101,7 +146,9 @@ static void start_keeper(unsigned process, bool is_new)
 	struct sim_keeper *k = &keepers[is_new ? 1 + WATCHERS + newcomers++ : process - client];
 
 	*k = (struct sim_keeper){ .process = process,
-				  .chores = process == client ? NULL : replace,
+				  .chores = takes_one		? pass_on
+					    : process == client ? NULL
+								: replace,
 				  .arrived = is_new ? arrived : NULL,
 				  .hands = process == client && keeps ? &hands : NULL };
 	sim_thread(process, "keeper", sim_keeper, k);
@@ -131,17 +178,25 @@ static uint32_t replace(unsigned process)
 	return 0;
 }
 
-static void setup(void)
+static void start_takers(void)
+{
+	client = sim_world_process("client", 0);
+	sim_direct(true);
+	dcm_listener_open(&sim_world, sim_world_ref(client).index, &listener);
+	sim_direct(false);
+	for (unsigned i = 0; i < CALLERS; i++)
+		sim_thread(client, "taker", taker, &callers[i]);
+	start_keeper(client, false);
+	for (unsigned i = 0; i == 0 || (i < GIVERS && sim_random(2) == 0); i++) {
+		givers[i] = sim_world_process("giver", SIM_STOPPABLE);
+		sim_thread(givers[i], "giver", giver, &givers[i]);
+	}
+}
+
+static void start_callers(void)
 {
 	static const char *const names[CALLERS] = { "caller 0", "caller 1", "caller 2" };
 
-	memset(callers, 0, sizeof callers);
-	memset(&hands, 0, sizeof hands);
-	newcomers = 0;
-	kept = NULL;
-	keeps = sim_random(2);
-	stopped = looked = closing = false;
-	sim_world_make(&capacity);
 	server = sim_world_process("server", 0);
 	client = sim_world_process("client", 0);
 	sim_thread(server, "server", idle, NULL);
@@ -153,6 +208,34 @@ static void setup(void)
 		start_keeper(sim_world_process("watcher", SIM_STOPPABLE), false);
 }
 
+static void setup(void)
+{
+	memset(callers, 0, sizeof callers);
+	memset(&hands, 0, sizeof hands);
+	newcomers = 0;
+	kept = NULL;
+	keeps = sim_random(2);
+	stopped = looked = closing = false;
+	takes_one = sim_random(3) == 0;
+	sim_world_make(&capacity);
+	if (takes_one)
+		start_takers();
+	else
+		start_callers();
+}
+
+static bool check_taken(void)
+{
+	SIM_CHECK(!dcm_listener_any(&sim_world, listener),
+		  "something is there, and nobody takes it");
+	if (closing)
+		return false;
+	closing = true;
+	sim_changed();
+	dcm_listener_wake(&sim_world, listener);
+	return true;
+}
+
 static bool quiet(void)
 {
 	if (keeps && !looked) {
@@ -161,6 +244,8 @@ static bool quiet(void)
 		dcm_process_kick(&sim_world, sim_world_ref(client).index);
 		return true;
 	}
+	if (takes_one)
+		return check_taken();
 	for (unsigned i = 0; i < CALLERS; i++)
 		SIM_CHECK(callers[i].left || &callers[i] == kept, "caller %u waits for the dead",
 			  i);
