@@ -11,6 +11,9 @@ static const struct subcommand subcommands[] = {
 	{ "latency", "what a call costs, there and back", latency_main },
 	{ "throughput", "how many one-way messages one producer gets through", throughput_main },
 	{ "contention", "many producers, and more ends than processors", contention_main },
+	{ "fanout", "one publication to many sleeping subscribers", fanout_main },
+	{ "connect", "from no connection to the first reply", connect_main },
+	{ "discovery", "a service appears, and a waiting client is told", discovery_main },
 	{ "death", "how soon blocked calls return when a process is killed", death_main },
 	{ "events", "what it costs to tell of something, and to be told", events_main },
 };

@@ -14,6 +14,9 @@ struct subcommand {
 int latency_main(int argc, char **argv);
 int throughput_main(int argc, char **argv);
 int contention_main(int argc, char **argv);
+int fanout_main(int argc, char **argv);
+int connect_main(int argc, char **argv);
+int discovery_main(int argc, char **argv);
 int death_main(int argc, char **argv);
 int events_main(int argc, char **argv);
 

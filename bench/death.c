@@ -5,12 +5,14 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "bench/dcm-bench.h"
 #include "bench/lib_child.h"
 #include "bench/lib_options.h"
 #include "bench/lib_stats.h"
+#include "bench/matrix.h"
 
 enum { SETTLE_NS = 3 * 1000 * 1000, PROGRESS_NS = 200 * 1000 * 1000 };
 
@@ -24,6 +26,7 @@ const char *const death_call_names[DEATH_CALLS + 1] = {
 struct wishes {
 	struct list callers, resident, calls, rounds; /* rounds: 0: as many as go with the size */
 	struct place place;
+	const char *peers; /* or null */
 	bool json;
 };
 
@@ -36,6 +39,7 @@ struct result {
 };
 
 static int parse(int argc, char **argv, struct wishes *w);
+static int measure_peers(const struct wishes *w);
 static struct result measure(struct death_stage *stage, const struct wishes *w, size_t resident);
 static void start_callers(struct death_stage *stage, struct death_caller_is *is);
 static void end_callers(struct death_stage *stage);
@@ -69,6 +73,8 @@ int death_main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	if (w.peers != NULL)
+		return measure_peers(&w);
 	bench_begin();
 	place_pin(w.place.near);
 	before = place_canary(&w.place);
@@ -128,12 +134,38 @@ static int parse(int argc, char **argv, struct wishes *w)
 		  .list = &w->rounds },
 		{ "cpus", "A,B", "killer and callers on A, victim on B (the first two)",
 		  .place = &w->place },
+		{ "peers", "LIST",
+		  "instead, callers of a server of each of these (or of all): one call, one\n"
+		  "caller, rounds for a second, five times in turns",
+		  .text = &w->peers },
 		{ "json", NULL, "JSON", .flag = &w->json },
 		{ 0 },
 	};
 
 	place_parse(NULL, &w->place);
 	return options_parse(argc, argv, &help, options);
+}
+
+/* The same question to others: how soon one caller knows. */
+static int measure_peers(const struct wishes *w)
+{
+	static struct matrix m = { .subcommand = "death-peers",
+				   .runs = { { 5 }, 1, 1, 1, 1, NULL },
+				   .ms = { { 1000 }, 1, 1, 1, 1, NULL } };
+
+	m.place = w->place;
+	m.json = w->json;
+	m.peers = strcmp(w->peers, "all") == 0 ? NULL : w->peers;
+	for (unsigned i = 0; i < w->resident.count; i++) {
+		const struct cell cell = { .what = "death",
+					   .wait = "own",
+					   .resident = w->resident.of[i],
+					   .reference = "unix-seqpacket" };
+
+		matrix_add(&m, &cell, "a server with %zu MiB is killed, and its caller knows",
+			   cell.resident >> 20);
+	}
+	return matrix_run(&m);
 }
 
 static void start_callers(struct death_stage *stage, struct death_caller_is *is)

@@ -93,7 +93,7 @@ static void print_option(const struct option_is *o)
 		if (line[length] == '\0')
 			break;
 		line += length + 1;
-		width = 0;
+		width = 0; /* the rest has the place of the first line */
 	}
 }
 

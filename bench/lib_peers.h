@@ -38,6 +38,8 @@ struct cell {
 	uint32_t ms, warm_ms;
 	struct place place;
 	const char *reference; /* the limit that it is compared with; null: none */
+	/* Limits are what one spinning producer gets through, whatever the others do. */
+	bool limits_spin_alone;
 };
 
 enum run_state { RUN_MADE, RUN_CANNOT, RUN_ABSENT, RUN_FAILED };

@@ -92,8 +92,14 @@ static bool needs_more(const struct of_peer *p, unsigned run, unsigned runs)
 static void run_one(const struct peer_is *peer, const struct cell *cell, struct of_peer *p)
 {
 	static char line[RUN_TEXT];
+	struct cell limits = *cell;
 
-	results_add(p, peers_run(peer, cell, line), line);
+	if (peer->kind == PEERS_LIMIT && cell->limits_spin_alone) {
+		limits.what = "send";
+		limits.wait = "spin";
+		limits.clients = 1;
+	}
+	results_add(p, peers_run(peer, &limits, line), line);
 }
 
 static void measure(const struct matrix *m, const struct peers *peers, unsigned cell,

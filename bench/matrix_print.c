@@ -137,6 +137,22 @@ static const char *ratio(double mine, const struct row *of, double theirs)
 	return into;
 }
 
+/* Of the column "x LIMIT". */
+static int width_of(const char *limit)
+{
+	return limit == NULL || strlen(limit) < 4 ? 6 : (int)strlen(limit) + 2;
+}
+
+static void print_least(const struct cell *cell, const struct row *row)
+{
+	if (cell->clients <= 1)
+		return;
+	if (row->peer->kind == PEERS_LIMIT && cell->limits_spin_alone)
+		printf(" | %5s", "-");
+	else
+		printf(" | %5.2f", results_spread(row->of, NULL, "slowest_share").median);
+}
+
 static void print_time_row(const struct cell *cell, const struct style *s, const struct row *row,
 			   const struct row *limit, const struct row *best)
 {
@@ -145,7 +161,7 @@ static void print_time_row(const struct cell *cell, const struct style *s, const
 
 	snprintf(spread, sizeof(spread), "(%.2f-%.2f)", row->value.least / s->unit,
 		 row->value.most / s->unit);
-	printf("%-14s %6s %6s %6s | %9.2f %-19s", row->peer->name,
+	printf("%-14s %*s %6s %6s | %9.2f %-19s", row->peer->name, width_of(cell->reference),
 	       ratio(row->value.median, limit, limit == NULL ? 0 : limit->value.median),
 	       ratio(row->p99.median, limit, limit == NULL ? 0 : limit->p99.median),
 	       ratio(row->value.median, best, best == NULL ? 0 : best->value.median),
@@ -159,8 +175,7 @@ static void print_time_row(const struct cell *cell, const struct style *s, const
 
 		printf(" | %9.2f %6s", mine / s->unit, ratio(mine, limit, theirs));
 	}
-	if (cell->clients > 1)
-		printf(" | %5.2f", results_spread(row->of, NULL, "slowest_share").median);
+	print_least(cell, row);
 	printf(" | %u\n", row->of->counted);
 }
 
@@ -171,12 +186,11 @@ static void print_rate_row(const struct cell *cell, const struct style *s, const
 
 	snprintf(spread, sizeof(spread), "(%.3f-%.3f)", row->value.least / s->unit,
 		 row->value.most / s->unit);
-	printf("%-14s %6s %6s | %10.3f %-21s %10.3f", row->peer->name,
+	printf("%-14s %*s %6s | %10.3f %-21s %10.3f", row->peer->name, width_of(cell->reference),
 	       ratio(row->value.median, limit, limit == NULL ? 0 : limit->value.median),
 	       ratio(row->value.median, best, best == NULL ? 0 : best->value.median),
 	       row->value.median / s->unit, spread, row->value.median * (double)cell->size / 1e9);
-	if (cell->clients > 1)
-		printf(" | %5.2f", results_spread(row->of, NULL, "slowest_share").median);
+	print_least(cell, row);
 	printf(" | %u\n", row->of->counted);
 }
 
@@ -186,10 +200,12 @@ static void print_columns(const struct cell *cell, const struct style *s, const 
 
 	snprintf(of, sizeof(of), "x %s", limit == NULL ? "-" : limit);
 	if (s->rate)
-		printf("%-14s %6s %6s | %10s %-21s %10s", s->unit_name, of, "best", "", "", "GB/s");
+		printf("%-14s %*s %6s | %10s %-21s %10s", s->unit_name, width_of(limit), of, "best",
+		       "", "", "GB/s");
 	else
-		printf("%-14s %6s %6s %6s | %9s %-19s %9s %9s %9s %9s %9s", s->unit_name, of, "p99",
-		       "best", "p50", "", "p99", "p99.9", "p99.99", "max", "mean");
+		printf("%-14s %*s %6s %6s | %9s %-19s %9s %9s %9s %9s %9s", s->unit_name,
+		       width_of(limit), of, "p99", "best", "p50", "", "p99", "p99.9", "p99.99",
+		       "max", "mean");
 	if (s->beside != NULL)
 		printf(" | %9s %6s", s->beside, "x");
 	if (cell->clients > 1)

@@ -15,8 +15,9 @@ static const char before[] =
 	"time that it takes itself. Beside it the bare limit of the machine, ring: Lamport's ring\n"
 	"with cached indices, its index stored as often.\n";
 static const char behind[] =
-	"Of batches, those of a peer count as one where it can have them; else each message is\n"
-	"sent by itself. GB/s of messages of which 8 bytes are touched say how cheap it is to "
+	"The limit spins, whatever the others do. Of batches, those of a peer count as one\n"
+	"where it can have them; else each message is sent by itself. GB/s of messages of which 8 "
+	"bytes are touched say how cheap it is to "
 	"hand\n"
 	"one over, not how much is moved.\n";
 static const char *const touches[] = { "all", "header", NULL };
@@ -55,7 +56,8 @@ int throughput_main(int argc, char **argv)
 				     .batch = (uint32_t)batches.of[of % batches.count],
 				     .size = sizes.of[of / batches.count % sizes.count],
 				     .footprint = footprint.of[0],
-				     .reference = "ring" };
+				     .reference = "ring",
+				     .limits_spin_alone = true };
 
 		cell.wait = wait_names[waits.of[of / batches.count / sizes.count]];
 		if (cell.batch > 1 && cell.size > 4096 && batches.count > 1)

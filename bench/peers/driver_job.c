@@ -19,6 +19,14 @@ const char *job_wait(enum peer_wait wait)
 	return waits[__builtin_ctz((unsigned)wait)];
 }
 
+/* What is nearest to what a program gets that asks for nothing: both, then asleep. */
+static enum peer_wait own_wait(void)
+{
+	return (peer.waits & PEER_ADAPTIVE) != 0 ? PEER_ADAPTIVE
+	       : (peer.waits & PEER_SLEEP) != 0	 ? PEER_SLEEP
+						 : PEER_SPIN;
+}
+
 /* The bit of the name that @text is. */
 static unsigned bit_of(const char *text, const char *const *names, size_t count)
 {
@@ -46,6 +54,8 @@ static void read_one(struct run *run, const char *key, const char *value)
 
 	if (strcmp(key, "what") == 0)
 		job->what = bit_of(value, whats, sizeof(whats) / sizeof(whats[0]));
+	else if (strcmp(key, "wait") == 0 && strcmp(value, "own") == 0)
+		job->wait = own_wait();
 	else if (strcmp(key, "wait") == 0)
 		job->wait = (enum peer_wait)bit_of(value, waits, sizeof(waits) / sizeof(waits[0]));
 	else if (strcmp(key, "size") == 0)

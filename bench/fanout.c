@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* dcm-bench fanout - one publication to many subscribers that sleep */
+#include <stdlib.h>
+
+#include "bench/dcm-bench.h"
+#include "bench/matrix.h"
+
+static const char before[] =
+	"Measures one publication to many processes, each of which waits for it in the way that\n"
+	"its library has by default, on either processor: from just before the publisher's call\n"
+	"until the last has read it, and the call itself. Beside it the limit of the kernel, "
+	"futex:\n"
+	"all sleep on one word, and one FUTEX_WAKE wakes them.\n";
+static const char behind[] =
+	"DCM's publication is that of an endpoint, with a name; the others' is a message.\n"
+	"call: what the publisher's call costs, and how many times that of the limit.\n";
+
+int fanout_main(int argc, char **argv)
+{
+	static const struct options_help help = { "fanout", before, behind };
+	static struct matrix m = { .subcommand = "fanout",
+				   .ms = { { 500 }, 1, 1, 1, 600000, NULL } };
+	struct list subscribers = { { 1, 8, 64 }, 3, 0, 1, 128, NULL };
+	struct list gap = { { 1000 }, 1, 1, 1, 1000000, NULL };
+	struct option_is all[OPTIONS_MAX];
+	const struct option_is own[] = {
+		{ "subscribers", "LIST", "so many (1,8,64)", .list = &subscribers },
+		{ "gap", "US", "microseconds from when the last was told to the next (1000)",
+		  .list = &gap },
+		{ 0 },
+	};
+	int status;
+
+	matrix_options(&m, own, all);
+	status = options_parse(argc, argv, &help, all);
+	if (status >= 0)
+		return status;
+	for (unsigned i = 0; i < subscribers.count; i++) {
+		struct cell cell = { .what = "fan",
+				     .wait = "own",
+				     .size = 64,
+				     .servers = (uint32_t)subscribers.of[i],
+				     .gap_ns = gap.of[0] * 1000,
+				     .reference = "futex" };
+
+		matrix_add(&m, &cell, "one publication, %u subscribers: the last is told",
+			   cell.servers);
+	}
+	return matrix_run(&m);
+}
