@@ -84,7 +84,7 @@ static int make_memory(uint64_t bytes, uint64_t nonce, void **base)
 	if (fchmod(fd, 0600) < 0 || ftruncate(fd, (off_t)bytes) < 0)
 		r = -errno;
 	else
-		r = -posix_fallocate(fd, 0, DCM_CHANNEL_COMMITTED);
+		r = dcm_channel_commit(fd, bytes);
 	if (r == 0) {
 		*base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
 			     0);
@@ -277,10 +277,10 @@ static void close_handed_over(struct dcm_server_end *server)
 		close(fd);
 }
 
-/* What a client sent before it closed is still handed out, as much as a ring can hold. */
+/* What a client sent before it closed is still handed out, as much as can be posted. */
 enum { DRAIN_LOOKS = DCM_CHANNEL_CALLS };
 
-/* Is something in the ring? What is not, was handed out: receivers take under the lock. */
+/* Is something posted? What is not, was handed out: receivers take under the lock. */
 static bool has_more(struct dcm_server_end *server)
 {
 	bool more;

@@ -14,15 +14,17 @@
 #include "shm/process.h"
 
 #define SPIN_NS (10 * 1000)
-#define GENERATION_MAX (UINT32_MAX >> 4)
 
 /* One function's work on a session. */
 struct calling {
 	struct dcm_session *session;
 	struct dcm_client_end *client;
-	uint32_t call;
-	uint32_t generation;
-	enum dcm_call_use use; /* what a slot is for once its call is posted */
+	struct dcm_call call;
+	enum dcm_call_use use; /* what a slot is taken for */
+	uint32_t flags;	       /* of a request */
+	bool impatient;	       /* there is one look for room */
+	uint32_t looks;
+	bool gone;	       /* with the message that was sent, the end */
 	size_t size;	       /* of a loan */
 	DcmMessage *message;   /* of a loan: the result; else the request */
 	bool any;	       /* finish: whichever is done */
@@ -31,10 +33,8 @@ struct calling {
 /* The message is not sent, and the caller's no more. */
 static void consume(struct calling *c)
 {
-	dcm_end_give_room(&c->client->end, dcm_message_offset(c->message));
+	dcm_message_drop(&c->client->end, c->message);
 	dcm_message_consumed(c->message);
-	dcm_park_wake_all(&c->client->end.channel.shared->room);
-	dcm_end_back(&c->client->end);
 }
 
 /* A revoked session takes the message all the same, as a dead one does. */
@@ -115,6 +115,24 @@ static Retcode wait_for_room(struct calling *c, int64_t timeout_ns, dcm_look_fn 
 	return rc;
 }
 
+/* Room for the loan; with what the server is done with, if there is none without. */
+static int take_loan(struct calling *c)
+{
+	struct dcm_end *end = &c->client->end;
+	int r;
+
+	pthread_mutex_lock(&end->lock);
+	r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, 0, c->message);
+	if (r == -ENOSPC) {
+		/* What another collected since wakes nobody: look again, whoever it was. */
+		dcm_books_collect(c->client, true);
+		DCM_LINE(room_is_looked_for_again)
+		r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, 0, c->message);
+	}
+	pthread_mutex_unlock(&end->lock);
+	return r;
+}
+
 static Retcode look_for_loan(void *arg, struct dcm_wait_on *on)
 {
 	struct calling *c = arg;
@@ -124,13 +142,7 @@ static Retcode look_for_loan(void *arg, struct dcm_wait_on *on)
 	dcm_wait_on_count(on, &end->channel.shared->room);
 	if (!server_there(c, on))
 		return rcNotConnected;
-	r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, c->message);
-	if (r == -ENOSPC) {
-		/* What another collected since wakes nobody: look again, whoever it was. */
-		dcm_session_collect(c->client);
-		DCM_LINE(room_is_looked_for_again)
-		r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, c->message);
-	}
+	r = take_loan(c);
 	if (r == 0)
 		return rcOk;
 	if (r == -ENOSPC)
@@ -165,51 +177,53 @@ Retcode DcmLoan(Handle session, size_t size, int64_t timeoutNs, DcmMessage *outM
 	return rc;
 }
 
+enum { LOOKS_AT_ALL = 8 }; /* one in so many, while the others look for what ends first */
+
+/* A slot that is free, or can be. @last: perhaps the last look before a sleep, or of all. */
+static bool take_call(struct calling *c, bool last)
+{
+	bool all = last || ++c->looks % LOOKS_AT_ALL == 0;
+	struct dcm_books *books = &c->client->books;
+	uint64_t offset = dcm_message_offset(c->message);
+
+	return dcm_books_take(books, c->use, offset, &c->call) ||
+	       (dcm_books_collect(c->client, all) &&
+		dcm_books_take(books, c->use, offset, &c->call));
+}
+
+/* Claim a slot and hand the request over, in one step for whoever looks into the books. */
 static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
 {
 	struct calling *c = arg;
-	struct dcm_client_end *client = c->client;
-	Retcode rc = DCM_LOOK_AGAIN;
+	struct dcm_end *end = &c->client->end;
+	bool posted;
 
-	dcm_wait_on_count(on, &client->end.channel.shared->room);
+	dcm_wait_on_count(on, &end->channel.shared->room);
 	if (!server_there(c, on))
 		return rcNotConnected;
-	pthread_mutex_lock(&client->end.lock);
-	/* The lowest: what was used last is used again, and with it the room of its reply. */
-	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS && rc == DCM_LOOK_AGAIN; i++) {
-		struct dcm_client_book *book = &client->call[i];
+	pthread_mutex_lock(&end->lock);
+	posted = take_call(c, on != NULL || c->impatient);
+	if (posted) {
+		struct dcm_parcel parcel = { .offset = dcm_message_offset(c->message),
+					     .size = c->message->size,
+					     .status = c->message->status,
+					     .flags = c->flags };
 
-		dcm_session_collect_call(client, i);
-		if (book->use != DCM_USE_FREE)
-			continue;
-		c->call = i;
-		book->use = DCM_USE_CALLING; /* nobody else's until it is posted */
-		book->generation = book->generation % GENERATION_MAX + 1;
-		book->offset = dcm_message_offset(c->message);
-		c->generation = book->generation;
-		rc = rcOk;
+		if (c->use == DCM_USE_ONE_WAY)
+			dcm_books_let_go(&c->client->books, c->call.index, c->use);
+		dcm_channel_post(&end->channel, c->call, &parcel);
+		/* The books hold the room now; the number stays while this call has the handle. */
+		c->gone = dcm_end_back(end, 1);
 	}
-	pthread_mutex_unlock(&client->end.lock);
-	return rc;
+	pthread_mutex_unlock(&end->lock);
+	return posted ? rcOk : DCM_LOOK_AGAIN;
 }
 
 static void set_use(struct calling *c, enum dcm_call_use use)
 {
 	pthread_mutex_lock(&c->client->end.lock);
-	c->client->call[c->call].use = use;
+	c->client->books.call[c->call.index].use = use;
 	pthread_mutex_unlock(&c->client->end.lock);
-}
-
-/* The slot is free again, its request's room too; whoever waits for either is told. */
-static void free_call(struct calling *c)
-{
-	struct dcm_end *end = &c->client->end;
-
-	pthread_mutex_lock(&end->lock);
-	dcm_arena_give(end->arena, c->client->call[c->call].offset);
-	c->client->call[c->call].use = DCM_USE_FREE;
-	pthread_mutex_unlock(&end->lock);
-	DCM_LINE(freed_call_wakes) dcm_park_wake_all(&end->channel.shared->room);
 }
 
 /* Nobody waits for the call any more: true, or false when its end came first. */
@@ -221,35 +235,15 @@ static bool give_up(struct calling *c)
 	pthread_mutex_lock(&c->client->end.lock);
 	gave_up = dcm_channel_abandon(&c->client->end.channel, c->call);
 	if (gave_up)
-		c->client->call[c->call].use = DCM_USE_ABANDONED;
+		dcm_books_let_go(&c->client->books, c->call.index, DCM_USE_ABANDONED);
 	pthread_mutex_unlock(&c->client->end.lock);
 	return gave_up;
 }
 
-/* Let go of a posted call: whoever finishes or collects it may have it from here on. */
-static void publish_use(struct calling *c)
-{
-	struct dcm_channel *ch = &c->client->end.channel;
-
-	set_use(c, c->use);
-	/* Who waits for any call may have looked before this one was to be seen; */
-	if (c->use == DCM_USE_STARTED)
-		dcm_park_wake_all(&ch->shared->done);
-	if (dcm_channel_state(ch, c->call, c->generation, NULL) == DCM_CALL_POSTED)
-		return;
-	/* who waits for room, too, if the server has had it already and woken them too early; and who
-	   polls the descriptor, if the keeper was rung and passed over it. */
-	if (c->use == DCM_USE_STARTED)
-		dcm_source_check(&c->client->source);
-	else
-		dcm_park_wake_all(&ch->shared->room);
-}
-
 /* Claim a slot and hand the request over. The message is consumed as the contract says. */
-static Retcode begin(struct calling *c, uint32_t flags, int64_t timeout_ns)
+static Retcode begin(struct calling *c, int64_t timeout_ns)
 {
 	struct dcm_end *end = &c->client->end;
-	struct dcm_parcel parcel = { .flags = flags };
 	Retcode rc;
 
 	if (c->message == NULL)
@@ -257,6 +251,7 @@ static Retcode begin(struct calling *c, uint32_t flags, int64_t timeout_ns)
 	rc = dcm_message_claim(end, c->message, DCM_MESSAGE_LOAN);
 	if (rc != rcOk)
 		return rc;
+	c->impatient = timeout_ns == 0;
 	rc = wait_for_room(c, timeout_ns, look_for_call, "call slot");
 	if (rc == rcQuotaExceeded)
 		dcm_message_unclaim(end, c->message);
@@ -264,19 +259,40 @@ static Retcode begin(struct calling *c, uint32_t flags, int64_t timeout_ns)
 		consume(c);
 	if (rc != rcOk)
 		return rc;
-	parcel.offset = dcm_message_offset(c->message);
-	parcel.size = c->message->size;
-	parcel.status = c->message->status;
 	dcm_message_consumed(c->message);
-	dcm_end_back(end); /* the books hold the room now */
-	if (!dcm_channel_post(&end->channel, c->call, c->generation, &parcel)) {
-		free_call(c);
-		return dcm_fail(rcFail, "the channel's ring is damaged");
-	}
-	if (c->use != DCM_USE_CALLING)
-		publish_use(c);
 	dcm_listener_signal(segment_of(c->client), c->client->listener, end->connection.index);
+	if (c->gone)
+		dcm_end_gone(end);
 	return rcOk;
+}
+
+/* The request's room is free, and with it the slot, unless the program keeps the reply. */
+static bool settle(struct calling *c, bool keeps)
+{
+	struct dcm_end *end = &c->client->end;
+	struct dcm_books *books = &c->client->books;
+
+	pthread_mutex_lock(&end->lock);
+	dcm_end_put_room(end, books->call[c->call.index].offset);
+	keeps = keeps && dcm_end_out(end);
+	if (keeps) {
+		books->call[c->call.index].use = DCM_USE_REPLY;
+	} else {
+		dcm_channel_return(&end->channel, c->call);
+		dcm_books_give(books, c->call.index);
+	}
+	pthread_mutex_unlock(&end->lock);
+	DCM_LINE(freed_call_wakes) dcm_park_wake_all(&end->channel.shared->room);
+	return keeps;
+}
+
+static Retcode no_reply(struct calling *c, enum dcm_call_state state)
+{
+	if (state == DCM_CALL_FAILED && dcm_channel_hung_up(&c->client->end.channel))
+		return gone(c);
+	if (state == DCM_CALL_ANSWERED)
+		return dcm_fail(rcNotConnected, "the server wrote a reply that cannot be");
+	return dcm_fail(rcNotConnected, "the server released the request without a reply");
 }
 
 /* What became of a call: its reply with the program, or nothing. */
@@ -286,39 +302,25 @@ static Retcode collect(struct calling *c, enum dcm_call_state state, DcmMessage 
 	struct dcm_parcel parcel;
 	bool valid = state == DCM_CALL_ANSWERED &&
 		     dcm_channel_reply(&end->channel, c->call, &parcel);
+	bool kept = settle(c, valid && out != NULL);
 
-	if (valid && out != NULL && !dcm_end_out(end)) {
-		dcm_channel_collect(&end->channel, c->call, c->generation);
-		free_call(c);
+	if (!valid)
+		return no_reply(c, state);
+	if (out == NULL)
+		return rcOk;
+	if (!kept)
 		return dcm_fail(rcNotConnected, "the session was closed");
-	}
-	if (!valid || out == NULL) {
-		dcm_channel_collect(&end->channel, c->call, c->generation);
-		free_call(c);
-		if (valid)
-			return rcOk;
-		if (state == DCM_CALL_FAILED && dcm_channel_hung_up(&end->channel))
-			return gone(c);
-		return dcm_fail(rcNotConnected,
-				state == DCM_CALL_ANSWERED
-					? "the server wrote a reply that cannot be"
-					: "the server released the request without a reply");
-	}
-	pthread_mutex_lock(&end->lock);
-	dcm_arena_give(end->arena, c->client->call[c->call].offset);
-	c->client->call[c->call].use = DCM_USE_REPLY;
-	pthread_mutex_unlock(&end->lock);
-	dcm_park_wake_all(&end->channel.shared->room);
 	*out = (DcmMessage){ .data = end->channel.replies + parcel.offset,
 			     .size = parcel.size,
 			     .status = parcel.status };
-	dcm_message_mark(out, end, DCM_MESSAGE_REPLY, c->call, c->generation, parcel.offset);
+	dcm_message_mark(out, end, DCM_MESSAGE_REPLY, c->call.index, c->call.generation,
+			 parcel.offset);
 	return rcOk;
 }
 
 static enum dcm_call_state state_of(const struct calling *c)
 {
-	return dcm_channel_state(&c->client->end.channel, c->call, c->generation, NULL);
+	return dcm_channel_state(&c->client->end.channel, c->call, NULL);
 }
 
 static bool is_over(enum dcm_call_state state)
@@ -333,7 +335,7 @@ static Retcode look_for_end(void *arg, struct dcm_wait_on *on)
 	uint32_t word;
 
 	for (int looks = 0; looks < 4; looks++) {
-		if (is_over(dcm_channel_state(ch, c->call, c->generation, &word)))
+		if (is_over(dcm_channel_state(ch, c->call, &word)))
 			return rcOk;
 		if (on == NULL || dcm_channel_wait(ch, c->call, &word))
 			break;
@@ -342,7 +344,7 @@ static Retcode look_for_end(void *arg, struct dcm_wait_on *on)
 		/* Its last word may have come just before. */
 		return is_over(state_of(c)) ? rcOk : rcNotConnected;
 	if (on != NULL) {
-		on->word = &ch->shared->call[c->call].word;
+		on->word = &ch->shared->replies[c->call.index].word;
 		on->key = word;
 	}
 	return DCM_LOOK_AGAIN;
@@ -380,7 +382,7 @@ Retcode DcmCall(Handle session, DcmMessage *request, int64_t timeoutNs, DcmMessa
 		return rc;
 	if (outReply != NULL && outReply != request)
 		*outReply = (DcmMessage){ .data = NULL };
-	rc = begin(&c, 0, timeoutNs);
+	rc = begin(&c, timeoutNs);
 	if (rc == rcOk) {
 		if (timeoutNs > 0) {
 			timeoutNs = deadline - dcm_park_now();
@@ -397,12 +399,12 @@ Retcode DcmCall(Handle session, DcmMessage *request, int64_t timeoutNs, DcmMessa
 /* A started call's name: never DCM_ANY_CALL, since a call is below DCM_CHANNEL_CALLS. */
 static uint64_t name_of(const struct calling *c)
 {
-	return (uint64_t)c->generation << 32 | c->call;
+	return (uint64_t)c->call.generation << 32 | c->call.index;
 }
 
 Retcode DcmStart(Handle session, DcmMessage *request, int64_t timeoutNs, uint64_t *outCall)
 {
-	struct calling c = { .message = request, .use = DCM_USE_STARTED };
+	struct calling c = { .message = request, .use = DCM_USE_STARTED, .flags = DCM_CALL_ASYNC };
 	struct dcm_object *object;
 	Retcode rc;
 	int saved = errno;
@@ -414,7 +416,7 @@ Retcode DcmStart(Handle session, DcmMessage *request, int64_t timeoutNs, uint64_
 	rc = find_session(session, &object, &c);
 	if (rc != rcOk)
 		return rc;
-	rc = begin(&c, DCM_CALL_ASYNC, timeoutNs);
+	rc = begin(&c, timeoutNs);
 	if (rc == rcOk)
 		*outCall = name_of(&c);
 	dcm_object_drop(object);
@@ -424,7 +426,9 @@ Retcode DcmStart(Handle session, DcmMessage *request, int64_t timeoutNs, uint64_
 
 Retcode DcmSend(Handle session, DcmMessage *message, int64_t timeoutNs)
 {
-	struct calling c = { .message = message, .use = DCM_USE_ABANDONED };
+	struct calling c = { .message = message,
+			     .use = DCM_USE_ONE_WAY,
+			     .flags = DCM_CALL_ONE_WAY };
 	struct dcm_object *object;
 	Retcode rc;
 	int saved = errno;
@@ -433,22 +437,21 @@ Retcode DcmSend(Handle session, DcmMessage *message, int64_t timeoutNs)
 	rc = find_session(session, &object, &c);
 	if (rc != rcOk)
 		return rc;
-	rc = begin(&c, DCM_CALL_ONE_WAY, timeoutNs);
+	rc = begin(&c, timeoutNs);
 	dcm_object_drop(object);
 	errno = saved;
 	return rc;
 }
 
 /* Make a started call this thread's own. */
-static bool claim_started(struct calling *c, uint32_t call, uint32_t generation)
+static bool claim_started(struct calling *c, struct dcm_call call)
 {
-	struct dcm_client_book *book = &c->client->call[call];
-	bool mine = book->use == DCM_USE_STARTED && book->generation == generation;
+	struct dcm_client_book *book = &c->client->books.call[call.index];
+	bool mine = book->use == DCM_USE_STARTED && book->generation == call.generation;
 
 	if (mine) {
 		book->use = DCM_USE_CALLING;
 		c->call = call;
-		c->generation = generation;
 	}
 	return mine;
 }
@@ -459,21 +462,21 @@ static Retcode look_for_any(void *arg, struct dcm_wait_on *on)
 	struct dcm_client_end *client = c->client;
 	bool there, started = false, claimed = false;
 
-	dcm_wait_on_count(on, &client->end.channel.shared->done);
+	dcm_wait_on_count(on, &client->end.channel.shared->any);
 	/* What was started can be finished through the session's other handles. */
 	if (dcm_kernel_gone(&c->session->kernel) != 0)
 		return rcNotConnected;
 	there = server_there(c, on);
 	pthread_mutex_lock(&client->end.lock);
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS && !claimed; i++) {
-		uint32_t generation = client->call[i].generation;
+		const struct dcm_client_book *book = &client->books.call[i];
+		struct dcm_call call = { .index = i, .generation = book->generation };
 
-		if (client->call[i].use != DCM_USE_STARTED)
+		if (book->use != DCM_USE_STARTED)
 			continue;
 		started = true;
-		if (!there ||
-		    is_over(dcm_channel_state(&client->end.channel, i, generation, NULL)))
-			claimed = claim_started(c, i, generation);
+		if (!there || is_over(dcm_channel_state(&client->end.channel, call, NULL)))
+			claimed = claim_started(c, call);
 	}
 	pthread_mutex_unlock(&client->end.lock);
 	if (claimed)
@@ -495,15 +498,15 @@ static Retcode finish_any(struct calling *c, int64_t timeout_ns, DcmMessage *out
 	return finish_or_give_up(c, rc, out);
 }
 
-static Retcode finish_one(struct calling *c, uint64_t call, int64_t timeout_ns, DcmMessage *out)
+static Retcode finish_one(struct calling *c, uint64_t name, int64_t timeout_ns, DcmMessage *out)
 {
+	struct dcm_call call = { .index = (uint32_t)name, .generation = (uint32_t)(name >> 32) };
 	struct dcm_end *end = &c->client->end;
 	bool mine;
 	Retcode rc;
 
 	pthread_mutex_lock(&end->lock);
-	mine = (uint32_t)call < DCM_CHANNEL_CALLS &&
-	       claim_started(c, (uint32_t)call, (uint32_t)(call >> 32));
+	mine = call.index < DCM_CHANNEL_CALLS && claim_started(c, call);
 	pthread_mutex_unlock(&end->lock);
 	if (!mine)
 		return dcm_fail(rcInvalidArgument,
@@ -515,7 +518,7 @@ static Retcode finish_one(struct calling *c, uint64_t call, int64_t timeout_ns, 
 		return finish_or_give_up(c, rc, out);
 	/* It goes on; a further DcmFinish, perhaps through another handle, may come for it. */
 	set_use(c, DCM_USE_STARTED);
-	dcm_park_wake_all(&end->channel.shared->done);
+	dcm_park_wake_all(&end->channel.shared->any);
 	/* Answered while it was ours, it was nothing that the descriptor would tell of. */
 	dcm_source_check(&c->client->source);
 	return say_why(c, rc);
@@ -543,7 +546,7 @@ Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint64_t *ou
 		   : finish_one(&c, call, timeoutNs, outReply);
 	if (rc == rcTimeout || rc == rcResourceNotFound)
 		dcm_source_drained(&c.client->source, pulses);
-	if (outCall != NULL && c.generation != 0)
+	if (outCall != NULL && c.call.generation != 0)
 		*outCall = name_of(&c);
 	dcm_object_drop(object);
 	errno = saved;

@@ -3,6 +3,7 @@
 #include "api/end.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "api/fork.h"
@@ -12,7 +13,7 @@
 
 static size_t stamps_bytes(const struct dcm_end *end)
 {
-	return end->channel.half / DCM_ARENA_UNIT * sizeof *end->stamps;
+	return dcm_channel_arena(end->channel.half) / DCM_ARENA_UNIT * sizeof *end->stamps;
 }
 
 int dcm_end_init(struct dcm_end *end, struct dcm_fabric *fabric, void *base, uint64_t bytes,
@@ -28,7 +29,9 @@ int dcm_end_init(struct dcm_end *end, struct dcm_fabric *fabric, void *base, uin
 	/* A child of this process is not a party to the channel. */
 	madvise(base, bytes, MADV_DONTFORK);
 	end->half = client ? end->channel.requests : end->channel.replies;
-	end->arena = dcm_arena_create(end->half, end->channel.half);
+	memset(end->small, 0xff, sizeof end->small);
+	end->arena = dcm_arena_create(end->half + DCM_CHANNEL_SMALL_BYTES,
+				      dcm_channel_arena(end->channel.half));
 	if (end->arena == NULL)
 		return -ENOMEM;
 	end->stamps = mmap(NULL, stamps_bytes(end), PROT_READ | PROT_WRITE,
@@ -95,32 +98,44 @@ void dcm_end_over(struct dcm_end *end)
 
 bool dcm_end_out(struct dcm_end *end)
 {
-	bool there;
-
-	pthread_mutex_lock(&end->lock);
-	there = !is_done(end);
-	if (there)
-		end->out++;
-	pthread_mutex_unlock(&end->lock);
-	return there;
+	if (is_done(end))
+		return false;
+	end->out++;
+	return true;
 }
 
-void dcm_end_back(struct dcm_end *end)
+bool dcm_end_back(struct dcm_end *end, uint32_t count)
 {
-	bool done;
-
-	pthread_mutex_lock(&end->lock);
-	end->out--;
-	done = is_done(end);
-	pthread_mutex_unlock(&end->lock);
-	if (done)
-		dcm_handle_close(end->object.number, KINDS_END);
+	end->out -= count;
+	return is_done(end);
 }
 
-/* Under the lock: what the loan that begins at @offset, a unit of the half, is known by; 0: none. */
+void dcm_end_gone(struct dcm_end *end)
+{
+	dcm_handle_close(end->object.number, KINDS_END);
+}
+
+static bool is_small(uint64_t offset)
+{
+	return offset < DCM_CHANNEL_SMALL_BYTES;
+}
+
+/* Under the lock: what the loan at @offset, where room is, is known by; 0: none is there. */
 static uint32_t *stamp_at(struct dcm_end *end, uint64_t offset)
 {
-	return &end->stamps[offset / DCM_ARENA_UNIT];
+	if (is_small(offset))
+		return &end->small_stamps[offset / DCM_CHANNEL_SMALL];
+	return &end->stamps[(offset - DCM_CHANNEL_SMALL_BYTES) / DCM_ARENA_UNIT];
+}
+
+uint64_t dcm_end_room(const struct dcm_end *end, uint64_t offset)
+{
+	if (!is_small(offset))
+		return dcm_arena_room(end->arena, offset - DCM_CHANNEL_SMALL_BYTES);
+	if (offset % DCM_CHANNEL_SMALL != 0 ||
+	    dcm_bits_has(end->small, (uint32_t)(offset / DCM_CHANNEL_SMALL)))
+		return 0;
+	return DCM_CHANNEL_SMALL;
 }
 
 /* Under the lock. */
@@ -138,40 +153,58 @@ static void tell_committed(struct dcm_end *end)
 		  now, relaxed);
 }
 
-int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind kind,
+static bool take_small(struct dcm_end *end, uint32_t call, uint64_t *offset)
+{
+	int room = (int)call;
+
+	if (!dcm_bits_take_at(end->small, call))
+		room = dcm_bits_take(end->small, DCM_CHANNEL_SMALL_ROOMS / 64);
+	*offset = (uint64_t)room * DCM_CHANNEL_SMALL;
+	return room >= 0;
+}
+
+static int take_large(struct dcm_end *end, size_t size, uint64_t *offset)
+{
+	int r = dcm_arena_take(end->arena, size, offset);
+
+	*offset += DCM_CHANNEL_SMALL_BYTES;
+	if (r == 0)
+		tell_committed(end);
+	return r;
+}
+
+int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind kind, uint32_t call,
 		      DcmMessage *message)
 {
-	uint32_t stamp = 0;
-	uint64_t offset;
-	int r;
+	uint64_t offset = 0;
+	int r = 0;
 
-	pthread_mutex_lock(&end->lock);
 	/* Closed by another thread meanwhile: with the number goes the mapping. */
-	r = is_done(end) ? -ESHUTDOWN : dcm_arena_take(end->arena, size, &offset);
-	if (r == 0) {
-		end->out++;
-		stamp = end->last_stamp == UINT32_MAX ? 1 : end->last_stamp + 1;
-		end->last_stamp = stamp;
-		*stamp_at(end, offset) = stamp;
-		tell_committed(end);
-	}
-	pthread_mutex_unlock(&end->lock);
+	if (is_done(end))
+		return -ESHUTDOWN;
+	if (size > DCM_CHANNEL_SMALL || !take_small(end, call, &offset))
+		r = take_large(end, size, &offset);
 	if (r < 0)
 		return r;
+	end->out++;
+	end->last_stamp = end->last_stamp == UINT32_MAX ? 1 : end->last_stamp + 1;
+	*stamp_at(end, offset) = end->last_stamp;
 	*message = (DcmMessage){ .data = end->half + offset, .size = size };
-	dcm_message_mark(message, end, kind, 0, stamp, offset);
+	dcm_message_mark(message, end, kind, 0, end->last_stamp, offset);
 	return 0;
 }
 
-bool dcm_end_give_room(struct dcm_end *end, uint64_t offset)
+bool dcm_end_put_room(struct dcm_end *end, uint64_t offset)
 {
-	int r;
-
-	pthread_mutex_lock(&end->lock);
-	r = dcm_arena_give(end->arena, offset);
+	if (dcm_end_room(end, offset) == 0)
+		return false;
+	if (is_small(offset)) {
+		dcm_bits_give(end->small, (uint32_t)(offset / DCM_CHANNEL_SMALL));
+		return true;
+	}
+	dcm_arena_give(end->arena, offset - DCM_CHANNEL_SMALL_BYTES);
 	tell_committed(end);
-	pthread_mutex_unlock(&end->lock);
-	return r == 0;
+	return true;
 }
 
 void dcm_message_mark(DcmMessage *message, const struct dcm_end *end, enum dcm_message_kind kind,
@@ -210,7 +243,7 @@ static bool claim(struct dcm_end *end, const DcmMessage *message, uint64_t *room
 	bool there;
 
 	pthread_mutex_lock(&end->lock);
-	*room = dcm_arena_room(end->arena, offset);
+	*room = dcm_end_room(end, offset);
 	there = *room != 0 && *stamp_at(end, offset) != 0 &&
 		*stamp_at(end, offset) == dcm_message_generation(message);
 	if (there && message->size <= *room)
@@ -248,6 +281,20 @@ void dcm_message_unclaim(struct dcm_end *end, const DcmMessage *message)
 	pthread_mutex_unlock(&end->lock);
 }
 
+void dcm_message_drop(struct dcm_end *end, const DcmMessage *message)
+{
+	bool gone;
+
+	pthread_mutex_lock(&end->lock);
+	dcm_end_put_room(end, dcm_message_offset(message));
+	gone = dcm_end_back(end, 1);
+	pthread_mutex_unlock(&end->lock);
+	if (dcm_message_kind(message) == DCM_MESSAGE_LOAN)
+		dcm_park_wake_all(&end->channel.shared->room);
+	if (gone)
+		dcm_end_gone(end);
+}
+
 struct dcm_end *dcm_message_end(const DcmMessage *message)
 {
 	return (struct dcm_end *)dcm_handle_find(message->opaque[0], KINDS_END);
@@ -269,13 +316,9 @@ static Retcode give(struct dcm_end *end, DcmMessage *message)
 	if (kind != (end->half == end->channel.requests ? DCM_MESSAGE_LOAN : DCM_MESSAGE_REPLY_LOAN))
 		return dcm_fail(rcInvalidArgument, "not a message of the library's");
 	rc = dcm_message_claim(end, message, kind);
-	if (rc != rcOk)
-		return rc;
-	dcm_end_give_room(end, dcm_message_offset(message));
-	if (kind == DCM_MESSAGE_LOAN)
-		dcm_park_wake_all(&end->channel.shared->room);
-	dcm_end_back(end);
-	return rcOk;
+	if (rc == rcOk)
+		dcm_message_drop(end, message);
+	return rc;
 }
 
 Retcode DcmRelease(DcmMessage *message)

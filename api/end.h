@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "api/attach.h"
+#include "api/bits.h"
 #include "api/handle.h"
 #include "shm/arena.h"
 #include "shm/channel.h"
@@ -32,8 +33,10 @@ struct dcm_end {
 	struct dcm_ref peer; /* process */
 	struct dcm_channel channel;
 	unsigned char *half;	 /* the one this end sends from */
-	struct dcm_arena *arena; /* of that half; under lock */
-	uint32_t *stamps;	 /* under lock: of the loan that begins at each unit; 0: none */
+	struct dcm_arena *arena; /* of that half, behind its small rooms; under lock */
+	uint32_t *stamps; /* under lock: of the loan that begins at each unit; 0: none */
+	uint64_t small[DCM_CHANNEL_SMALL_ROOMS / 64];	/* under lock: which small rooms are free */
+	uint32_t small_stamps[DCM_CHANNEL_SMALL_ROOMS]; /* as stamps */
 	uint32_t last_stamp;	 /* under lock */
 	pthread_mutex_t lock;
 	uint64_t committed; /* of that half, as the other side was told; under lock */
@@ -62,22 +65,32 @@ bool dcm_end_pins(struct dcm_object *object);
 void dcm_end_over(struct dcm_end *end);
 
 /*
- * dcm_end_out()/dcm_end_back() - a message is handed out / is back; the lock is not held
- * Return of the first: true, or false: the end is over and its number gone, nothing may go out.
+ * dcm_end_out() - a message is handed out; under the lock
+ * Return: true, or false: the end is over and its number gone, nothing may go out.
  */
 bool dcm_end_out(struct dcm_end *end);
-void dcm_end_back(struct dcm_end *end);
+/*
+ * dcm_end_back() - @count messages are back; under the lock
+ * Return: true: these were the last, the caller calls dcm_end_gone() when it has left the lock.
+ */
+bool dcm_end_back(struct dcm_end *end, uint32_t count);
+/* dcm_end_gone() - the number goes, and with it the table's count */
+void dcm_end_gone(struct dcm_end *end);
 
 /*
- * dcm_end_take_room() - room of the arena as a message of @kind
+ * dcm_end_take_room() - room as a message of @kind, of call @call; under the lock
+ * What is small has the small room number @call, or another small one, or one of the arena.
  * Return: 0 with *@message filled and counted as out; -ESHUTDOWN the end is over; as
  * dcm_arena_take().
  */
-int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind kind,
+int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind kind, uint32_t call,
 		      DcmMessage *message);
 
-/* dcm_end_give_room() - the room at @offset is free again; false: no such */
-bool dcm_end_give_room(struct dcm_end *end, uint64_t offset);
+/* dcm_end_room() - bytes of the taken room at @offset; under the lock; 0: none starts there */
+uint64_t dcm_end_room(const struct dcm_end *end, uint64_t offset);
+
+/* dcm_end_put_room() - the room at @offset is free again; under the lock; false: no such */
+bool dcm_end_put_room(struct dcm_end *end, uint64_t offset);
 
 /* A message's marks: which end, what it is, which call, where. */
 void dcm_message_mark(DcmMessage *message, const struct dcm_end *end, enum dcm_message_kind kind,
@@ -97,6 +110,9 @@ Retcode dcm_message_claim(struct dcm_end *end, const DcmMessage *message,
 			  enum dcm_message_kind kind);
 /* dcm_message_unclaim() - it is the program's again */
 void dcm_message_unclaim(struct dcm_end *end, const DcmMessage *message);
+
+/* dcm_message_drop() - a claimed message is not sent: its room is free, and it is back */
+void dcm_message_drop(struct dcm_end *end, const DcmMessage *message);
 
 /* dcm_message_end() - the end that a message came from, held; null: it is not one of ours */
 struct dcm_end *dcm_message_end(const DcmMessage *message);

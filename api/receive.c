@@ -27,23 +27,22 @@ static void take_back_reply(struct dcm_server_end *server, uint32_t call)
 	if (!book->replied)
 		return;
 	book->replied = false;
-	dcm_arena_give(server->end.arena, book->reply_offset);
+	dcm_end_put_room(&server->end, book->reply_offset);
 }
 
 /*
  * Under the lock: note in the books that the call is out. False: it is out already, so the client
  * misbehaves.
  */
-static bool hand_out(struct dcm_server_end *server, uint32_t call, uint32_t generation,
-		     uint32_t flags)
+static bool hand_out(struct dcm_server_end *server, struct dcm_call call, uint32_t flags)
 {
-	struct dcm_call_book *book = &server->call[call];
+	struct dcm_call_book *book = &server->call[call.index];
 
 	if (DCM_ORDER(handed_out_once, book->handed, false))
 		return false;
-	DCM_LINE(next_call_gives_reply_back) take_back_reply(server, call);
+	DCM_LINE(next_call_gives_reply_back) take_back_reply(server, call.index);
 	book->handed = true;
-	book->generation = generation;
+	book->generation = call.generation;
 	book->flags = flags;
 	server->end.out++;
 	return true;
@@ -54,25 +53,32 @@ struct receiving {
 	DcmRequest *request;
 };
 
-/* One call from one channel. Return: as dcm_channel_take(); DCM_RING_OK also for one not handed out. */
-static int receive_from(struct receiving *r, struct dcm_server_end *server, bool *received)
+/* What came of one look at a channel. */
+struct found {
+	bool received;
+	bool more; /* (probably) another posted call */
+};
+
+/* One call from one channel, if there is one and it is not an impossible one. */
+static struct found receive_from(struct receiving *r, struct dcm_server_end *server)
 {
 	struct dcm_channel *ch = &server->end.channel;
+	struct found found = { .received = false };
 	struct dcm_parcel parcel;
-	uint32_t call, generation;
-	int result = DCM_RING_EMPTY;
+	struct dcm_call call;
 
-	*received = false;
-	/* In one step for the keeper: when it finds the ring empty, what was in it is out. */
+	/* In one step for the keeper: when it finds nothing posted, what was posted is out. */
 	pthread_mutex_lock(&server->end.lock);
 	if (!server->cut) {
-		result = dcm_channel_take(ch, &call, &generation, &parcel);
-		*received = result == DCM_RING_OK &&
-			    hand_out(server, call, generation, parcel.flags);
+		int result = dcm_channel_take(ch, &call, &parcel);
+
+		found.received = result == DCM_CHANNEL_TAKEN &&
+				 hand_out(server, call, parcel.flags);
+		found.more = result != DCM_CHANNEL_EMPTY && dcm_channel_more(ch);
 	}
 	pthread_mutex_unlock(&server->end.lock);
-	if (!*received)
-		return result;
+	if (!found.received)
+		return found;
 	*r->request = (DcmRequest){ .message = { .data = ch->requests + parcel.offset,
 						 .size = parcel.size,
 						 .status = parcel.status },
@@ -80,13 +86,13 @@ static int receive_from(struct receiving *r, struct dcm_server_end *server, bool
 				    .badgeContext = dcm_badge_context(server->badge),
 				    .riid = server->riid,
 				    .flags = parcel.flags & DCM_REQUEST_ONE_WAY };
-	dcm_message_mark(&r->request->message, &server->end, DCM_MESSAGE_REQUEST, call, generation,
-			 parcel.offset);
-	return result;
+	dcm_message_mark(&r->request->message, &server->end, DCM_MESSAGE_REQUEST, call.index,
+			 call.generation, parcel.offset);
+	return found;
 }
 
 /*
- * Its ring was found empty: if its client has left, the keeper may end it now. It looks for itself:
+ * Nothing is posted in it: if its client has left, the keeper may end it now. It looks for itself:
  * what we found may be from before the client's last message.
  */
 static void drained(struct dcm_server_end *server)
@@ -101,19 +107,19 @@ static bool try_channel(struct receiving *r, uint32_t connection)
 	uint64_t number = dcm_load(&listener->ends[connection], acquire);
 	struct dcm_object *object = dcm_handle_find(number, 1u << DCM_KIND_CHANNEL);
 	struct dcm_server_end *server = (struct dcm_server_end *)object;
-	bool received;
+	struct found found;
 
 	if (object == NULL)
 		return false;
-	if (receive_from(r, server, &received) == DCM_RING_EMPTY ||
-	    !dcm_channel_more(&server->end.channel))
+	found = receive_from(r, server);
+	if (!found.more)
 		drained(server);
 	else
 		/* We took the ready bit for one call; for what is left another thread may come. */
 		DCM_LINE(rest_is_signalled)
 		dcm_listener_signal(&listener->fabric->seg, listener->ref.index, connection);
 	dcm_object_drop(object);
-	return received;
+	return found.received;
 }
 
 static Retcode look(void *arg, struct dcm_wait_on *on)
@@ -191,38 +197,59 @@ static struct dcm_end *end_of_request(const DcmMessage *message)
 
 enum settled { SETTLED_BEFORE, SETTLED_IN_VAIN, SETTLED };
 
+static struct dcm_call call_of(const DcmMessage *request)
+{
+	return (struct dcm_call){ .index = dcm_message_call(request),
+				  .generation = dcm_message_generation(request) };
+}
+
+/* Under the lock: end a call that is out. @reply: null: failed. True: its caller waited for it. */
+static bool end_call(struct dcm_server_end *server, struct dcm_call call, const DcmMessage *reply)
+{
+	struct dcm_call_book *book = &server->call[call.index];
+	struct dcm_parcel parcel = { .offset = 0 };
+
+	if (reply != NULL)
+		parcel = (struct dcm_parcel){ .offset = dcm_message_offset(reply),
+					      .size = reply->size,
+					      .status = reply->status };
+	book->handed = false;
+	book->replied = reply != NULL;
+	book->reply_offset = parcel.offset;
+	/* After a hang-up the caller has given it up already. */
+	if (!server->end.ended && dcm_channel_answer(&server->end.channel, call, book->flags,
+						     reply != NULL ? &parcel : NULL))
+		return true;
+	take_back_reply(server, call.index);
+	return false;
+}
+
+/* Under the lock. */
+static bool is_out(const struct dcm_server_end *server, struct dcm_call call)
+{
+	return server->call[call.index].handed &&
+	       server->call[call.index].generation == call.generation;
+}
+
 /*
- * End a call that is out: of any threads that try, one does. @reply: checked; its room is the
- * client's until it has collected it; null: failed.
+ * End a call: of any threads that try, one does. @reply: checked; its room is the client's until it
+ * has collected it.
  */
 static enum settled settle(struct dcm_server_end *server, const DcmMessage *request,
 			   const DcmMessage *reply)
 {
-	uint32_t call = dcm_message_call(request), generation = dcm_message_generation(request);
-	struct dcm_call_book *book = &server->call[call];
-	struct dcm_parcel parcel = { .offset = 0 };
 	enum settled settled = SETTLED_BEFORE;
+	struct dcm_call call = call_of(request);
+	bool gone = false;
 
 	pthread_mutex_lock(&server->end.lock);
-	if (book->handed && book->generation == generation) {
-		book->handed = false;
-		book->replied = reply != NULL;
-		if (reply != NULL) {
-			parcel = (struct dcm_parcel){ .offset = dcm_message_offset(reply),
-						      .size = reply->size,
-						      .status = reply->status };
-		}
-		book->reply_offset = parcel.offset;
-		/* After a hang-up the caller has its answer already. */
-		settled = SETTLED_IN_VAIN;
-		if (!server->end.ended && dcm_channel_answer(&server->end.channel, call, generation,
-							     book->flags,
-							     reply != NULL ? &parcel : NULL))
-			settled = SETTLED;
-		else
-			take_back_reply(server, call);
+	if (is_out(server, call)) {
+		settled = end_call(server, call, reply) ? SETTLED : SETTLED_IN_VAIN;
+		gone = dcm_end_back(&server->end, reply != NULL ? 2 : 1);
 	}
 	pthread_mutex_unlock(&server->end.lock);
+	if (gone)
+		dcm_end_gone(&server->end);
 	return settled;
 }
 
@@ -232,20 +259,26 @@ Retcode dcm_server_give_back(struct dcm_end *end, DcmMessage *message)
 	    dcm_message_call(message) >= DCM_CHANNEL_CALLS ||
 	    settle(server_of(end), message, NULL) == SETTLED_BEFORE)
 		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
-	dcm_end_back(end);
 	return rcOk;
+}
+
+/* Under the lock. */
+static void reclaim(struct dcm_server_end *server)
+{
+	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++) {
+		const struct dcm_call_book *book = &server->call[i];
+		struct dcm_call call = { .index = i, .generation = book->generation };
+
+		if (book->replied && !book->handed &&
+		    dcm_channel_returned(&server->end.channel, call))
+			take_back_reply(server, i);
+	}
 }
 
 void dcm_server_reclaim(struct dcm_server_end *server)
 {
 	pthread_mutex_lock(&server->end.lock);
-	for (uint32_t call = 0; call < DCM_CHANNEL_CALLS; call++) {
-		struct dcm_call_book *book = &server->call[call];
-
-		if (book->replied && !book->handed &&
-		    dcm_channel_returned(&server->end.channel, call, book->generation))
-			take_back_reply(server, call);
-	}
+	reclaim(server);
 	pthread_mutex_unlock(&server->end.lock);
 }
 
@@ -258,15 +291,22 @@ static bool client_left(const struct dcm_end *end)
 	return !dcm_process_there(&end->fabric->seg, end->peer) && !dcm_guard_lost();
 }
 
-static bool is_out(struct dcm_server_end *server, const DcmMessage *request)
+/* Under the lock. Return: as dcm_end_take_room(); -EINVAL: the request is not out. */
+static int take_reply_room(struct dcm_server_end *server, struct dcm_call call, size_t size,
+			   DcmMessage *out)
 {
-	const struct dcm_call_book *book = &server->call[dcm_message_call(request)];
-	bool out;
+	struct dcm_end *end = &server->end;
+	int r;
 
-	pthread_mutex_lock(&server->end.lock);
-	out = book->handed && book->generation == dcm_message_generation(request);
-	pthread_mutex_unlock(&server->end.lock);
-	return out;
+	if (!is_out(server, call))
+		return -EINVAL;
+	if (client_left(end))
+		return -ENOTCONN;
+	r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, call.index, out);
+	if (r != -ENOSPC)
+		return r;
+	reclaim(server);
+	return dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, call.index, out);
 }
 
 static Retcode loan_reply(struct dcm_end *end, const DcmMessage *request, size_t size,
@@ -274,15 +314,13 @@ static Retcode loan_reply(struct dcm_end *end, const DcmMessage *request, size_t
 {
 	int r;
 
-	if (!is_out(server_of(end), request))
+	pthread_mutex_lock(&end->lock);
+	r = take_reply_room(server_of(end), call_of(request), size, out);
+	pthread_mutex_unlock(&end->lock);
+	if (r == -EINVAL)
 		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
-	if (client_left(end))
+	if (r == -ENOTCONN)
 		return dcm_fail(rcNotConnected, "the caller is gone: release the request");
-	r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, out);
-	if (r == -ENOSPC) {
-		dcm_server_reclaim(server_of(end));
-		r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, out);
-	}
 	if (r == 0)
 		return rcOk;
 	if (r == -E2BIG)
@@ -327,8 +365,6 @@ static Retcode answer(struct dcm_server_end *server, const DcmMessage *request,
 
 	if (settled == SETTLED_BEFORE)
 		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
-	dcm_end_back(&server->end); /* the reply */
-	dcm_end_back(&server->end); /* the request */
 	return settled == SETTLED && !client_left(&server->end)
 		       ? rcOk
 		       : dcm_fail(rcNotConnected, "the caller is gone or gave up");

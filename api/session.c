@@ -31,31 +31,11 @@ static const struct dcm_object_type client_end_type = {
 	.pins = dcm_end_pins,
 };
 
-bool dcm_session_collect_call(struct dcm_client_end *client, uint32_t call)
+void dcm_session_collect(struct dcm_client_end *client)
 {
-	struct dcm_client_book *book = &client->call[call];
-	enum dcm_call_state state;
-
-	if (book->use != DCM_USE_ABANDONED)
-		return false;
-	state = dcm_channel_state(&client->end.channel, call, book->generation, NULL);
-	if (state != DCM_CALL_ANSWERED && state != DCM_CALL_FAILED)
-		return false;
-	dcm_channel_collect(&client->end.channel, call, book->generation);
-	dcm_arena_give(client->end.arena, book->offset);
-	book->use = DCM_USE_FREE;
-	return true;
-}
-
-bool dcm_session_collect(struct dcm_client_end *client)
-{
-	bool any = false;
-
 	pthread_mutex_lock(&client->end.lock);
-	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++)
-		any |= dcm_session_collect_call(client, i);
+	dcm_books_collect(client, true);
 	pthread_mutex_unlock(&client->end.lock);
-	return any;
 }
 
 static void collect_from(struct dcm_object *object, void *arg)
@@ -125,12 +105,13 @@ static bool has_finished(struct dcm_client_end *client)
 
 	pthread_mutex_lock(&client->end.lock);
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS && !any; i++) {
-		const struct dcm_client_book *book = &client->call[i];
+		const struct dcm_client_book *book = &client->books.call[i];
+		struct dcm_call call = { .index = i, .generation = book->generation };
 		enum dcm_call_state state;
 
 		if (book->use != DCM_USE_STARTED)
 			continue;
-		state = dcm_channel_state(&client->end.channel, i, book->generation, NULL);
+		state = dcm_channel_state(&client->end.channel, call, NULL);
 		any = state == DCM_CALL_ANSWERED || state == DCM_CALL_FAILED;
 	}
 	pthread_mutex_unlock(&client->end.lock);
@@ -228,6 +209,7 @@ Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, st
 	client->end.connection = connection;
 	client->end.peer = server;
 	client->end.give_back = dcm_client_end_give_back;
+	dcm_books_init(&client->books);
 	client->listener = offer->listener;
 	client->transfer = transfer;
 	client->peer = *peer;
@@ -250,23 +232,27 @@ Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, st
 Retcode dcm_client_end_give_back(struct dcm_end *end, DcmMessage *message)
 {
 	struct dcm_client_end *client = (struct dcm_client_end *)end;
-	uint32_t call = dcm_message_call(message);
-	bool mine = false;
+	struct dcm_call call = { .index = dcm_message_call(message),
+				 .generation = dcm_message_generation(message) };
+	bool mine = false, gone = false;
 
-	if (dcm_message_kind(message) == DCM_MESSAGE_REPLY && call < DCM_CHANNEL_CALLS) {
+	if (dcm_message_kind(message) == DCM_MESSAGE_REPLY && call.index < DCM_CHANNEL_CALLS) {
+		const struct dcm_client_book *book = &client->books.call[call.index];
+
 		pthread_mutex_lock(&end->lock);
-		mine = client->call[call].use == DCM_USE_REPLY &&
-		       client->call[call].generation == dcm_message_generation(message);
+		mine = book->use == DCM_USE_REPLY && book->generation == call.generation;
 		if (mine) {
-			dcm_channel_collect(&end->channel, call, client->call[call].generation);
-			client->call[call].use = DCM_USE_FREE;
+			dcm_channel_return(&end->channel, call);
+			dcm_books_give(&client->books, call.index);
+			gone = dcm_end_back(end, 1);
 		}
 		pthread_mutex_unlock(&end->lock);
 	}
 	if (!mine)
 		return dcm_fail(rcInvalidArgument, "the reply was released before");
 	dcm_park_wake_all(&end->channel.shared->room);
-	dcm_end_back(end);
+	if (gone)
+		dcm_end_gone(end);
 	return rcOk;
 }
 

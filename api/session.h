@@ -2,32 +2,19 @@
 /*
  * session - the calling end: loans, calls in one step and in two, one-way messages
  *
- * Call slots are given out from private books; what the server has finished without the client
- * waiting for it (one way, given up) is collected when a slot or room is wanted.
+ * Call slots are given out from private books (api/books.h); what the server has finished without
+ * the client waiting for it (one way, given up) is collected when a slot or room is wanted.
  */
 #ifndef DCM_API_SESSION_H
 #define DCM_API_SESSION_H
 
+#include "api/books.h"
 #include "api/end.h"
 #include "api/object.h"
 #include "api/peer.h"
 #include "api/source.h"
 #include "api/wait.h"
 #include "shm/rendezvous.h"
-
-enum dcm_call_use {
-	DCM_USE_FREE = 0,
-	DCM_USE_CALLING,   /* a thread waits for it */
-	DCM_USE_STARTED,   /* DcmFinish may come */
-	DCM_USE_ABANDONED, /* nobody will come: one way, or given up */
-	DCM_USE_REPLY,	   /* the reply is with the program */
-};
-
-struct dcm_client_book {
-	enum dcm_call_use use;
-	uint32_t generation;
-	uint64_t offset; /* of the request's room */
-};
 
 struct dcm_client_end {
 	struct dcm_end end;
@@ -36,7 +23,7 @@ struct dcm_client_end {
 	uint32_t listener; /* slot that calls are signalled to */
 	uint32_t transfer; /* how the memory came */
 	struct dcm_peer peer; /* the server */
-	struct dcm_client_book call[DCM_CHANNEL_CALLS]; /* under end.lock */
+	struct dcm_books books; /* under end.lock */
 };
 
 /* Behind DCM_KIND_SESSION: of any number of handles, the channel ends with the last. */
@@ -63,10 +50,7 @@ void dcm_client_end_hang_up(struct dcm_client_end *client);
 /* dcm_client_end_give_back() - give_back of a client's end: a reply released */
 Retcode dcm_client_end_give_back(struct dcm_end *end, DcmMessage *message);
 
-/* dcm_session_collect() - take back what the server is done with and nobody waits for; true: some */
-bool dcm_session_collect(struct dcm_client_end *client);
-
-/* dcm_session_collect_call() - the same for one call; under end.lock */
-bool dcm_session_collect_call(struct dcm_client_end *client, uint32_t call);
+/* dcm_session_collect() - take back what the server is done with and nobody waits for */
+void dcm_session_collect(struct dcm_client_end *client);
 
 #endif

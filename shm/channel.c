@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#define _GNU_SOURCE
 #include "shm/channel.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "shm/bell.h"
 
-#define CHANNEL_MAGIC 0x314e414843204d44ull /* "DM CHAN1" in memory */
-#define CHANNEL_LAYOUT 2u
+#define CHANNEL_MAGIC  0x314e414843204d44ull /* "DM CHAN1" in memory */
+#define CHANNEL_LAYOUT 3u
 
-enum { STATE_MASK = 7, WAITER = 8, GENERATION_SHIFT = 4 };
+enum { STATE_MASK = 7, WAITER = 8, GENERATION_SHIFT = 4, FLAGS_SHIFT = 16 };
 
 static uint32_t fingerprint(void)
 {
@@ -17,11 +19,14 @@ static uint32_t fingerprint(void)
 		sizeof(struct dcm_channel_header),
 		offsetof(struct dcm_channel_header, client_gone),
 		offsetof(struct dcm_channel_header, bell),
-		offsetof(struct dcm_channel_header, ring),
-		offsetof(struct dcm_channel_header, call),
-		sizeof(struct dcm_call),
-		offsetof(struct dcm_call, offset),
-		DCM_CHANNEL_ARENA,
+		offsetof(struct dcm_channel_header, done),
+		offsetof(struct dcm_channel_header, returned),
+		offsetof(struct dcm_channel_header, cells),
+		offsetof(struct dcm_channel_header, replies),
+		sizeof(struct dcm_cell),
+		sizeof(struct dcm_reply),
+		DCM_CHANNEL_SMALL,
+		DCM_CHANNEL_SMALL_ROOMS,
 	};
 	uint32_t hash = 2166136261u;
 
@@ -30,17 +35,27 @@ static uint32_t fingerprint(void)
 	return hash;
 }
 
-/* Two equal halves behind the front, in whole arena chunks. */
+/* Two equal halves behind the front: small rooms, and an arena of whole chunks. */
 static uint64_t half_of(uint64_t bytes)
 {
-	return (bytes - DCM_CHANNEL_ARENA) / 2 / 65536 * 65536;
+	return DCM_CHANNEL_SMALL_BYTES + (bytes - DCM_CHANNEL_COMMITTED) / 2 / 65536 * 65536;
+}
+
+int dcm_channel_commit(int fd, uint64_t bytes)
+{
+	int r = posix_fallocate(fd, 0, DCM_CHANNEL_FRONT + DCM_CHANNEL_SMALL_BYTES);
+
+	if (r == 0)
+		r = posix_fallocate(fd, (off_t)(DCM_CHANNEL_FRONT + half_of(bytes)),
+				    DCM_CHANNEL_SMALL_BYTES);
+	return -r;
 }
 
 void dcm_channel_format(void *base, uint64_t bytes, uint64_t nonce)
 {
 	struct dcm_channel_header *h = base;
 
-	/* The file is new, so all else is zero: calls idle, ring empty, nobody gone. */
+	/* The file is new, so all else is zero: nothing posted, nothing answered, nobody gone. */
 	h->layout = CHANNEL_LAYOUT;
 	h->fingerprint = fingerprint();
 	h->bytes = bytes;
@@ -60,14 +75,11 @@ bool dcm_channel_view(struct dcm_channel *ch, void *base, uint64_t bytes, uint64
 	ch->shared = base;
 	ch->bytes = bytes;
 	ch->half = half_of(bytes);
-	ch->requests = (unsigned char *)base + DCM_CHANNEL_ARENA;
+	ch->requests = (unsigned char *)base + DCM_CHANNEL_FRONT;
 	ch->replies = ch->requests + ch->half;
+	ch->next = 1;
+	ch->expected = 0;
 	return true;
-}
-
-static struct dcm_ring_view ring_of(struct dcm_channel *ch)
-{
-	return dcm_ring_view(&ch->shared->ring, DCM_CHANNEL_RING_SHIFT);
 }
 
 static uint32_t word_of(uint32_t generation, uint32_t state)
@@ -81,135 +93,151 @@ static bool parcel_valid(const struct dcm_channel *ch, const struct dcm_parcel *
 			 true);
 }
 
-bool dcm_channel_post(struct dcm_channel *ch, uint32_t index, uint32_t generation,
-		      const struct dcm_parcel *request)
+static struct dcm_cell *cell_of_next(const struct dcm_channel *ch)
 {
-	struct dcm_call *call = &ch->shared->call[index];
-
-	/* relaxed: ordered by the word and by the ring cell, K1. */
-	dcm_store(&call->offset, request->offset, relaxed);
-	dcm_store(&call->size, request->size, relaxed);
-	dcm_store(&call->status, (uint32_t)request->status, relaxed);
-	dcm_store(&call->flags, request->flags, relaxed);
-	dcm_store(&call->generation, generation, relaxed);
-	/* release, K1. */
-	dcm_store(&call->word, word_of(generation, DCM_CALL_POSTED), release);
-	if (dcm_ring_push(ring_of(ch), index + 1) == DCM_RING_OK)
-		return true;
-	dcm_store(&call->word, word_of(generation, DCM_CALL_IDLE), relaxed);
-	return false;
+	return &ch->shared->cells[ch->next % DCM_CHANNEL_CALLS];
 }
 
-enum dcm_call_state dcm_channel_state(struct dcm_channel *ch, uint32_t index, uint32_t generation,
-				      uint32_t *word)
+void dcm_channel_post(struct dcm_channel *ch, struct dcm_call call,
+		      const struct dcm_parcel *request)
+{
+	struct dcm_cell *cell = cell_of_next(ch);
+
+	/* relaxed: ordered by the word, K1. */
+	dcm_store(&cell->generation, call.generation, relaxed);
+	dcm_store(&cell->call, call.index | request->flags << FLAGS_SHIFT, relaxed);
+	dcm_store(&cell->status, (uint32_t)request->status, relaxed);
+	dcm_store(&cell->offset, request->offset, relaxed);
+	dcm_store(&cell->size, request->size, relaxed);
+	/* seq, K1: before the caller's look at the listener. */
+	dcm_store(&cell->word, ch->next, DCM_ORDER(message_before_looking, seq, release));
+	ch->next++;
+}
+
+/* What a word says of that use of its slot. */
+static enum dcm_call_state state_in(uint32_t word, uint32_t generation)
+{
+	return word >> GENERATION_SHIFT == generation ? (enum dcm_call_state)(word & STATE_MASK)
+						      : DCM_CALL_POSTED;
+}
+
+enum dcm_call_state dcm_channel_state(struct dcm_channel *ch, struct dcm_call call, uint32_t *word)
 {
 	/* seq, pairs K2. */
-	uint32_t seen = dcm_load(&ch->shared->call[index].word, seq);
+	uint32_t seen = dcm_load(&ch->shared->replies[call.index].word, seq);
+	enum dcm_call_state state = state_in(seen, call.generation);
 
 	if (word != NULL)
 		*word = seen;
-	return seen >> GENERATION_SHIFT == generation ? (enum dcm_call_state)(seen & STATE_MASK)
-						      : DCM_CALL_FAILED;
+	if (state == DCM_CALL_POSTED)
+		/* Where the reply is if nothing else was asked of the server meanwhile. */
+		__builtin_prefetch(ch->replies + (uint64_t)call.index * DCM_CHANNEL_SMALL);
+	return state;
 }
 
-bool dcm_channel_wait(struct dcm_channel *ch, uint32_t index, uint32_t *word)
+bool dcm_channel_ended(struct dcm_channel *ch, struct dcm_call call)
 {
-	if (*word & WAITER)
+	/* seq, pairs K2. */
+	return dcm_load(&ch->shared->done[call.index], seq) == call.generation;
+}
+
+bool dcm_channel_wait(struct dcm_channel *ch, struct dcm_call call, uint32_t *word)
+{
+	uint32_t marked = word_of(call.generation, DCM_CALL_POSTED) | WAITER;
+
+	if (*word == marked)
 		return true;
-	if (!dcm_cas(&ch->shared->call[index].word, word, *word | WAITER))
+	if (!dcm_cas(&ch->shared->replies[call.index].word, word, marked))
 		return false;
-	*word |= WAITER;
+	*word = marked;
 	return true;
 }
 
-bool dcm_channel_abandon(struct dcm_channel *ch, uint32_t index)
+static bool is_over(enum dcm_call_state state)
 {
-	dcm_atomic32 *word = &ch->shared->call[index].word;
-	uint32_t seen = dcm_load(word, acquire);
+	return state != DCM_CALL_POSTED;
+}
 
-	/* Only the server's answer changes the word under us, and only once. */
-	for (int tries = 0; tries < 4 && (seen & STATE_MASK) == DCM_CALL_POSTED; tries++)
-		if (dcm_cas(word, &seen,
-			    (seen & ~(uint32_t)(STATE_MASK | WAITER)) | DCM_CALL_ABANDONED))
+bool dcm_channel_abandon(struct dcm_channel *ch, struct dcm_call call)
+{
+	dcm_atomic32 *word = &ch->shared->replies[call.index].word;
+	uint32_t seen = dcm_load(word, seq);
+
+	/* Only the server's answer, once, and its hang-up change the word under us. */
+	for (int tries = 0; tries < 4 && !is_over(state_in(seen, call.generation)); tries++)
+		if (dcm_cas(word, &seen, word_of(call.generation, DCM_CALL_ABANDONED)))
 			return true;
 	return false;
 }
 
-bool dcm_channel_reply(struct dcm_channel *ch, uint32_t index, struct dcm_parcel *reply)
+bool dcm_channel_reply(struct dcm_channel *ch, struct dcm_call call, struct dcm_parcel *reply)
 {
-	struct dcm_call *call = &ch->shared->call[index];
+	struct dcm_reply *from = &ch->shared->replies[call.index];
 
-	/* relaxed: behind the acquire load that said ANSWERED, K2. */
-	reply->offset = dcm_load(&call->reply_offset, relaxed);
-	reply->size = dcm_load(&call->reply_size, relaxed);
-	reply->status = (int32_t)dcm_load(&call->reply_status, relaxed);
+	/* relaxed: behind the seq load that said ANSWERED, K2. */
+	reply->offset = dcm_load(&from->offset, relaxed);
+	reply->size = dcm_load(&from->size, relaxed);
+	reply->status = (int32_t)dcm_load(&from->status, relaxed);
 	reply->flags = 0;
 	return parcel_valid(ch, reply);
 }
 
-void dcm_channel_collect(struct dcm_channel *ch, uint32_t index, uint32_t generation)
+void dcm_channel_return(struct dcm_channel *ch, struct dcm_call call)
 {
 	/* release, K3. */
-	dcm_store(&ch->shared->call[index].word, word_of(generation, DCM_CALL_IDLE), release);
+	dcm_store(&ch->shared->returned[call.index], call.generation, release);
 }
 
-int dcm_channel_take(struct dcm_channel *ch, uint32_t *index, uint32_t *generation,
-		     struct dcm_parcel *request)
+/* Has the client given it up before it was taken? A one-way message it never waits for. */
+static bool given_up(struct dcm_channel *ch, struct dcm_call call, uint32_t flags)
 {
-	uint32_t value;
+	return (flags & DCM_CALL_ONE_WAY) == 0 &&
+	       dcm_load(&ch->shared->replies[call.index].word, relaxed) ==
+		       word_of(call.generation, DCM_CALL_ABANDONED);
+}
 
+int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_parcel *request)
+{
 	/* A private bound: a client that posts and gives up for ever holds nobody here. */
 	for (int calls = 0; calls < DCM_CHANNEL_CALLS; calls++) {
-		struct dcm_call *call;
-		uint32_t word;
+		struct dcm_cell *cell = cell_of_next(ch);
+		uint32_t where;
+		bool valid;
 
-		if (dcm_ring_pop(ring_of(ch), &value) != DCM_RING_OK)
-			return DCM_RING_EMPTY;
-		*index = value - 1;
-		if (DCM_ORDER(call_in_table, *index >= DCM_CHANNEL_CALLS, false))
+		if (!dcm_channel_more(ch))
+			return DCM_CHANNEL_EMPTY;
+		ch->next++;
+		where = dcm_load(&cell->call, relaxed);
+		call->index = where & ((1u << FLAGS_SHIFT) - 1);
+		call->generation =
+			dcm_load(&cell->generation, relaxed) & (UINT32_MAX >> GENERATION_SHIFT);
+		*request = (struct dcm_parcel){ .offset = dcm_load(&cell->offset, relaxed),
+						.size = dcm_load(&cell->size, relaxed),
+						.status = (int32_t)dcm_load(&cell->status, relaxed),
+						.flags = where >> FLAGS_SHIFT };
+		if (DCM_ORDER(call_in_table, call->index >= DCM_CHANNEL_CALLS, false))
 			return -EBADMSG;
-		call = &ch->shared->call[*index];
-		/* acquire, pairs K1. */
-		word = dcm_load(&call->word, acquire);
-		*generation = dcm_load(&call->generation, relaxed) & (UINT32_MAX >> GENERATION_SHIFT);
-		*request = (struct dcm_parcel){ .offset = dcm_load(&call->offset, relaxed),
-						.size = dcm_load(&call->size, relaxed),
-						.status = (int32_t)dcm_load(&call->status, relaxed),
-						.flags = dcm_load(&call->flags, relaxed) };
-		if ((word & STATE_MASK) == DCM_CALL_POSTED && parcel_valid(ch, request))
-			return DCM_RING_OK;
+		valid = parcel_valid(ch, request);
+		if (valid && !given_up(ch, *call, request->flags)) {
+			ch->expected = request->offset;
+			return DCM_CHANNEL_TAKEN;
+		}
 		DCM_LINE(abandoned_is_ended)
-		dcm_channel_answer(ch, *index, *generation, request->flags, NULL);
-		if ((word & STATE_MASK) != DCM_CALL_ABANDONED)
+		dcm_channel_answer(ch, *call, request->flags, NULL);
+		if (!valid)
 			return -EBADMSG;
 	}
-	return DCM_RING_EMPTY;
+	return DCM_CHANNEL_EMPTY;
 }
 
 bool dcm_channel_more(struct dcm_channel *ch)
 {
-	return dcm_ring_depth(ring_of(ch)) != 0;
-}
-
-/* Is it that very call, not ended yet? */
-static bool is_open(uint32_t word, uint32_t generation)
-{
-	uint32_t state = word & STATE_MASK;
-
-	return word >> GENERATION_SHIFT == generation &&
-	       (state == DCM_CALL_POSTED || state == DCM_CALL_ABANDONED);
-}
-
-/* From POSTED or ABANDONED to @state. Return: the word before, or 0: it was ended before. */
-static uint32_t end_call(struct dcm_call *call, uint32_t generation, uint32_t state)
-{
-	uint32_t seen = dcm_load(&call->word, seq);
-
-	/* The client changes it twice at the most: a waiter's bit, and giving up. */
-	for (int tries = 0; tries < 4 && is_open(seen, generation); tries++)
-		if (dcm_cas(&call->word, &seen, word_of(generation, state)))
-			return seen;
-	return 0;
+	/* seq, K1, and L2 of shm/listener.h: behind the ready bit that was cleared. */
+	if (dcm_load(&cell_of_next(ch)->word, seq) == ch->next)
+		return true;
+	if (ch->expected < DCM_CHANNEL_SMALL_BYTES)
+		__builtin_prefetch(ch->requests + ch->expected);
+	return false;
 }
 
 /* It has the same client for as long as it lasts. */
@@ -221,62 +249,74 @@ static uint32_t client_of(const void *channel)
 /* Whoever waits for any of several: asleep, or to be told by its keeper. */
 static void tell_any(struct dcm_channel *ch)
 {
-	DCM_LINE(answer_wakes_any) dcm_park_wake_all(&ch->shared->done);
+	DCM_LINE(answer_wakes_any) dcm_park_wake_all(&ch->shared->any);
 	if (ch->seg != NULL)
 		DCM_LINE(answer_rings) dcm_bell_ring(ch->seg, &ch->shared->bell, client_of, ch);
 }
 
-bool dcm_channel_answer(struct dcm_channel *ch, uint32_t index, uint32_t generation, uint32_t flags,
+static void make_room(struct dcm_channel *ch)
+{
+	DCM_LINE(answer_makes_room) dcm_park_wake_all(&ch->shared->room);
+}
+
+bool dcm_channel_answer(struct dcm_channel *ch, struct dcm_call call, uint32_t flags,
 			const struct dcm_parcel *reply)
 {
-	struct dcm_call *call = &ch->shared->call[index];
+	struct dcm_reply *to = &ch->shared->replies[call.index];
 	uint32_t old;
 
+	if (flags & DCM_CALL_ONE_WAY) {
+		/* seq, K2: before the look at who waits for room. */
+		dcm_store(&ch->shared->done[call.index], call.generation,
+			  DCM_ORDER(done_before_looking, seq, release));
+		make_room(ch);
+		return true;
+	}
 	if (reply != NULL) {
-		/* relaxed: ordered by the step, K2. */
-		dcm_store(&call->reply_offset, reply->offset, relaxed);
-		dcm_store(&call->reply_size, reply->size, relaxed);
-		dcm_store(&call->reply_status, (uint32_t)reply->status, relaxed);
+		/* relaxed: ordered by the swap, K2. */
+		dcm_store(&to->offset, reply->offset, relaxed);
+		dcm_store(&to->size, reply->size, relaxed);
+		dcm_store(&to->status, (uint32_t)reply->status, relaxed);
 	}
 	/* seq, K2. Dying before this line: the client's guard, our alive word, ends its wait. */
-	old = end_call(call, generation, reply != NULL ? DCM_CALL_ANSWERED : DCM_CALL_FAILED);
+	old = dcm_swap(&to->word, word_of(call.generation,
+					  reply != NULL ? DCM_CALL_ANSWERED : DCM_CALL_FAILED));
 	if (old & WAITER)
-		DCM_LINE(answer_wakes) dcm_park_wake_word(&call->word);
+		DCM_LINE(answer_wakes) dcm_park_wake_word(&to->word);
 	if (flags & DCM_CALL_ASYNC)
 		tell_any(ch);
-	if ((old & STATE_MASK) == DCM_CALL_ABANDONED || (flags & DCM_CALL_ONE_WAY))
-		DCM_LINE(answer_makes_room) dcm_park_wake_all(&ch->shared->room);
-	return (old & STATE_MASK) == DCM_CALL_POSTED;
+	if (old != word_of(call.generation, DCM_CALL_ABANDONED))
+		return true;
+	make_room(ch);
+	return false;
 }
 
-bool dcm_channel_returned(struct dcm_channel *ch, uint32_t index, uint32_t generation)
+bool dcm_channel_returned(struct dcm_channel *ch, struct dcm_call call)
 {
 	/* acquire, pairs K3. */
-	return (dcm_load(&ch->shared->call[index].word, acquire) & ~(uint32_t)WAITER) !=
-	       word_of(generation, DCM_CALL_ANSWERED);
+	uint32_t last = dcm_load(&ch->shared->returned[call.index], acquire);
+
+	/* That one, or a later one, which was given up before it was taken; of 28 bits. */
+	return (int32_t)((last - call.generation) << GENERATION_SHIFT) >= 0;
 }
 
-static void fail(struct dcm_call *call)
+/* Whoever sleeps on the slot looks around: the mark goes, so that it does not sleep on. */
+static void rouse(struct dcm_reply *reply)
 {
-	uint32_t generation = dcm_load(&call->word, seq) >> GENERATION_SHIFT;
-
-	if (end_call(call, generation, DCM_CALL_FAILED) & WAITER)
-		DCM_LINE(hang_up_wakes_caller) dcm_park_wake_word(&call->word);
+	/* seq, K4. */
+	if ((dcm_load(&reply->word, seq) & WAITER) != 0 &&
+	    (dcm_and(&reply->word, ~(uint32_t)WAITER) & WAITER) != 0)
+		DCM_LINE(hang_up_wakes_caller) dcm_park_wake_word(&reply->word);
 }
 
 void dcm_channel_hang_up(struct dcm_channel *ch, enum dcm_server_says why)
 {
-	uint32_t value;
-
 	/* seq, K4. */
 	dcm_store(&ch->shared->server_gone,
 		  (uint32_t)DCM_ORDER(revoked_is_said, why, DCM_SERVER_GONE),
-		  DCM_ORDER(gone_before_emptying, seq, release));
+		  DCM_ORDER(gone_before_rousing, seq, release));
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++)
-		if (dcm_ring_pop(ring_of(ch), &value) != DCM_RING_OK)
-			break;
-	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++)
-		fail(&ch->shared->call[i]);
+		rouse(&ch->shared->replies[i]);
 	dcm_park_wake_all(&ch->shared->room);
 	tell_any(ch);
 }

@@ -3,51 +3,80 @@
  * channel - calls between one client process and one server process over one sealed memfd
  *
  *   [0]      header: written before the file is handed over, never after
- *   [4096]   flags and event counts, each written by one side or both, a line each
- *            the ring of posted calls
- *            call slots: reply line, request line
- *   [arena]  the client's half: requests      [arena + half]  the server's half: replies
+ *   [4096]   flags and event counts, each written by one side or both, two lines each;
+ *            done[] (server), returned[] (client)
+ *            cells: the client's messages        (client)
+ *            replies: what became of each call   (server; a waiter's mark: client)
+ *   [front]  the client's half: requests         [front + half]  the server's half: replies
  *
- * A call slot's word is generation:28 | waiter:1 | state:3, and a futex:
+ * A half begins with rooms of one line each, for small messages, which are committed from the start;
+ * the rest is an arena (shm/arena.h). Who hands out which room is private to the side whose half it
+ * is. A receiver expects the next small message where the last one of its kind was, and prefetches
+ * that line while it looks at the flag.
  *
- *   client:  IDLE -> POSTED ----------------------> collects ANSWERED / FAILED -> IDLE
- *                      \-> ABANDONED (gave up)
- *   server:          POSTED or ABANDONED -> ANSWERED / FAILED
+ * Messages. The client numbers what it sends: 1, 2, 3 ... without a gap, mod 2^32. Message n is
+ * posted in cell n mod 256, by storing n in the cell's word behind everything else in it; the server
+ * takes them in their order, so it looks at one word, that of the cell of the next. A cell is free
+ * again when it was taken. Nobody says so, and nobody need: a message has a call slot, of which there
+ * are as many as cells, from before it is posted until after it has ended. So who has a slot for
+ * message n knows that one of the 256 before it has ended; that one was taken, and n - 256 before it.
  *
- * Who hands out which room is private to each side (shm/arena.h); the word alone says whose turn it
- * is: request room is the client's again when the word says ANSWERED or FAILED, reply room is the
- * server's again when the word no longer says ANSWERED of that generation. So neither side's death
- * leaves anything to repair: the survivor unmaps.
+ * Calls. A call slot's use is told by a generation, 28 bits, which the client's books raise. The
+ * word of replies[slot] is generation:28 | waiter:1 | state:3, and a futex. The generation in it is
+ * that of the last use that anybody had something to say of: a word of another says POSTED.
  *
- *            post  wait/abandon/collect   take  answer      (per slot; - = any threads at once)
- *   client    -    one thread a slot
- *   server                                 -    one thread a call
+ *   client:  POSTED --------------> (sleeps: POSTED | WAITER) -> reads ANSWERED / FAILED
+ *                  \-> ABANDONED (gave up)
+ *   server:  POSTED or ABANDONED -> ANSWERED / FAILED            (a swap, once for each use)
  *
- * Edges: K1 request: fields, then word POSTED and ring cell (release or RMW) -> take's acquire;
- *        K2 answer: reply fields, then the step of the word -> the client's seq load (seq, for the
- *           client may look behind a prepare of room or done, as shm/park.h wants it);
- *        K4 hang-up: server: store server_gone, then empty the ring; client: put the call in the
- *           ring, then look at server_gone (Dekker, all seq): no call waits for the gone. Why it is
- *           gone is in that one store, so whoever finds a call FAILED by a hang-up finds the reason;
- *        K3 reply room back: the client's last read, then word IDLE (release) -> reclaim's acquire.
+ * A one-way message has no reply; done[slot] = generation says that it has ended.
+ *
+ * Room. A request's room is the client's again when its call has ended. A reply's room is the
+ * server's again when returned[slot] tells the generation of that call, or a later one, or when the
+ * slot is posted anew. So neither side's death leaves anything to repair, at whatever line: the survivor unmaps.
+ *
+ *            post, abandon   wait          take, more   answer
+ *   client   under a lock    one thread
+ *            of its own      a slot
+ *   server                                 under a      one thread
+ *                                          lock         a call
+ *
+ * Edges: K1 request: what is in the cell and the room, then the cell's word -> take's load of it.
+ *           Also Dekker (seq): the word, then the listener's bit (L1 of shm/listener.h).
+ *        K2 answer: what is in the reply, then the swap of the word, or the store of done ->
+ *           the client's seq load (seq, for the client may look behind a prepare of room or done,
+ *           as shm/park.h wants it).
+ *        K3 reply room back: the client's last read, then returned (release) -> the server's acquire.
+ *        K4 hang-up: server: store server_gone, then clear the marks of who waits, and wake them;
+ *           client: mark, then look at server_gone (Dekker, all seq): nobody sleeps for the gone.
+ *           What was not answered by then is given up by its caller, whom the step from POSTED to
+ *           ABANDONED tells whether an answer came after all. Why it is gone is in that one store.
+ *
+ * What a death leaves. Of a client, before the word of a cell: nothing; behind it: a message that
+ * the server receives or drops, as its keeper decides. Of a server, before an answer: a caller whose
+ * guard, the server's alive word, ends its wait; between the answer and its wakes: the same guard.
  */
 #ifndef DCM_SHM_CHANNEL_H
 #define DCM_SHM_CHANNEL_H
 
 #include "shm/park.h"
-#include "shm/ring.h"
 #include "shm/segment.h"
 
 enum {
-	DCM_CHANNEL_RING_SHIFT = 8,
-	DCM_CHANNEL_CALLS = 1 << DCM_CHANNEL_RING_SHIFT,
-	DCM_CHANNEL_ARENA = 65536,	    /* offset of the client's half */
-	DCM_CHANNEL_COMMITTED = 65536,	    /* at the start: the front; loans commit their own room */
+	DCM_CHANNEL_CALLS = 256, /* cells, and call slots */
+	DCM_CHANNEL_SMALL = 64,	 /* bytes of a small message's room, and how it is aligned */
+	DCM_CHANNEL_SMALL_ROOMS =
+		320, /* of each half: some to be written while all calls are out */
+	DCM_CHANNEL_SMALL_BYTES = DCM_CHANNEL_SMALL_ROOMS * DCM_CHANNEL_SMALL,
+	DCM_CHANNEL_FRONT = 6 * 4096, /* offset of the client's half */
+	DCM_CHANNEL_COMMITTED =
+		65536,		    /* at the start: front and small rooms; the arenas add theirs */
+	DCM_CHANNEL_APART = 2 * 64, /* between what the sides write: neighbours come in pairs */
 };
 
 #define DCM_CHANNEL_BYTES_DEFAULT (64ull << 20)
-#define DCM_CHANNEL_BYTES_MIN (1ull << 20)
-#define DCM_CHANNEL_BYTES_MAX (1ull << 40)
+#define DCM_CHANNEL_BYTES_MIN	  (1ull << 20)
+#define DCM_CHANNEL_BYTES_MAX	  (1ull << 40)
 
 enum dcm_call_state {
 	DCM_CALL_IDLE = 0,
@@ -66,19 +95,24 @@ enum dcm_server_says {
 
 /* Flags of a request, beside those of the public API. */
 #define DCM_CALL_ONE_WAY 1u /* = DCM_REQUEST_ONE_WAY */
-#define DCM_CALL_ASYNC 2u   /* the client waits for any of several: bump its event count */
+#define DCM_CALL_ASYNC	 2u /* the client waits for any of several: bump its event count */
 
-struct dcm_call {
-	alignas(DCM_CACHELINE) dcm_atomic32 word;
-	dcm_atomic32 reply_status;
-	dcm_atomic64 reply_offset; /* in the server's half */
-	dcm_atomic64 reply_size;
-	alignas(DCM_CACHELINE) dcm_atomic64 offset; /* in the client's half */
-	dcm_atomic64 size;
+/* Two to a line: of a stream, every second message brings its neighbour's. */
+struct dcm_cell {
+	dcm_atomic32 word;	 /* number of the message, stored last */
+	dcm_atomic32 generation; /* of the call slot's use */
+	dcm_atomic32 call;	 /* slot | flags << 16 */
 	dcm_atomic32 status;
-	dcm_atomic32 flags;
-	dcm_atomic32 generation;
-	dcm_atomic32 reserved;
+	dcm_atomic64 offset; /* in the client's half */
+	dcm_atomic64 size;
+};
+
+struct dcm_reply {
+	dcm_atomic32 word;
+	dcm_atomic32 status;
+	dcm_atomic64 offset; /* in the server's half */
+	dcm_atomic64 size;
+	dcm_atomic64 reserved;
 };
 
 struct dcm_channel_header {
@@ -89,28 +123,31 @@ struct dcm_channel_header {
 	uint64_t nonce;
 	uint64_t half; /* bytes of each side's half */
 	alignas(DCM_PAGE) dcm_atomic32 client_gone;
-	dcm_atomic64 client_committed; /* bytes of its half, as it last said: for people */
-	alignas(DCM_CACHELINE) dcm_atomic32 server_gone; /* enum dcm_server_says */
+	dcm_atomic64 client_committed; /* bytes of its arena, as it last said: for people */
+	alignas(DCM_CHANNEL_APART) dcm_atomic32 server_gone; /* enum dcm_server_says */
 	dcm_atomic64 server_committed;
-	alignas(DCM_CACHELINE) dcm_atomic32 room; /* event count: a call slot or room came free */
-	alignas(DCM_CACHELINE) dcm_atomic32 done; /* event count: an async call was answered */
+	alignas(DCM_CHANNEL_APART)
+		dcm_atomic32 room; /* event count: a call slot or room came free */
+	alignas(DCM_CHANNEL_APART) dcm_atomic32 any; /* event count: an async call was answered */
 	dcm_atomic32 bell; /* shm/bell.h: the same, and the server hung up */
-	struct dcm_ring ring;
-	alignas(DCM_CACHELINE) dcm_atomic64 cells[DCM_CHANNEL_CALLS];
-	struct dcm_call call[DCM_CHANNEL_CALLS];
+	alignas(DCM_CHANNEL_APART) dcm_atomic32 done[DCM_CHANNEL_CALLS];
+	alignas(DCM_CHANNEL_APART) dcm_atomic32 returned[DCM_CHANNEL_CALLS];
+	alignas(DCM_PAGE) struct dcm_cell cells[DCM_CHANNEL_CALLS];
+	alignas(DCM_PAGE) struct dcm_reply replies[DCM_CHANNEL_CALLS];
 };
 
-static_assert(sizeof(struct dcm_call) == 128, "channel layout 2");
-static_assert(offsetof(struct dcm_channel_header, cells) ==
-		      offsetof(struct dcm_channel_header, ring) + sizeof(struct dcm_ring),
-	      "cells follow their ring");
-static_assert(sizeof(struct dcm_channel_header) <= DCM_CHANNEL_ARENA, "before the arena");
+static_assert(sizeof(struct dcm_cell) == 32 && sizeof(struct dcm_reply) == 32, "channel layout 3");
+static_assert(sizeof(struct dcm_channel_header) == DCM_CHANNEL_FRONT, "the halves follow");
+static_assert(DCM_CHANNEL_FRONT + 2 * DCM_CHANNEL_SMALL_BYTES == DCM_CHANNEL_COMMITTED,
+	      "and the arenas are all the rest");
 
 /* A channel as this process sees it: sizes are private, checked once. */
 struct dcm_channel {
 	struct dcm_channel_header *shared;
 	uint64_t bytes, half;
 	unsigned char *requests, *replies; /* the halves */
+	uint32_t next;			   /* message to post, or to take; under the side's lock */
+	uint64_t expected;		   /* server: where the next small request may be */
 	/* Of a server: the client's process, whose keeper the bell tells; null: nobody is told. */
 	const struct dcm_segment *seg;
 	uint32_t client;
@@ -123,6 +160,14 @@ struct dcm_parcel {
 	uint32_t flags;
 };
 
+/* A use of a call slot: index below DCM_CHANNEL_CALLS, generation of 28 bits and never 0. */
+struct dcm_call {
+	uint32_t index, generation;
+};
+
+/* dcm_channel_commit() - pages for all but the arenas. Return: 0 or negative errno */
+int dcm_channel_commit(int fd, uint64_t bytes);
+
 /* dcm_channel_format() - by the server, before the memory is handed over; @bytes: whole MiB */
 void dcm_channel_format(void *base, uint64_t bytes, uint64_t nonce);
 
@@ -132,67 +177,73 @@ void dcm_channel_format(void *base, uint64_t bytes, uint64_t nonce);
  */
 bool dcm_channel_view(struct dcm_channel *ch, void *base, uint64_t bytes, uint64_t nonce);
 
-/* Client side. @call is a slot index below DCM_CHANNEL_CALLS that the client's private books say
- * is free; @generation, 28 bits, is different each time the slot is used. */
+/* dcm_channel_arena() - of @half bytes of a half, those behind its small rooms */
+static inline uint64_t dcm_channel_arena(uint64_t half)
+{
+	return half - DCM_CHANNEL_SMALL_BYTES;
+}
 
-/* dcm_channel_post() - hand a request over; false: the ring is full (the slot is as before) */
-bool dcm_channel_post(struct dcm_channel *ch, uint32_t call, uint32_t generation,
+/* Client side. @call is a slot that the client's private books had as free, and its use. */
+
+/* dcm_channel_post() - hand a request over; the client's lock is held */
+void dcm_channel_post(struct dcm_channel *ch, struct dcm_call call,
 		      const struct dcm_parcel *request);
 
-/*
- * dcm_channel_state() - POSTED, or what came of the call; with the word for a sleep in *@word
- * A word of another generation was scribbled there: FAILED.
- */
-enum dcm_call_state dcm_channel_state(struct dcm_channel *ch, uint32_t call, uint32_t generation,
-				      uint32_t *word);
+/* dcm_channel_state() - POSTED, or what came of the call; with the word for a sleep in *@word */
+enum dcm_call_state dcm_channel_state(struct dcm_channel *ch, struct dcm_call call, uint32_t *word);
 
-/* dcm_channel_wait() - mark the slot as slept on; false: the word changed, look again */
-bool dcm_channel_wait(struct dcm_channel *ch, uint32_t call, uint32_t *word);
+/* dcm_channel_ended() - has a one-way message ended */
+bool dcm_channel_ended(struct dcm_channel *ch, struct dcm_call call);
+
+/*
+ * dcm_channel_wait() - mark the slot as slept on, having seen *@word, POSTED, in it
+ * Return: true with *@word to sleep on; false: the word changed, look again.
+ */
+bool dcm_channel_wait(struct dcm_channel *ch, struct dcm_call call, uint32_t *word);
 
 /* dcm_channel_abandon() - give the call up; false: too late, it is answered */
-bool dcm_channel_abandon(struct dcm_channel *ch, uint32_t call);
+bool dcm_channel_abandon(struct dcm_channel *ch, struct dcm_call call);
 
 /* dcm_channel_reply() - the reply of an ANSWERED call; false: what the server wrote is not valid */
-bool dcm_channel_reply(struct dcm_channel *ch, uint32_t call, struct dcm_parcel *reply);
+bool dcm_channel_reply(struct dcm_channel *ch, struct dcm_call call, struct dcm_parcel *reply);
 
-/* dcm_channel_collect() - the slot is IDLE: the reply's room goes back to the server */
-void dcm_channel_collect(struct dcm_channel *ch, uint32_t call, uint32_t generation);
+/* dcm_channel_return() - the client has done with the reply: its room is the server's */
+void dcm_channel_return(struct dcm_channel *ch, struct dcm_call call);
 
 /* Server side. */
 
-/*
- * dcm_channel_take() - the next posted call that nobody gave up
- * Return: DCM_RING_OK with *@call, *@generation, *@request checked against the sizes;
- * DCM_RING_EMPTY; -EBADMSG: the client wrote what cannot be (the call is failed, look on).
- */
-int dcm_channel_take(struct dcm_channel *ch, uint32_t *call, uint32_t *generation,
-		     struct dcm_parcel *request);
+enum { DCM_CHANNEL_TAKEN = 0, DCM_CHANNEL_EMPTY = 1 };
 
-/* dcm_channel_more() - is there (probably) another posted call */
+/*
+ * dcm_channel_take() - the next posted call that nobody gave up; the server's lock is held
+ * Return: DCM_CHANNEL_TAKEN with *@call and *@request checked against the sizes;
+ * DCM_CHANNEL_EMPTY; -EBADMSG: the client wrote what cannot be (the call is failed, look on).
+ */
+int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_parcel *request);
+
+/* dcm_channel_more() - is there another posted call; the server's lock is held */
 bool dcm_channel_more(struct dcm_channel *ch);
 
 /*
- * dcm_channel_answer() - end a call; null @reply: FAILED (or, one way, done with)
- * Return: true: the client was still waiting; false: it had given up, or the call was ended before
- * (by a hang-up): the reply was not delivered.
+ * dcm_channel_answer() - end a call, once; null @reply: FAILED (or, one way, done with)
+ * Return: true: the client was still waiting; false: it had given up, the reply is not delivered.
  */
-bool dcm_channel_answer(struct dcm_channel *ch, uint32_t call, uint32_t generation, uint32_t flags,
+bool dcm_channel_answer(struct dcm_channel *ch, struct dcm_call call, uint32_t flags,
 			const struct dcm_parcel *reply);
 
 /* dcm_channel_returned() - has the client given back the reply of that call */
-bool dcm_channel_returned(struct dcm_channel *ch, uint32_t call, uint32_t generation);
+bool dcm_channel_returned(struct dcm_channel *ch, struct dcm_call call);
 
 /*
- * dcm_channel_hang_up() - the server takes no more calls: those not answered fail, now and later
+ * dcm_channel_hang_up() - the server takes no more calls: whoever waits for one, now and later, fails
  * @why: DCM_SERVER_GONE or DCM_SERVER_REVOKED. Once for a channel.
  */
 void dcm_channel_hang_up(struct dcm_channel *ch, enum dcm_server_says why);
-/* dcm_channel_hung_up() - by the client, after it posted and before it sleeps */
+/* dcm_channel_hung_up() - by the client, after it marked the slot and before it sleeps */
 bool dcm_channel_hung_up(struct dcm_channel *ch);
 /* dcm_channel_revoked() - by the client: has it hung up for that reason? Also true after its death. */
 static inline bool dcm_channel_revoked(const struct dcm_channel *ch)
 {
-	/* acquire: who sees FAILED, K2, sees what was stored before the hang-up failed it. */
 	return dcm_load(&ch->shared->server_gone, acquire) == DCM_SERVER_REVOKED;
 }
 

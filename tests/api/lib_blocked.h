@@ -53,7 +53,7 @@ int blocked_ends(struct blocked *blocked, Retcode wanted, const char *why);
  */
 enum { SESSION_CALLS = 256 };
 struct load {
-	DcmMessage room[64];
+	DcmMessage room[512];
 	unsigned int rooms;
 	DcmMessage spare;
 	uint64_t calls[SESSION_CALLS];

@@ -154,7 +154,9 @@ static void tell(struct owner *o, unsigned ringer)
 	else if (way == BY_LISTENER)
 		dcm_listener_signal(&sim_world, o->listener.index, ringer);
 	else
-		dcm_channel_answer(&o->channel, ringer, 1, DCM_CALL_ASYNC, NULL);
+		dcm_channel_answer(&o->channel,
+				   (struct dcm_call){ .index = ringer, .generation = 1 },
+				   DCM_CALL_ASYNC, NULL);
 }
 
 static void ringer(void *arg)
@@ -179,7 +181,7 @@ static void start_owner(struct owner *o, unsigned number)
 	sim_direct(true);
 	dcm_listener_open(&sim_world, index, &o->listener);
 	sim_direct(false);
-	memset(&headers[number], 0, offsetof(struct dcm_channel_header, ring));
+	memset(&headers[number], 0, offsetof(struct dcm_channel_header, done));
 	o->channel = (struct dcm_channel){ .shared = &headers[number],
 					   .seg = &sim_world,
 					   .client = index };

@@ -467,16 +467,18 @@ static void check_channel(const struct channel *ch, unsigned number)
 	dcm_session_collect(client);
 	sim_api_as(server);
 	dcm_server_reclaim(end);
-	SIM_CHECK(!dcm_channel_more(&end->end.channel), "channel %u: a call lies in the ring",
+	SIM_CHECK(!dcm_channel_more(&end->end.channel), "channel %u: a call lies in its cell",
 		  number);
 	SIM_CHECK(dcm_arena_taken(client->end.arena) == 0 && dcm_arena_taken(end->end.arena) == 0,
 		  "channel %u: room of requests %llu, of replies %llu is not back", number,
 		  (unsigned long long)dcm_arena_taken(client->end.arena),
 		  (unsigned long long)dcm_arena_taken(end->end.arena));
+	SIM_CHECK(client->end.small[0] == (1u << SMALL_FREE) - 1 && end->end.small[0] == UINT64_MAX,
+		  "channel %u: a small room is not back", number);
 	SIM_CHECK(client->end.out == 0 && end->end.out == 0, "channel %u: messages are out",
 		  number);
 	for (uint32_t i = 0; i < CALLS_FREE; i++)
-		SIM_CHECK(client->call[i].use == DCM_USE_FREE && !end->call[i].handed,
+		SIM_CHECK(client->books.call[i].use == DCM_USE_FREE && !end->call[i].handed,
 			  "channel %u: call slot %u is not free", number, i);
 }
 

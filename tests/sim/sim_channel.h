@@ -11,6 +11,7 @@ enum {
 	CHANNELS = 2,
 	MESSAGES = 48,
 	CALLS_FREE = 2, /* call slots of a channel: all others are with the program for good */
+	SMALL_FREE = 1, /* rooms for small requests, likewise */
 };
 
 /* A channel, and the two processes that it joins. */

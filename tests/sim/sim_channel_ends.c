@@ -78,8 +78,13 @@ static void make_client_end(struct channel *ch, unsigned char *base, uint32_t li
 	ch->client_end->listener = listener;
 	ch->client_end->end.give_back = dcm_client_end_give_back;
 	end_init(&ch->client_end->end, ch, ch->client, ch->server, base, true);
-	for (uint32_t i = CALLS_FREE; i < DCM_CHANNEL_CALLS; i++)
-		ch->client_end->call[i].use = DCM_USE_REPLY;
+	dcm_books_init(&ch->client_end->books);
+	for (uint32_t i = CALLS_FREE; i < DCM_CHANNEL_CALLS; i++) {
+		dcm_bits_take_at(ch->client_end->books.free, i);
+		ch->client_end->books.call[i].use = DCM_USE_REPLY;
+	}
+	for (uint32_t i = SMALL_FREE; i < DCM_CHANNEL_SMALL_ROOMS; i++)
+		dcm_bits_take_at(ch->client_end->end.small, i);
 	session = (struct dcm_session *)dcm_kernel_new(&dcm_session_type, sizeof *session, NULL);
 	session->kernel.rights = OCAP_IPC_CALL;
 	session->kernel.given = &ch->client_end->end.channel;
@@ -139,7 +144,7 @@ void sim_channels_make(unsigned server, const unsigned clients[CHANNELS])
 
 		memset(memory[i], 0, sizeof *h);
 		dcm_channel_format(memory[i], sizeof memory[i], NONCE);
-		sim_plain(&h->call[CALLS_FREE], sizeof h->call[0], sizeof h->call[0],
+		sim_plain(&h->replies[CALLS_FREE], sizeof h->replies[0], sizeof h->replies[0],
 			  DCM_CHANNEL_CALLS - CALLS_FREE);
 		*ch = (struct channel){ .client = clients[i], .server = server };
 		ch->connection = connect(clients[i], server, listener->ref.index);
@@ -196,7 +201,7 @@ uint64_t sim_payload_load(const DcmMessage *message)
 	return dcm_load(payload(message), relaxed);
 }
 
-static bool describe_in(const struct dcm_channel_header *h, const volatile void *word, char *text,
+static bool describe_in(const volatile void *word, char *text,
 			size_t size, unsigned number)
 {
 	size_t at = (size_t)((const volatile unsigned char *)word - memory[number]);
@@ -207,9 +212,17 @@ static bool describe_in(const struct dcm_channel_header *h, const volatile void 
 		{ offsetof(struct dcm_channel_header, client_gone), "client_gone" },
 		{ offsetof(struct dcm_channel_header, server_gone), "server_gone" },
 		{ offsetof(struct dcm_channel_header, room), "room" },
-		{ offsetof(struct dcm_channel_header, done), "done" },
-		{ offsetof(struct dcm_channel_header, ring.tail), "tail" },
-		{ offsetof(struct dcm_channel_header, ring.head), "head" },
+		{ offsetof(struct dcm_channel_header, any), "any" },
+	};
+
+	static const struct {
+		size_t from, each;
+		const char *name;
+	} tables[] = {
+		{ offsetof(struct dcm_channel_header, done), 4, "done" },
+		{ offsetof(struct dcm_channel_header, returned), 4, "returned" },
+		{ offsetof(struct dcm_channel_header, cells), sizeof(struct dcm_cell), "cell" },
+		{ offsetof(struct dcm_channel_header, replies), sizeof(struct dcm_reply), "reply" },
 	};
 
 	for (unsigned i = 0; i < sizeof parts / sizeof parts[0]; i++)
@@ -217,15 +230,14 @@ static bool describe_in(const struct dcm_channel_header *h, const volatile void 
 			snprintf(text, size, "channel %u %s", number, parts[i].name);
 			return true;
 		}
-	if (at >= offsetof(struct dcm_channel_header, call) && at < sizeof *h)
-		snprintf(text, size, "channel %u call[%zu]+%zu", number,
-			 (at - offsetof(struct dcm_channel_header, call)) / sizeof h->call[0],
-			 (at - offsetof(struct dcm_channel_header, call)) % sizeof h->call[0]);
-	else if (at >= offsetof(struct dcm_channel_header, cells) && at < sizeof *h)
-		snprintf(text, size, "channel %u cell %zu", number,
-			 (at - offsetof(struct dcm_channel_header, cells)) / sizeof h->cells[0]);
-	else
-		snprintf(text, size, "channel %u+%zu", number, at);
+	for (unsigned i = 0; i < sizeof tables / sizeof tables[0]; i++)
+		if (at >= tables[i].from && at < tables[i].from + tables[i].each * DCM_CHANNEL_CALLS) {
+			at -= tables[i].from;
+			snprintf(text, size, "channel %u %s[%zu]+%zu", number, tables[i].name,
+				 at / tables[i].each, at % tables[i].each);
+			return true;
+		}
+	snprintf(text, size, "channel %u+%zu", number, at);
 	return true;
 }
 
@@ -234,6 +246,6 @@ bool sim_channels_describe(const volatile void *word, char *text, size_t size)
 	for (unsigned i = 0; i < CHANNELS; i++)
 		if ((const volatile unsigned char *)word >= memory[i] &&
 		    (const volatile unsigned char *)word < memory[i] + sizeof memory[i])
-			return describe_in((void *)memory[i], word, text, size, i);
+			return describe_in(word, text, size, i);
 	return sim_world_describe(word, text, size);
 }

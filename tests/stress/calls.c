@@ -447,7 +447,7 @@ static void see_totals(void)
 static void see_memory(const char *when)
 {
 	/* The front, and on each side what is kept for the next loans. */
-	uint64_t bound = (1 + OWNERS) * (uint64_t)(DCM_CHANNEL_ARENA + 2 * DCM_ARENA_KEEP);
+	uint64_t bound = (1 + OWNERS) * (uint64_t)(DCM_CHANNEL_COMMITTED + 2 * DCM_ARENA_KEEP);
 	int64_t end = now_ms() + 10 * 1000;
 	unsigned mappings;
 	uint64_t rss;

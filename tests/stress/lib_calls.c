@@ -102,7 +102,7 @@ bool calls_marked(_Atomic uint32_t bits[LANES][TURNS_MAX / 32], uint32_t id)
 
 size_t calls_half(void)
 {
-	return (CHANNEL_BYTES - DCM_CHANNEL_ARENA) / 2 / 65536 * 65536;
+	return (CHANNEL_BYTES - DCM_CHANNEL_COMMITTED) / 2 / 65536 * 65536;
 }
 
 size_t calls_largest(void)

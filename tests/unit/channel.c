@@ -3,10 +3,10 @@
 #include "shm/channel.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "shm/check.h"
 #include "tests/tap.h"
 #include "tests/unit/lib_world.h"
 
@@ -61,64 +61,83 @@ static void test_view(void)
 static const struct dcm_parcel request = { .offset = 256, .size = 3, .status = -5 };
 static const struct dcm_parcel reply = { .offset = 512, .size = 4, .status = 6 };
 
+static struct dcm_call use_of(uint32_t index, uint32_t generation)
+{
+	return (struct dcm_call){ .index = index, .generation = generation };
+}
+
 static void test_call(struct pair *p)
 {
+	struct dcm_call mine = use_of(9, 1234567), call;
 	struct dcm_parcel seen;
-	uint32_t call, generation, word;
+	uint32_t word, late;
 
-	is_int(DCM_RING_EMPTY, dcm_channel_take(&p->server, &call, &generation, &seen), "nothing");
-	ok(dcm_channel_post(&p->client, 9, 1234567, &request), "posted");
-	is_int(DCM_CALL_POSTED, dcm_channel_state(&p->client, 9, 1234567, &word), "POSTED");
+	is_int(DCM_CHANNEL_EMPTY, dcm_channel_take(&p->server, &call, &seen), "nothing");
+	dcm_channel_post(&p->client, mine, &request);
+	is_int(DCM_CALL_POSTED, dcm_channel_state(&p->client, mine, &word), "POSTED");
+	late = word;
 	ok(dcm_channel_more(&p->server), "there is more");
-	is_int(DCM_RING_OK, dcm_channel_take(&p->server, &call, &generation, &seen), "taken");
-	ok(call == 9 && generation == 1234567, "that one");
+	is_int(DCM_CHANNEL_TAKEN, dcm_channel_take(&p->server, &call, &seen), "taken");
+	ok(call.index == 9 && call.generation == 1234567, "that one");
 	ok(seen.offset == 256 && seen.size == 3 && seen.status == -5 && seen.flags == 0,
 	   "as posted");
 	ok(!dcm_channel_more(&p->server), "there is no more");
-	ok(dcm_channel_wait(&p->client, 9, &word), "slept on");
-	is_int(DCM_CALL_POSTED, dcm_channel_state(&p->client, 9, 1234567, NULL), "still POSTED");
-	ok(dcm_channel_answer(&p->server, 9, generation, 0, &reply), "answered in time");
-	ok(!dcm_channel_wait(&p->client, 9, &(uint32_t){ 1234567u << 4 | DCM_CALL_POSTED }),
-	   "no sleep after that");
-	is_int(DCM_CALL_ANSWERED, dcm_channel_state(&p->client, 9, 1234567, NULL), "ANSWERED");
-	ok(!dcm_channel_abandon(&p->client, 9), "too late to give up");
-	ok(dcm_channel_reply(&p->client, 9, &seen), "a reply");
+	ok(dcm_channel_wait(&p->client, mine, &word), "slept on");
+	is_int(DCM_CALL_POSTED, dcm_channel_state(&p->client, mine, NULL), "still POSTED");
+	ok(dcm_channel_answer(&p->server, call, 0, &reply), "answered in time");
+	ok(!dcm_channel_wait(&p->client, mine, &late), "no sleep after that");
+	is_int(DCM_CALL_ANSWERED, dcm_channel_state(&p->client, mine, NULL), "ANSWERED");
+	ok(!dcm_channel_abandon(&p->client, mine), "too late to give up");
+	ok(dcm_channel_reply(&p->client, mine, &seen), "a reply");
 	ok(seen.offset == 512 && seen.size == 4 && seen.status == 6, "as answered");
-	ok(!dcm_channel_returned(&p->server, 9, generation), "not returned yet");
-	dcm_channel_collect(&p->client, 9, generation);
-	ok(dcm_channel_returned(&p->server, 9, generation), "returned");
-	is_int(DCM_CALL_IDLE, dcm_channel_state(&p->client, 9, 1234567, NULL), "IDLE");
-	is_int(DCM_CALL_FAILED, dcm_channel_state(&p->client, 9, 7, NULL), "not of another use");
+	ok(!dcm_channel_returned(&p->server, call), "not returned yet");
+	dcm_channel_return(&p->client, mine);
+	ok(dcm_channel_returned(&p->server, call), "returned");
+	is_int(DCM_CALL_POSTED, dcm_channel_state(&p->client, use_of(9, 7), NULL),
+	       "nothing is said of another use");
 }
 
 static void test_ends(struct pair *p)
 {
 	struct dcm_parcel seen, bad = { .offset = p->client.half, .size = 1 };
-	uint32_t call, generation;
+	struct dcm_call call;
 
-	dcm_channel_post(&p->client, 1, 2, &request);
-	dcm_channel_take(&p->server, &call, &generation, &seen);
-	ok(dcm_channel_answer(&p->server, 1, 2, 0, NULL), "released without a reply");
-	is_int(DCM_CALL_FAILED, dcm_channel_state(&p->client, 1, 2, NULL), "FAILED");
-	dcm_channel_collect(&p->client, 1, 2);
-	dcm_channel_post(&p->client, 1, 3, &request);
-	dcm_channel_take(&p->server, &call, &generation, &seen);
-	ok(dcm_channel_abandon(&p->client, 1), "given up");
-	is_int(DCM_CALL_ABANDONED, dcm_channel_state(&p->client, 1, 3, NULL), "ABANDONED");
-	ok(!dcm_channel_answer(&p->server, 1, 3, 0, &reply), "answered in vain");
-	is_int(DCM_CALL_ANSWERED, dcm_channel_state(&p->client, 1, 3, NULL),
+	dcm_channel_post(&p->client, use_of(1, 2), &request);
+	dcm_channel_take(&p->server, &call, &seen);
+	ok(dcm_channel_answer(&p->server, call, 0, NULL), "released without a reply");
+	is_int(DCM_CALL_FAILED, dcm_channel_state(&p->client, use_of(1, 2), NULL), "FAILED");
+	dcm_channel_post(&p->client, use_of(1, 3), &request);
+	dcm_channel_take(&p->server, &call, &seen);
+	ok(dcm_channel_abandon(&p->client, use_of(1, 3)), "given up");
+	is_int(DCM_CALL_ABANDONED, dcm_channel_state(&p->client, use_of(1, 3), NULL), "ABANDONED");
+	ok(!dcm_channel_answer(&p->server, call, 0, &reply), "answered in vain");
+	is_int(DCM_CALL_ANSWERED, dcm_channel_state(&p->client, use_of(1, 3), NULL),
 	       "then the room is back");
-	dcm_channel_collect(&p->client, 1, 3);
-	dcm_channel_post(&p->client, 1, 4, &request);
-	dcm_channel_post(&p->client, 2, 4, &request);
-	dcm_channel_abandon(&p->client, 1);
-	is_int(DCM_RING_OK, dcm_channel_take(&p->server, &call, &generation, &seen), "the next");
-	is_uint(2, call, "not the one given up");
-	is_int(DCM_CALL_FAILED, dcm_channel_state(&p->client, 1, 4, NULL), "which is done with");
-	dcm_channel_answer(&p->server, 2, 4, 0, &bad);
-	ok(!dcm_channel_reply(&p->client, 2, &seen), "a reply beyond the half is none");
-	dcm_channel_collect(&p->client, 1, 4);
-	dcm_channel_collect(&p->client, 2, 4);
+	dcm_channel_post(&p->client, use_of(1, 4), &request);
+	dcm_channel_post(&p->client, use_of(2, 4), &request);
+	dcm_channel_abandon(&p->client, use_of(1, 4));
+	is_int(DCM_CHANNEL_TAKEN, dcm_channel_take(&p->server, &call, &seen), "the next");
+	is_uint(2, call.index, "not the one given up");
+	is_int(DCM_CALL_FAILED, dcm_channel_state(&p->client, use_of(1, 4), NULL),
+	       "which is done with");
+	dcm_channel_answer(&p->server, call, 0, &bad);
+	ok(!dcm_channel_reply(&p->client, call, &seen), "a reply beyond the half is none");
+}
+
+static void test_one_way(struct pair *p)
+{
+	struct dcm_parcel seen, sent = request;
+	struct dcm_call mine = use_of(5, 9), call;
+
+	sent.flags = DCM_CALL_ONE_WAY;
+	dcm_channel_post(&p->client, mine, &sent);
+	ok(!dcm_channel_ended(&p->client, mine), "under way");
+	is_int(DCM_CHANNEL_TAKEN, dcm_channel_take(&p->server, &call, &seen), "one way");
+	is_uint(DCM_CALL_ONE_WAY, seen.flags, "as it says");
+	ok(!dcm_channel_ended(&p->client, mine), "its room is the server's");
+	ok(dcm_channel_answer(&p->server, call, seen.flags, NULL), "released");
+	ok(dcm_channel_ended(&p->client, mine), "and the client's again");
+	ok(!dcm_channel_ended(&p->client, use_of(5, 10)), "of that use, and no other");
 }
 
 /* What a mad client could write. */
@@ -127,75 +146,84 @@ static void test_bad_requests(struct pair *p)
 	struct dcm_parcel bad[] = { { .offset = p->client.half, .size = 1 },
 				    { .offset = 1, .size = UINT64_MAX },
 				    { .offset = UINT64_MAX, .size = 2 } };
-	struct dcm_ring_view ring = dcm_ring_view(&p->client.shared->ring, DCM_CHANNEL_RING_SHIFT);
 	struct dcm_parcel seen, good = { .offset = p->client.half, .size = 0 };
-	uint32_t call, generation;
+	struct dcm_call call;
 
-	for (int i = 0; i < 3; i++) {
-		dcm_channel_post(&p->client, 3, 5, &bad[i]);
-		is_int(-EBADMSG, dcm_channel_take(&p->server, &call, &generation, &seen),
+	for (uint32_t i = 0; i < 3; i++) {
+		dcm_channel_post(&p->client, use_of(3, 5 + i), &bad[i]);
+		is_int(-EBADMSG, dcm_channel_take(&p->server, &call, &seen),
 		       "a request beyond the half");
-		is_int(DCM_CALL_FAILED, dcm_channel_state(&p->client, 3, 5, NULL), "FAILED");
+		is_int(DCM_CALL_FAILED, dcm_channel_state(&p->client, use_of(3, 5 + i), NULL),
+		       "FAILED");
 	}
-	dcm_channel_post(&p->client, 3, 5, &good);
-	is_int(DCM_RING_OK, dcm_channel_take(&p->server, &call, &generation, &seen),
-	       "empty, at it");
-	dcm_channel_answer(&p->server, 3, 5, DCM_CALL_ONE_WAY, NULL);
-	dcm_channel_collect(&p->client, 3, 5);
-	dcm_ring_push(ring, DCM_CHANNEL_CALLS + 1);
-	is_int(-EBADMSG, dcm_channel_take(&p->server, &call, &generation, &seen), "no such call");
-	dcm_ring_push(ring, 4);
-	is_int(-EBADMSG, dcm_channel_take(&p->server, &call, &generation, &seen), "an idle call");
-	dcm_channel_collect(&p->client, 3, 5);
-	is_int(DCM_RING_EMPTY, dcm_channel_take(&p->server, &call, &generation, &seen), "done");
+	dcm_channel_post(&p->client, use_of(3, 8), &good);
+	is_int(DCM_CHANNEL_TAKEN, dcm_channel_take(&p->server, &call, &seen), "empty, at its end");
+	dcm_channel_post(&p->client, use_of(DCM_CHANNEL_CALLS, 1), &good);
+	is_int(-EBADMSG, dcm_channel_take(&p->server, &call, &seen), "no such call");
+	dcm_store(&p->client.shared->cells[p->client.next % DCM_CHANNEL_CALLS].word,
+		  p->client.next + 1, relaxed);
+	is_int(DCM_CHANNEL_EMPTY, dcm_channel_take(&p->server, &call, &seen),
+	       "a message that is not the next");
 }
 
 static void test_full(struct pair *p)
 {
 	struct dcm_parcel seen;
-	uint32_t good = 0, call, generation;
+	struct dcm_call call;
+	uint32_t good = 0;
 
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++)
-		good += dcm_channel_post(&p->client, i, 6, &request);
-	is_uint(DCM_CHANNEL_CALLS, good, "a call in each slot");
+		dcm_channel_post(&p->client, use_of(i, 100), &request);
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++)
-		good -= dcm_channel_abandon(&p->client, i);
-	is_uint(0, good, "all given up");
-	is_int(DCM_RING_EMPTY, dcm_channel_take(&p->server, &call, &generation, &seen),
-	       "none left");
-	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++) {
-		good += dcm_channel_state(&p->client, i, 6, NULL) == DCM_CALL_FAILED;
-		dcm_channel_collect(&p->client, i, 6);
+		good += dcm_channel_abandon(&p->client, use_of(i, 100));
+	is_uint(DCM_CHANNEL_CALLS, good, "a call in each slot, all given up");
+	is_int(DCM_CHANNEL_EMPTY, dcm_channel_take(&p->server, &call, &seen), "none left");
+	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++)
+		good -= dcm_channel_state(&p->client, use_of(i, 100), NULL) == DCM_CALL_FAILED;
+	is_uint(0, good, "all done with");
+}
+
+/* The number of a message goes around. */
+static void test_numbers(struct pair *p)
+{
+	struct dcm_parcel seen;
+	struct dcm_call call;
+	uint32_t good = 0;
+
+	p->client.next = p->server.next = UINT32_MAX - 300;
+	for (uint32_t i = 0; i < 600; i++) {
+		dcm_channel_post(&p->client, use_of(i % 7, 1000 + i), &request);
+		good += dcm_channel_take(&p->server, &call, &seen) == DCM_CHANNEL_TAKEN &&
+			call.index == i % 7 && call.generation == 1000 + i;
+		good += dcm_channel_take(&p->server, &call, &seen) == DCM_CHANNEL_EMPTY;
 	}
-	is_uint(DCM_CHANNEL_CALLS, good, "all done with");
+	is_uint(1200, good, "each message once, also behind number 2^32 - 1");
 }
 
 static void test_hang_up(void)
 {
 	struct dcm_parcel seen;
-	uint32_t call, generation;
+	struct dcm_call call;
 	struct pair p;
+	uint32_t word;
 
 	pair_make(&p);
 	ok(!dcm_channel_hung_up(&p.client), "the server is there");
-	dcm_channel_post(&p.client, 0, 1, &request);
-	dcm_channel_post(&p.client, 1, 1, &request);
-	dcm_channel_post(&p.client, 2, 1, &request);
-	dcm_channel_take(&p.server, &call, &generation, &seen);
-	dcm_channel_answer(&p.server, 0, 1, 0, &reply);
-	dcm_channel_take(&p.server, &call, &generation, &seen);
+	for (uint32_t i = 0; i < 3; i++)
+		dcm_channel_post(&p.client, use_of(i, 1), &request);
+	dcm_channel_take(&p.server, &call, &seen);
+	dcm_channel_answer(&p.server, call, 0, &reply);
+	dcm_channel_take(&p.server, &call, &seen);
+	dcm_channel_state(&p.client, call, &word);
+	ok(dcm_channel_wait(&p.client, call, &word), "slept on");
 	dcm_channel_hang_up(&p.server, DCM_SERVER_GONE);
-	ok(dcm_channel_hung_up(&p.client), "the server is gone");
-	is_int(DCM_CALL_ANSWERED, dcm_channel_state(&p.client, 0, 1, NULL), "answered before");
-	is_int(DCM_CALL_FAILED, dcm_channel_state(&p.client, 1, 1, NULL), "taken: failed");
-	is_int(DCM_CALL_FAILED, dcm_channel_state(&p.client, 2, 1, NULL), "not taken: failed");
-	ok(!dcm_channel_more(&p.server), "none is left");
-	ok(!dcm_channel_answer(&p.server, 1, 1, 0, &reply), "an answer after that is in vain");
-	is_int(DCM_CALL_FAILED, dcm_channel_state(&p.client, 1, 1, NULL), "and changes nothing");
-	dcm_channel_collect(&p.client, 1, 1);
-	dcm_channel_post(&p.client, 1, 2, &request);
-	ok(!dcm_channel_answer(&p.server, 1, 1, 0, &reply), "nor does a late one");
-	is_int(DCM_CALL_POSTED, dcm_channel_state(&p.client, 1, 2, NULL), "end a later call");
+	ok(dcm_channel_hung_up(&p.client) && !dcm_channel_revoked(&p.client), "the server is gone");
+	ok(dcm_load(&p.client.shared->replies[1].word, seq) != word, "whoever slept looks again");
+	is_int(DCM_CALL_ANSWERED, dcm_channel_state(&p.client, use_of(0, 1), NULL),
+	       "answered before");
+	is_int(DCM_CALL_POSTED, dcm_channel_state(&p.client, call, NULL), "not answered");
+	ok(dcm_channel_abandon(&p.client, call), "it is given up");
+	ok(!dcm_channel_answer(&p.server, call, 0, &reply), "an answer after that is in vain");
 	free(p.memory);
 }
 
@@ -211,6 +239,7 @@ struct crowd {
 	uint64_t calls;
 	dcm_atomic32 clients_left, work; /* an event count, as a listener's */
 	dcm_atomic64 answered, given_up, failed, wrong, hung;
+	pthread_mutex_t client_lock, server_lock;
 	uint32_t reply_generation[DCM_CHANNEL_CALLS]; /* the server's books, by call */
 	bool hang_up;				      /* the server goes in the middle */
 };
@@ -247,28 +276,27 @@ static bool is_over(enum dcm_call_state state)
 }
 
 /* Sleeps until the call is over, or gives it up. Return: the state. */
-static enum dcm_call_state await(struct crowd *c, uint32_t call, uint32_t generation, bool patient)
+static enum dcm_call_state await(struct crowd *c, struct dcm_call call, bool patient)
 {
 	struct dcm_channel *ch = &c->p.client;
 	enum dcm_call_state state;
 	uint32_t word;
 
-	while (!is_over(state = dcm_channel_state(ch, call, generation, &word))) {
+	while (!is_over(state = dcm_channel_state(ch, call, &word))) {
 		if (!patient && dcm_channel_abandon(ch, call))
 			return DCM_CALL_ABANDONED;
 		if (!dcm_channel_wait(ch, call, &word))
 			continue;
-		/* K4: after the post, before the sleep. */
+		/* K4: after the mark, before the sleep. */
 		if (dcm_channel_hung_up(ch))
-			return is_over(dcm_channel_state(ch, call, generation, NULL))
-				       ? DCM_CALL_FAILED
-				       : DCM_CALL_POSTED;
-		dcm_park_sleep(&ch->shared->call[call].word, word, NULL, DCM_FOREVER);
+			return dcm_channel_abandon(ch, call) ? DCM_CALL_FAILED
+							     : dcm_channel_state(ch, call, NULL);
+		dcm_park_sleep(&ch->shared->replies[call.index].word, word, NULL, DCM_FOREVER);
 	}
 	return state;
 }
 
-static void end_call(struct crowd *c, uint32_t call, uint32_t generation, enum dcm_call_state state)
+static void end_call(struct crowd *c, struct dcm_call call, enum dcm_call_state state)
 {
 	struct dcm_channel *ch = &c->p.client;
 	struct dcm_parcel got;
@@ -276,21 +304,21 @@ static void end_call(struct crowd *c, uint32_t call, uint32_t generation, enum d
 	switch (state) {
 	case DCM_CALL_ANSWERED:
 		dcm_add(&c->answered, 1ull);
-		if (!dcm_channel_reply(ch, call, &got) || got.status != (int32_t)call ||
-		    !filled(ch->replies + got.offset, ~stamp(call, generation), got.size))
+		if (!dcm_channel_reply(ch, call, &got) || got.status != (int32_t)call.index ||
+		    !filled(ch->replies + got.offset, ~stamp(call.index, call.generation),
+			    got.size))
 			dcm_add(&c->wrong, 1ull);
 		break;
 	case DCM_CALL_ABANDONED:
 		dcm_add(&c->given_up, 1ull);
 		/* Not to be used before the server is done with it, or gone. */
-		while (!is_over(dcm_channel_state(ch, call, generation, NULL)) &&
-		       !dcm_channel_hung_up(ch))
+		while (!is_over(dcm_channel_state(ch, call, NULL)) && !dcm_channel_hung_up(ch))
 			dcm_park_pause();
 		break;
 	default:
 		dcm_add(&c->failed, 1ull);
 	}
-	dcm_channel_collect(ch, call, generation);
+	dcm_channel_return(ch, call);
 }
 
 static void client(struct crowd *c, unsigned thread)
@@ -299,55 +327,61 @@ static void client(struct crowd *c, unsigned thread)
 	struct dcm_channel *ch = &c->p.client;
 
 	for (uint64_t i = 0; i < c->calls && !dcm_channel_hung_up(ch); i++) {
-		uint32_t call = thread * SLOTS + world_below(&random, SLOTS);
-		uint32_t generation = (uint32_t)i + 1;
-		struct dcm_parcel parcel = { .offset = room_of(call, 0),
+		struct dcm_call call = { .index = thread * SLOTS + world_below(&random, SLOTS),
+					 .generation = (uint32_t)i + 1 };
+		struct dcm_parcel parcel = { .offset = room_of(call.index, 0),
 					     .size = world_below(&random, ROOM),
-					     .status = (int32_t)call };
+					     .status = (int32_t)call.index };
 
-		fill(ch->requests + parcel.offset, stamp(call, generation), parcel.size);
-		if (!dcm_channel_post(ch, call, generation, &parcel)) {
-			dcm_add(&c->wrong, 1ull);
-			continue;
-		}
+		fill(ch->requests + parcel.offset, stamp(call.index, call.generation), parcel.size);
+		pthread_mutex_lock(&c->client_lock);
+		dcm_channel_post(ch, call, &parcel);
+		pthread_mutex_unlock(&c->client_lock);
 		dcm_park_wake_one(&c->work);
-		end_call(c, call, generation,
-			 await(c, call, generation, world_below(&random, 4) != 0));
+		end_call(c, call, await(c, call, world_below(&random, 4) != 0));
 	}
 	if (dcm_add(&c->clients_left, UINT32_MAX) == 1)
 		dcm_park_wake_all(&c->work);
 }
 
+static void answer_one(struct crowd *c, struct dcm_call call, const struct dcm_parcel *parcel,
+		       struct world_random *random)
+{
+	struct dcm_parcel answer = { .offset = room_of(call.index, call.generation),
+				     .size = world_below(random, ROOM),
+				     .status = (int32_t)call.index };
+	struct dcm_channel *ch = &c->p.server;
+	uint32_t *last = &c->reply_generation[call.index];
+
+	/* A call given up is the server's to read until it answers. */
+	if (parcel->status != (int32_t)call.index ||
+	    !filled(ch->requests + parcel->offset, stamp(call.index, call.generation),
+		    parcel->size))
+		dcm_add(&c->wrong, 1ull);
+	if (*last != 0 && !dcm_channel_returned(ch, use_of(call.index, *last)))
+		dcm_add(&c->wrong, 1ull);
+	*last = call.generation;
+	fill(ch->replies + answer.offset, ~stamp(call.index, call.generation), answer.size);
+	dcm_channel_answer(ch, call, parcel->flags,
+			   world_below(random, 16) == 0 ? NULL : &answer);
+}
+
 static bool serve_one(struct crowd *c, struct world_random *random)
 {
-	struct dcm_channel *ch = &c->p.server;
-	struct dcm_parcel parcel, answer;
-	uint32_t call, generation;
-	int r = dcm_channel_take(ch, &call, &generation, &parcel);
+	struct dcm_parcel parcel;
+	struct dcm_call call;
+	int r;
 
-	if (r == DCM_RING_EMPTY)
+	pthread_mutex_lock(&c->server_lock);
+	r = dcm_channel_hung_up(&c->p.server) ? DCM_CHANNEL_EMPTY
+					      : dcm_channel_take(&c->p.server, &call, &parcel);
+	pthread_mutex_unlock(&c->server_lock);
+	if (r == DCM_CHANNEL_EMPTY)
 		return false;
-	if (r != DCM_RING_OK || parcel.status != (int32_t)call) {
-		/* One that was in the ring when another thread hung up is failed already. */
-		if (r == DCM_RING_OK || !dcm_channel_hung_up(ch))
-			dcm_add(&c->wrong, 1ull);
-		return true;
-	}
-	/* A call given up is the server's to read until it answers. */
-	if (!filled(ch->requests + parcel.offset, stamp(call, generation), parcel.size))
-		dcm_add(&c->wrong, 1ull);
-	answer = (struct dcm_parcel){ .offset = room_of(call, generation),
-				      .size = world_below(random, ROOM),
-				      .status = (int32_t)call };
-	if (c->reply_generation[call] != 0 &&
-	    !dcm_channel_returned(ch, call, c->reply_generation[call]))
-		dcm_add(&c->wrong, 1ull);
-	c->reply_generation[call] = generation;
-	fill(ch->replies + answer.offset, ~stamp(call, generation), answer.size);
-	if (world_below(random, 16) == 0)
-		dcm_channel_answer(ch, call, generation, parcel.flags, NULL);
+	if (r == DCM_CHANNEL_TAKEN)
+		answer_one(c, call, &parcel, random);
 	else
-		dcm_channel_answer(ch, call, generation, parcel.flags, &answer);
+		dcm_add(&c->wrong, 1ull);
 	return true;
 }
 
@@ -385,6 +419,8 @@ static void test_crowd(bool hang_up, uint64_t calls)
 
 	memset(&c, 0, sizeof c);
 	pair_make(&c.p);
+	pthread_mutex_init(&c.client_lock, NULL);
+	pthread_mutex_init(&c.server_lock, NULL);
 	c.calls = calls;
 	c.hang_up = hang_up;
 	dcm_store(&c.clients_left, CLIENTS, seq);
@@ -399,11 +435,27 @@ static void test_crowd(bool hang_up, uint64_t calls)
 	     (unsigned long long)dcm_load(&c.answered, seq),
 	     (unsigned long long)dcm_load(&c.given_up, seq),
 	     (unsigned long long)dcm_load(&c.failed, seq));
-	if (!hang_up)
-		ok(dcm_check_ring(dcm_ring_view(&c.p.client.shared->ring, DCM_CHANNEL_RING_SHIFT),
-				  DCM_CHANNEL_CALLS),
-		   "the ring is in order");
+	pthread_mutex_destroy(&c.client_lock);
+	pthread_mutex_destroy(&c.server_lock);
 	free(c.p.memory);
+}
+
+/* Words overwritten anywhere behind the header: those that are looked at next, often. */
+static void overwrite(struct pair *p, struct world_random *random)
+{
+	struct dcm_channel_header *h = p->memory;
+	uint64_t *words = (uint64_t *)p->memory + DCM_PAGE / 8;
+	uint32_t count = (DCM_CHANNEL_FRONT - DCM_PAGE) / 8;
+
+	for (int i = 0; i < 10; i++)
+		words[world_below(random, count)] = world_below(random, 2)
+							    ? world_next(random)
+							    : world_below(random, 600);
+	if (world_below(random, 2) == 0)
+		words = (uint64_t *)(void *)&h->cells[p->server.next % DCM_CHANNEL_CALLS];
+	else
+		words = (uint64_t *)(void *)&h->replies[world_below(random, 4)];
+	words[1 + world_below(random, 3)] = world_next(random);
 }
 
 /* Either side, in a channel whose words were overwritten. */
@@ -411,27 +463,24 @@ static void test_scribbled(void)
 {
 	struct world_random random = world_random(99);
 	struct dcm_parcel seen;
-	uint32_t call, generation, bad = 0;
+	struct dcm_call call;
+	uint32_t bad = 0;
 	struct pair p;
 
 	pair_make(&p);
 	for (uint64_t round = 0; round < tap_scaled(30000); round++) {
-		uint64_t *words = (uint64_t *)p.memory + DCM_PAGE / 8;
-		uint32_t count = (DCM_CHANNEL_ARENA - DCM_PAGE) / 8,
-			 slot = world_below(&random, 256);
+		struct dcm_call mine = use_of(world_below(&random, 4), (uint32_t)round + 1);
 
-		for (int i = 0; i < 10; i++)
-			words[world_below(&random, count)] = world_below(&random, 2)
-								     ? world_next(&random)
-								     : world_below(&random, 600);
-		dcm_channel_post(&p.client, slot, (uint32_t)round, &request);
-		if (dcm_channel_take(&p.server, &call, &generation, &seen) == DCM_RING_OK) {
-			bad += call >= DCM_CHANNEL_CALLS || seen.offset > p.server.half ||
+		p.client.next = p.server.next;
+		dcm_channel_post(&p.client, mine, &request);
+		overwrite(&p, &random);
+		if (dcm_channel_take(&p.server, &call, &seen) == DCM_CHANNEL_TAKEN) {
+			bad += call.index >= DCM_CHANNEL_CALLS || seen.offset > p.server.half ||
 			       seen.size > p.server.half - seen.offset;
-			dcm_channel_answer(&p.server, call, generation, seen.flags, &reply);
+			dcm_channel_answer(&p.server, call, seen.flags, &reply);
 		}
-		dcm_channel_abandon(&p.client, slot);
-		if (dcm_channel_reply(&p.client, slot, &seen))
+		dcm_channel_abandon(&p.client, mine);
+		if (dcm_channel_reply(&p.client, mine, &seen))
 			bad += seen.offset > p.client.half ||
 			       seen.size > p.client.half - seen.offset;
 		dcm_channel_more(&p.server);
@@ -451,8 +500,10 @@ int main(void)
 	pair_make(&p);
 	test_call(&p);
 	test_ends(&p);
+	test_one_way(&p);
 	test_bad_requests(&p);
 	test_full(&p);
+	test_numbers(&p);
 	free(p.memory);
 	test_hang_up();
 	test_crowd(false, tap_scaled(CALLS));
