@@ -7,6 +7,12 @@
 
 #include <dcm/types.h>
 
+#include "api/who.h"
+
+/* dcm_connection_create() - DcmCreateConnection() to that server, whatever became of a handle for it */
+Retcode dcm_connection_create(const char *type, const char *name, const struct dcm_who *server,
+			      Handle client, DcmHandle *out);
+
 /* dcm_connection_parked() - has it a request that no endpoint has been found for until now */
 bool dcm_connection_parked(DcmHandle connection);
 
