@@ -377,8 +377,7 @@ struct dcm_fabric *dcm_fabric_peek(uint64_t attachment)
 
 	pthread_mutex_lock(&current_lock);
 	if (current != NULL &&
-	    (attachment == DCM_ANY_ATTACHMENT ||
-	     dcm_load(&attachments, relaxed) == attachment) &&
+	    (attachment == DCM_ANY_ATTACHMENT || dcm_load(&attachments, relaxed) == attachment) &&
 	    hold_if_there(current))
 		f = current;
 	pthread_mutex_unlock(&current_lock);

@@ -232,8 +232,8 @@ static struct dcm_identity *identity_new(const struct dcm_object_type *type, uin
 
 Retcode dcm_identity_new(Sid sid, struct dcm_ref process, struct dcm_gift gift, Handle *out)
 {
-	struct dcm_identity *identity = identity_new(
-		&identity_type, OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT, sid);
+	struct dcm_identity *identity =
+		identity_new(&identity_type, OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT, sid);
 
 	*out = INVALID_HANDLE;
 	if (identity == NULL)

@@ -52,8 +52,13 @@ static void left(struct dcm_kernel_object *kernel)
 
 static void revoke(struct dcm_object *object)
 {
+	struct dcm_source *source = dcm_source_of(object);
+
 	dcm_or(&kernel_of(object)->gone, (uint32_t)DCM_HANDLE_REVOKED);
 	left(kernel_of(object));
+	/* Behind that: the last handle's entries are told that the resource is gone. */
+	if (source != NULL)
+		dcm_source_revoke(source, object->number);
 }
 
 void dcm_kernel_close(struct dcm_object *object)
