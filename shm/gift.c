@@ -24,7 +24,7 @@ void dcm_gift_revoke(const struct dcm_segment *seg, uint32_t self, struct dcm_re
 		return;
 	/* seq, G1. */
 	DCM_LINE(gift_is_revoked)
-	dcm_store(&slot->revoked, key, DCM_ORDER(revoked_before_said, seq, release));
+	dcm_store(&slot->revoked, key, seq);
 	/* For those who look at the table: it is no different for anybody else. */
 	(void)dcm_slot_step(&seg->gift, ref, self, DCM_GIFT_GIVEN, self, DCM_GIFT_REVOKED);
 }

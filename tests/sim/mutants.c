@@ -124,7 +124,6 @@ static const struct mutant mutants[] = {
 	{ .name = "group_looks_again", .first = &sim_group },
 	/* gifts */
 	{ .name = "gift_is_revoked", .first = &sim_gift },
-	{ .name = "revoked_before_said", .first = &sim_gift },
 	{ .name = "reaper_frees_gift", .first = &sim_gift },
 	/* guards against a hostile peer */
 	{ .name = "slot_in_table", .place = FUZZ },

@@ -52,7 +52,8 @@ DCM_API Retcode DcmConnectAny(const char *endpointType, Handle *outSessionHandle
  * everything closed again but the callable handle. The first server found is asked, and no other
  * one when it refuses. An endpoint that is withdrawn before the request could be sent to it was
  * not found; the search goes on for the rest of @findTimeout. A server that died in that moment may
- * end it instead, with rcNotConnected.
+ * end it instead, with rcNotConnected. One that has revoked the handle that it publishes with is
+ * asked all the same: the caller never held it.
  *
  * What it waits for has no handle, so DcmInterruptBlockingCall() cannot end it; the last DcmFini()
  * does.
@@ -67,7 +68,7 @@ DCM_API Retcode DcmConnectAny(const char *endpointType, Handle *outSessionHandle
  * Return:   rcOk; rcTimeout (nothing found, or no decision: the detail says which; the request is
  *           withdrawn); rcNotConnected (refused; the server or its publication ended; before
  *           DcmInit(); the last DcmFini() meanwhile); rcInvalidArgument (a name, a handle);
- *           rcNoCapability; rcQuotaExceeded and rcSecurityDisallow as the functions named above.
+ *           rcNoCapability; rcHandleRevoked (a handle is); rcQuotaExceeded and rcSecurityDisallow as the functions named above.
  * Origin:   KCE 1.4, with its parameters and their order; the codes, and that a refusal is final:
  *           ours.
  */
