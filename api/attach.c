@@ -18,6 +18,7 @@
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "shm/bell.h"
+#include "shm/gift.h"
 #include "shm/process.h"
 
 /* A full process table: how often to look again, while those who live reap the dead. */
@@ -28,8 +29,11 @@ enum { SLICE_NS = 20 * 1000 * 1000 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static struct dcm_fabric *current; /* under lock; null: not attached */
-static dcm_atomic64 attachments;	   /* changed under lock: tells one fabric from the next */
+/* Inside of it, for the moment in which the two below change: who has to look at once waits for
+   nothing else. */
+static pthread_mutex_t current_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct dcm_fabric *current; /* under both; null: not attached */
+static dcm_atomic64 attachments;	   /* changed under both: tells one fabric from the next */
 static unsigned inits;		   /* under lock: DcmInit less DcmFini */
 static unsigned entered;	   /* under lock: calls that are about to make a handle in it */
 static bool closing;		   /* under lock: a last DcmFini is at work */
@@ -41,6 +45,7 @@ static void reset_in_child(void)
 	struct dcm_fabric *fabric = current;
 
 	pthread_mutex_init(&lock, NULL);
+	pthread_mutex_init(&current_lock, NULL);
 	pthread_cond_init(&changed, NULL);
 	current = NULL;
 	inits = 0;
@@ -55,16 +60,27 @@ static void reset_in_child(void)
 	free(fabric);
 }
 
+/* Under the lock. */
+static void set_current(struct dcm_fabric *fabric)
+{
+	pthread_mutex_lock(&current_lock);
+	current = fabric;
+	if (fabric != NULL)
+		dcm_add(&attachments, 1u);
+	pthread_mutex_unlock(&current_lock);
+}
+
 /* The keeper's last act: everything back, nothing mapped. */
 static void detach(void *arg)
 {
 	struct dcm_fabric *f = arg;
 
+	dcm_gift_leave(&f->seg, f->self.index);
 	dcm_process_yield(&f->seg, f->self);
 	dcm_guard_unwatch();
 	dcm_segment_close(&f->seg);
 	pthread_mutex_lock(&lock);
-	current = NULL;
+	set_current(NULL);
 	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
 	free(f);
@@ -179,8 +195,7 @@ static Retcode attach(void)
 		free(f);
 		return rc;
 	}
-	current = f;
-	dcm_add(&attachments, 1u);
+	set_current(f);
 	return rcOk;
 }
 
@@ -363,12 +378,12 @@ struct dcm_fabric *dcm_fabric_peek(uint64_t attachment)
 {
 	struct dcm_fabric *f = NULL;
 
-	if (pthread_mutex_trylock(&lock) != 0)
-		return NULL;
-	if (current != NULL && dcm_load(&attachments, relaxed) == attachment &&
+	pthread_mutex_lock(&current_lock);
+	if (current != NULL &&
+	    (attachment == DCM_ANY_ATTACHMENT || dcm_load(&attachments, relaxed) == attachment) &&
 	    hold_if_there(current))
 		f = current;
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&current_lock);
 	return f;
 }
 

@@ -43,8 +43,9 @@ uint64_t dcm_fabric_attachment(void);
 
 /*
  * dcm_fabric_peek() - the fabric of that attachment, held, for those who do not keep it
- * Never waits. Null: the process has left it, or another thread is just attaching or detaching.
+ * DCM_ANY_ATTACHMENT: whichever there is. Never waits. Null: the process has left it.
  */
+#define DCM_ANY_ATTACHMENT 0u
 struct dcm_fabric *dcm_fabric_peek(uint64_t attachment);
 
 void dcm_fabric_hold(struct dcm_fabric *fabric);

@@ -71,7 +71,7 @@ static Retcode create(struct dcm_notice_object *notice, uintptr_t id, void *cont
 	rc = dcm_kernel_insert(&badge->kernel, NULL, NULL, out);
 	if (rc == rcOk)
 		rc = dcm_source_subscribe(dcm_kernel_source(&badge->kernel.object), notice,
-					  badge_events.events, id);
+					  badge_events.events, id, 0);
 	if (rc != rcOk)
 		(void)dcm_handle_close(*out, 1u << DCM_KIND_BADGE);
 	if (rc != rcOk)

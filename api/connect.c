@@ -33,7 +33,8 @@ struct dcm_connection_object {
 	struct dcm_fabric *fabric; /* counted */
 	char *type, *name;
 	uint64_t client_sid;
-	struct dcm_who server; /* sid 0: any */
+	struct dcm_giving *giving; /* of the client handle, to be put */
+	struct dcm_who server;	   /* sid 0: any */
 	/* Under lock: */
 	pthread_mutex_t lock;
 	bool asked;	    /* @ref is a request of ours */
@@ -90,6 +91,8 @@ static void release_connection(struct dcm_object *object)
 
 	forget_names(c);
 	pthread_mutex_destroy(&c->lock);
+	if (c->giving != NULL)
+		dcm_giving_put(c->giving);
 	if (c->fabric != NULL)
 		dcm_fabric_drop(c->fabric);
 }
@@ -193,15 +196,20 @@ static const struct dcm_object_type connection_type = {
 	.source = source_of_connection,
 };
 
+/* Takes the gift over. */
 static Retcode create(struct dcm_fabric *fabric, const char *type, const char *name,
-		      const struct dcm_who *server, uint64_t client_sid, DcmHandle *out)
+		      const struct dcm_who *server, uint64_t client_sid, struct dcm_giving *giving,
+		      DcmHandle *out)
 {
 	struct dcm_connection_object *c =
 		(struct dcm_connection_object *)dcm_object_new(&connection_type, sizeof *c);
 	Retcode rc;
 
-	if (c == NULL)
+	if (c == NULL) {
+		dcm_giving_put(giving);
 		return dcm_fail(rcOutOfMemory, "no memory for a connection");
+	}
+	c->giving = giving;
 	pthread_mutex_init(&c->lock, NULL);
 	c->ladder.socket = -1;
 	dcm_source_init(&c->source, &connection_source, &c->object);
@@ -221,10 +229,35 @@ static Retcode create(struct dcm_fabric *fabric, const char *type, const char *n
 	return rc;
 }
 
-Retcode DcmCreateConnection(const char *endpointType, const char *endpointName, Handle serverHandle,
-			    Handle clientHandle, DcmHandle *outConnectionId)
+/* To @server, or if that is null to the one that @handle stands for, which may be any. */
+static Retcode create_checked(struct dcm_fabric *fabric, const char *type, const char *name,
+			      const struct dcm_who *server, Handle handle, Handle client_handle,
+			      DcmHandle *out)
 {
-	struct dcm_who server = { .sid = 0 }, client;
+	struct dcm_who found = { .sid = 0 }, client;
+	struct dcm_giving *giving;
+	Retcode rc;
+
+	if (client_handle == INVALID_HANDLE)
+		client_handle = KosTaskGetHandle(KosTaskGetSelf());
+	rc = out != NULL ? rcOk : dcm_fail(rcInvalidArgument, "outConnectionId is null");
+	if (rc == rcOk)
+		rc = dcm_who_name(type, false, "endpointType");
+	if (rc == rcOk)
+		rc = dcm_who_name(name, false, "endpointName");
+	if (rc == rcOk && server == NULL && handle != INVALID_HANDLE)
+		rc = dcm_who_is(handle, OCAP_HANDLE_GET_SID, "serverHandle", &found);
+	if (rc == rcOk)
+		rc = dcm_who_shows(client_handle, "clientHandle", fabric, &client, &giving);
+	if (rc == rcOk)
+		rc = create(fabric, type, name, server != NULL ? server : &found, client.sid,
+			    giving, out);
+	return rc;
+}
+
+static Retcode connection_new(const char *type, const char *name, const struct dcm_who *server,
+			      Handle handle, Handle client_handle, DcmHandle *out)
+{
 	struct dcm_fabric *fabric;
 	Retcode rc;
 	int saved = errno;
@@ -233,24 +266,23 @@ Retcode DcmCreateConnection(const char *endpointType, const char *endpointName, 
 	rc = dcm_fabric_enter(&fabric);
 	if (rc != rcOk)
 		return rc;
-	if (clientHandle == INVALID_HANDLE)
-		clientHandle = KosTaskGetHandle(KosTaskGetSelf());
-	rc = outConnectionId != NULL ? rcOk : dcm_fail(rcInvalidArgument, "outConnectionId is null");
-	if (rc == rcOk)
-		rc = dcm_who_name(endpointType, false, "endpointType");
-	if (rc == rcOk)
-		rc = dcm_who_name(endpointName, false, "endpointName");
-	if (rc == rcOk && serverHandle != INVALID_HANDLE)
-		rc = dcm_who_is(serverHandle, OCAP_HANDLE_GET_SID, "serverHandle", &server);
-	if (rc == rcOk)
-		rc = dcm_who_is(clientHandle, OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID,
-				"clientHandle", &client);
-	if (rc == rcOk)
-		rc = create(fabric, endpointType, endpointName, &server, client.sid,
-			    outConnectionId);
+	rc = create_checked(fabric, type, name, server, handle, client_handle, out);
 	dcm_fabric_leave();
 	errno = saved;
 	return rc;
+}
+
+Retcode DcmCreateConnection(const char *endpointType, const char *endpointName, Handle serverHandle,
+			    Handle clientHandle, DcmHandle *outConnectionId)
+{
+	return connection_new(endpointType, endpointName, NULL, serverHandle, clientHandle,
+			      outConnectionId);
+}
+
+Retcode dcm_connection_create(const char *type, const char *name, const struct dcm_who *server,
+			      Handle client, DcmHandle *out)
+{
+	return connection_new(type, name, server, INVALID_HANDLE, client, out);
 }
 
 /* Who has the request, or alone could get it; once connected, the server of the session. */
@@ -320,6 +352,7 @@ static Retcode ask(struct dcm_connection_object *c)
 				       .name_hash = dcm_hash(c->name),
 				       .client_sid = c->client_sid,
 				       .server_sid = c->server.sid,
+				       .gift = dcm_giving_name(c->giving),
 				       .transfer = c->fabric->settings.transfer };
 	int r = dcm_ladder_begin(&c->ladder, c->fabric);
 

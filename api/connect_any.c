@@ -98,13 +98,19 @@ static Retcode wait_for_decision(const struct search *search, DcmHandle connecti
 	return rc;
 }
 
+/* *@gone: nobody has decided, nor will. That its server has revoked what it shows itself by is no
+   reason not to ask: it publishes, and the caller never held that handle. */
 static Retcode ask(const struct search *search, const char *name, Handle server, bool *gone,
 		   Handle *session)
 {
 	DcmHandle connection;
-	Retcode rc = DcmCreateConnection(search->type, name, server, search->client, &connection);
+	struct dcm_who who;
+	Retcode rc;
 
 	*gone = false;
+	rc = dcm_who_found(server, &who)
+		     ? dcm_connection_create(search->type, name, &who, search->client, &connection)
+		     : dcm_fail(rcInvalidArgument, "another thread closed what this one found");
 	if (rc != rcOk)
 		return rc;
 	rc = wait_for_decision(search, connection, gone, session);

@@ -7,6 +7,12 @@
 
 #include <dcm/types.h>
 
+#include "api/who.h"
+
+/* dcm_connection_create() - DcmCreateConnection() to that server, whatever became of a handle for it */
+Retcode dcm_connection_create(const char *type, const char *name, const struct dcm_who *server,
+			      Handle client, DcmHandle *out);
+
 /*
  * dcm_connection_undecided() - has nobody decided, nor will: its request waits for an endpoint, or
  * has ended because the endpoint or the server is gone

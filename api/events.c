@@ -16,7 +16,9 @@
 #define KINDS_USER (1u << DCM_KIND_USER | 1u << DCM_KIND_CALLABLE)
 #define EVENTS_USER 0xffff0000u
 
-static Retcode subscribe(Notice notice, struct dcm_object *object, uint32_t mask, uintptr_t id)
+/* @through: the object's number, if it is a handle that can be revoked. */
+static Retcode subscribe(Notice notice, struct dcm_object *object, uint32_t mask, uintptr_t id,
+			 uint64_t through)
 {
 	struct dcm_source *source = dcm_source_of(object);
 	struct dcm_notice_object *found;
@@ -27,7 +29,7 @@ static Retcode subscribe(Notice notice, struct dcm_object *object, uint32_t mask
 	found = dcm_notice_find(notice);
 	if (found == NULL)
 		return rcInvalidArgument;
-	rc = dcm_source_subscribe(source, found, mask, id);
+	rc = dcm_source_subscribe(source, found, mask, id, through);
 	dcm_object_drop(&found->object);
 	return rc;
 }
@@ -66,7 +68,7 @@ Retcode DcmSubscribeToEvents(Notice notice, DcmHandle handle, uint32_t evMask, u
 	dcm_fork_check();
 	rc = find_dcm(handle, &object);
 	if (rc == rcOk) {
-		rc = subscribe(notice, object, evMask, evId);
+		rc = subscribe(notice, object, evMask, evId, 0);
 		dcm_object_drop(object);
 	}
 	errno = saved;
@@ -98,7 +100,10 @@ Retcode KnNoticeSubscribeToObject(Notice notice, Handle object, uint32_t evMask,
 	dcm_fork_check();
 	rc = dcm_kernel_find_as(object, DCM_KINDS_HANDLE, OCAP_HANDLE_GET_EVENT, "object", &found);
 	if (rc == rcOk) {
-		rc = subscribe(notice, &found->object, evMask, evId);
+		rc = subscribe(notice, &found->object, evMask, evId, object);
+		/* Revoked meanwhile: whoever did it may have been here before the entry was. */
+		if (rc == rcOk && dcm_kernel_revoked(found))
+			dcm_source_revoke(dcm_source_of(&found->object), object);
 		dcm_object_drop(&found->object);
 	}
 	errno = saved;

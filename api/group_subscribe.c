@@ -275,8 +275,7 @@ static Retcode hand_out(struct reading *r, const struct dcm_group_notice *notice
 	Retcode rc = rcOk;
 
 	if (r->server != NULL)
-		rc = dcm_identity_new(first->sid, OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT,
-				      first->process.index, first->process.generation, r->server);
+		rc = dcm_identity_new(first->sid, first->process, first->gift, r->server);
 	if (rc != rcOk)
 		return rc;
 	if (r->status != NULL)

@@ -54,6 +54,8 @@ static struct dcm_object *copy_as(const struct dcm_object_type *type,
 	copy->process_generation = from->process_generation;
 	copy->riid = from->riid;
 	copy->listener = from->listener;
+	dcm_store(&copy->kernel.gone, dcm_load(&from->kernel.gone, relaxed) & DCM_HANDLE_SHOWN,
+		  relaxed);
 	if (copy->listener != NULL)
 		dcm_object_hold(copy->listener);
 	return &kernel->object;
@@ -134,7 +136,7 @@ static uint32_t look_at_peer(struct dcm_object *object, uint64_t *stamp)
 		return 0; /* nothing is known of it from here, now */
 	there = dcm_process_there(&fabric->seg, resource->process);
 	dcm_fabric_drop(fabric);
-	return there ? 0 : EVENT_OBJECT_DESTROYED;
+	return there || dcm_shown_revoked(resource) ? 0 : EVENT_OBJECT_DESTROYED;
 }
 
 /* That nobody here has a handle of it any more is not its end. */
@@ -228,17 +230,19 @@ static struct dcm_identity *identity_new(const struct dcm_object_type *type, uin
 	return identity;
 }
 
-Retcode dcm_identity_new(Sid sid, uint32_t rights, uint32_t process, uint64_t process_generation,
-			 Handle *out)
+Retcode dcm_identity_new(Sid sid, struct dcm_ref process, struct dcm_gift gift, Handle *out)
 {
-	struct dcm_identity *identity = identity_new(&identity_type, rights, sid);
+	struct dcm_identity *identity =
+		identity_new(&identity_type, OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT, sid);
 
 	*out = INVALID_HANDLE;
 	if (identity == NULL)
 		return rcOutOfMemory;
-	identity->process = process;
-	identity->process_generation = process_generation;
-	identity->kernel.resource->process = (struct dcm_ref){ process, process_generation };
+	identity->process = process.index;
+	identity->process_generation = process.generation;
+	dcm_store(&identity->kernel.gone, (uint32_t)DCM_HANDLE_SHOWN, relaxed);
+	identity->kernel.resource->process = process;
+	identity->kernel.resource->gift = gift;
 	identity->kernel.resource->attachment = dcm_fabric_attachment();
 	dcm_kernel_tells(&identity->kernel, &peer_events);
 	return dcm_kernel_insert(&identity->kernel, NULL, NULL, out);

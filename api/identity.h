@@ -39,12 +39,12 @@ Sid dcm_sid_next(void);
 
 /*
  * dcm_identity_new() - the descendant of somebody else's handle that this process gets to hold
- * @process: slot of the peer, in its use @process_generation
+ * @process: the peer
+ * @gift:    by which it was shown
  * The caller holds the fabric of that process.
  * Return: rcOk with *@out set; rcOutOfMemory, rcQuotaExceeded with the detail set.
  */
-Retcode dcm_identity_new(Sid sid, uint32_t rights, uint32_t process, uint64_t process_generation,
-			 Handle *out);
+Retcode dcm_identity_new(Sid sid, struct dcm_ref process, struct dcm_gift gift, Handle *out);
 
 /* dcm_identity_forked() - in a forked child: another base, another handle of the process's own */
 void dcm_identity_forked(void);

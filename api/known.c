@@ -145,6 +145,7 @@ static struct item *item_new(const struct dcm_endpoint_view *view)
 					     .endpoint = view->endpoint,
 					     .process = view->process,
 					     .sid = view->sid,
+					     .gift = view->gift,
 					     .name = (char *)(item + 1),
 					     .server = (char *)(item + 1) + name_bytes };
 	memcpy(item->notice.name, view->name, name_bytes);

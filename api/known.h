@@ -17,6 +17,7 @@ struct dcm_notice {
 	bool published; /* else withdrawn */
 	struct dcm_ref endpoint, process;
 	uint64_t sid;
+	struct dcm_gift gift;
 	char *name, *server; /* of the endpoint, of its server; in the notice's own memory */
 };
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/gift.h"
 #include "api/retcode.h"
 
 /* Never in the table. */
@@ -51,8 +52,13 @@ static void left(struct dcm_kernel_object *kernel)
 
 static void revoke(struct dcm_object *object)
 {
+	struct dcm_source *source = dcm_source_of(object);
+
 	dcm_or(&kernel_of(object)->gone, (uint32_t)DCM_HANDLE_REVOKED);
 	left(kernel_of(object));
+	/* Behind that: the last handle's entries are told that the resource is gone. */
+	if (source != NULL)
+		dcm_source_revoke(source, object->number);
 }
 
 void dcm_kernel_close(struct dcm_object *object)
@@ -60,6 +66,7 @@ void dcm_kernel_close(struct dcm_object *object)
 	dcm_or(&kernel_of(object)->gone, (uint32_t)DCM_HANDLE_CLOSED);
 	if (dcm_tree_leave(&kernel_of(object)->node))
 		left(kernel_of(object));
+	dcm_giving_close(kernel_of(object));
 }
 
 void dcm_kernel_release(struct dcm_object *object)
@@ -229,12 +236,14 @@ Retcode dcm_kernel_find_as(Handle number, uint32_t kinds, uint32_t rights, const
 	return rc;
 }
 
-static struct dcm_node *node_of(struct dcm_object *object)
+static struct dcm_node *forked_node_of(struct dcm_object *object)
 {
+	kernel_of(object)->giving = NULL; /* its gift is the parent's */
 	return &kernel_of(object)->node;
 }
 
 void dcm_kernel_forked(void)
 {
-	dcm_tree_forked(DCM_KINDS_HANDLE, node_of);
+	dcm_giving_forked();
+	dcm_tree_forked(DCM_KINDS_HANDLE, forked_node_of);
 }

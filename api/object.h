@@ -17,23 +17,27 @@
 #include "api/tree.h"
 #include "shm/atomics.h"
 #include "shm/channel.h"
+#include "shm/gift.h"
 
 /* What the handles of one resource share: an object without a number. */
 struct dcm_resource {
 	struct dcm_object object;
 	dcm_atomic32 handles;	  /* neither closed nor revoked */
 	struct dcm_source source; /* of its events, if dcm_kernel_tells() */
-	/* Of a peer's identity: that process, and in which fabric it is; else 0. */
+	/* Of a peer's identity: that process, and in which fabric it is; by which gift it was shown,
+	   and 1 once that is known to be revoked. Else 0. */
 	struct dcm_ref process;
 	uint64_t attachment;
+	struct dcm_gift gift;
+	dcm_atomic32 revoked;
 };
 
 #define DCM_RIGHTS_KNOWN                                                                           \
 	(OCAP_HANDLE_TRANSFER | OCAP_HANDLE_COPY | OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT |   \
 	 OCAP_HANDLE_SET_EVENT | 0xffff0000u)
 
-/* Why a handle is of no use any more. */
-enum { DCM_HANDLE_CLOSED = 1, DCM_HANDLE_REVOKED = 2 };
+/* Why a handle is of no use any more; or that another process may have revoked it: api/gift.h says. */
+enum { DCM_HANDLE_CLOSED = 1, DCM_HANDLE_REVOKED = 2, DCM_HANDLE_SHOWN = 4 };
 
 struct dcm_kernel_object {
 	struct dcm_object object;
@@ -44,6 +48,7 @@ struct dcm_kernel_object {
 	/* Of a session: where its giver says, in shared memory, that it has revoked what it gave. */
 	struct dcm_channel *given;
 	struct dcm_node node;
+	struct dcm_giving *giving; /* what others hold of it: api/gift.h; null: nothing */
 };
 
 /* All kinds in the Handle space. */
@@ -87,18 +92,25 @@ static inline Retcode dcm_kernel_find(Handle number, uint32_t kinds, uint32_t ri
 	return dcm_kernel_find_as(number, kinds, rights, "the handle", out);
 }
 
-/* dcm_kernel_gone() - DCM_HANDLE_...: why calls that are going on through the handle end; 0 */
+/* dcm_kernel_gone() - DCM_HANDLE_...: why calls that are going on through a session end; 0 */
 static inline uint32_t dcm_kernel_gone(const struct dcm_kernel_object *object)
 {
 	/* seq: behind the key of a sleep, which whoever sets it wakes (api/wait.h) */
 	return dcm_load(&object->gone, seq);
 }
 
+/* dcm_shown_revoked() - what this process was shown by another: is it revoked, as far as it knows;
+   from then on it is. Only while the process is attached does it hear of it. */
+bool dcm_shown_revoked(struct dcm_resource *resource);
+
 /* Has it been revoked, here or by its giver? */
 static inline bool dcm_kernel_revoked(const struct dcm_kernel_object *object)
 {
-	return (dcm_kernel_gone(object) & DCM_HANDLE_REVOKED) != 0 ||
-	       (object->given != NULL && dcm_channel_revoked(object->given));
+	uint32_t gone = dcm_kernel_gone(object);
+
+	return (gone & DCM_HANDLE_REVOKED) != 0 ||
+	       (object->given != NULL && dcm_channel_revoked(object->given)) ||
+	       ((gone & DCM_HANDLE_SHOWN) != 0 && dcm_shown_revoked(object->resource));
 }
 
 /* dcm_kernel_refuse() - why not, with the detail set: rcHandleRevoked, rcNoCapability */

@@ -121,6 +121,8 @@ static void release_publication(struct dcm_object *object)
 	struct dcm_publication *p = (struct dcm_publication *)object;
 
 	free_members(p);
+	if (p->giving != NULL)
+		dcm_giving_put(p->giving);
 	if (p->fabric != NULL)
 		dcm_fabric_drop(p->fabric);
 }
@@ -212,14 +214,19 @@ static bool copy(struct dcm_publication *p, uint64_t sid, const DcmGroupEndpoint
 	return true;
 }
 
+/* Takes the gift over. */
 static struct dcm_publication *publication_new(const struct dcm_object_type *type,
 					       struct dcm_fabric *fabric, uint64_t sid,
+					       struct dcm_giving *giving,
 					       const DcmGroupEndpoint *endpoints, size_t count)
 {
 	struct dcm_publication *p = (struct dcm_publication *)dcm_object_new(type, sizeof *p);
 
-	if (p == NULL)
+	if (p == NULL) {
+		dcm_giving_put(giving);
 		return NULL;
+	}
+	p->giving = giving;
 	dcm_source_init(&p->source, &publication_source, &p->object);
 	p->count = count;
 	if (!copy(p, sid, endpoints)) {
@@ -242,6 +249,7 @@ static Retcode reserve(struct dcm_publication *p, size_t i)
 					.type_hash = what->type_hash,
 					.name_hash = what->name_hash,
 					.sid = what->sid,
+					.gift = dcm_giving_name(p->giving),
 					.told_at = i == 0 ? 0 : 1 + p->endpoints[0].index };
 
 	if (dcm_publication_reserve(seg, self, &key, &p->endpoints[i]))
@@ -274,9 +282,10 @@ static Retcode make_live(struct dcm_publication *p)
 }
 
 static Retcode publish(const struct dcm_object_type *type, struct dcm_fabric *fabric, uint64_t sid,
-		       const DcmGroupEndpoint *endpoints, size_t count, DcmHandle *out)
+		       struct dcm_giving *giving, const DcmGroupEndpoint *endpoints, size_t count,
+		       DcmHandle *out)
 {
-	struct dcm_publication *p = publication_new(type, fabric, sid, endpoints, count);
+	struct dcm_publication *p = publication_new(type, fabric, sid, giving, endpoints, count);
 	Retcode rc;
 
 	if (p == NULL)
@@ -321,6 +330,7 @@ static Retcode check_count(const DcmGroupEndpoint *endpoints, size_t count, uint
 static Retcode publish_checked(const struct dcm_object_type *type, Handle server,
 			       const DcmGroupEndpoint *endpoints, size_t count, DcmHandle *out)
 {
+	struct dcm_giving *giving = NULL;
 	struct dcm_fabric *fabric;
 	struct dcm_who who;
 	Retcode rc;
@@ -337,10 +347,9 @@ static Retcode publish_checked(const struct dcm_object_type *type, Handle server
 	if (rc == rcOk)
 		rc = check_names(endpoints, count);
 	if (rc == rcOk)
-		rc = dcm_who_is(server, OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID, "serverHandle",
-				&who);
+		rc = dcm_who_shows(server, "serverHandle", fabric, &who, &giving);
 	if (rc == rcOk)
-		rc = publish(type, fabric, who.sid, endpoints, count, out);
+		rc = publish(type, fabric, who.sid, giving, endpoints, count, out);
 	dcm_fabric_leave();
 	errno = saved;
 	return rc;

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "api/attach.h"
+#include "api/gift.h"
 #include "api/handle.h"
 #include "api/hashed.h"
 #include "api/peer.h"
@@ -26,6 +27,7 @@ struct dcm_publication {
 	struct dcm_blocker blocker;
 	struct dcm_source source;
 	struct dcm_fabric *fabric; /* counted */
+	struct dcm_giving *giving; /* of the server handle, to be put */
 	size_t count;
 	struct dcm_published *published; /* @count of them */
 	struct dcm_ref *endpoints;	 /* likewise; requests for any are told of at the first */

@@ -88,9 +88,7 @@ static Retcode hand_out(struct listening *l, Handle *outClient, DcmHandle *outCo
 	dcm_peer_ask(&fabric->seg, r->client, &r->peer);
 	memcpy(r->peer.name, l->view.client_name, sizeof r->peer.name);
 	if (outClient != NULL)
-		rc = dcm_identity_new(l->view.client_sid,
-				      OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT,
-				      l->view.client.index, l->view.client.generation, outClient);
+		rc = dcm_identity_new(l->view.client_sid, l->view.client, l->view.gift, outClient);
 	if (rc == rcOk) {
 		rc = dcm_number(&r->object);
 		if (rc != rcOk && outClient != NULL)

@@ -42,7 +42,7 @@ static Retcode read_number(const char *variable, uint64_t least, uint64_t most, 
 
 static Retcode read_capacity(struct dcm_capacity *c)
 {
-	uint64_t hints = 1ull << c->ring_shift;
+	uint64_t hints = 1ull << c->ring_shift, gifts = 1ull << c->gift_shift;
 	struct {
 		const char *variable;
 		uint32_t *value;
@@ -65,8 +65,15 @@ static Retcode read_capacity(struct dcm_capacity *c)
 		*numbers[i].value = (uint32_t)value;
 	}
 	rc = read_number("DCM_MAX_HINTS", 2, 1u << DCM_RING_SHIFT_MAX, &hints);
-	for (c->ring_shift = 1; 1ull << c->ring_shift < hints; c->ring_shift++)
-		; /* the next power of two */
+	if (rc == rcOk)
+		rc = read_number("DCM_MAX_GIFTS", 1, 1u << DCM_GIFT_SHIFT_MAX, &gifts);
+	c->ring_shift = 1;
+	c->gift_shift = 0;
+	/* The next power of two. */
+	while (1ull << c->ring_shift < hints)
+		c->ring_shift++;
+	while (1ull << c->gift_shift < gifts)
+		c->gift_shift++;
 	return rc;
 }
 

@@ -10,7 +10,7 @@
  *                            one that is there must have
  *   DCM_USER_SHARE           percent of each table of a segment that this process makes for one user
  *   DCM_MAX_PROCESSES, DCM_MAX_ENDPOINTS, DCM_MAX_SUBSCRIPTIONS, DCM_MAX_CONNECTIONS,
- *   DCM_MAX_LISTENERS, DCM_MAX_HINTS
+ *   DCM_MAX_LISTENERS, DCM_MAX_GIFTS, DCM_MAX_HINTS
  *                            table sizes of a segment that this process makes
  *   DCM_MAX_CHANNEL_BYTES    of each channel that this process accepts
  */

@@ -305,7 +305,7 @@ static Retcode link_entry(struct dcm_source *source, struct dcm_entry *entry)
 }
 
 Retcode dcm_source_subscribe(struct dcm_source *source, struct dcm_notice_object *notice,
-			     uint32_t mask, uintptr_t id)
+			     uint32_t mask, uintptr_t id, uint64_t through)
 {
 	struct dcm_entry *entry;
 	Retcode rc;
@@ -321,6 +321,7 @@ Retcode dcm_source_subscribe(struct dcm_source *source, struct dcm_notice_object
 		return dcm_fail(rcOutOfMemory, "no memory for a subscription");
 	entry->mask = mask;
 	entry->id = id;
+	entry->through = through;
 	entry->notice = notice;
 	entry->source = source;
 	pthread_mutex_lock(&list_lock);
@@ -371,6 +372,34 @@ bool dcm_source_unsubscribe(struct dcm_source *source, struct dcm_notice_object 
 	return found;
 }
 
+/* Under list_lock: it fires no more; if it has, it ends when that is fetched. */
+static void end_entry(struct dcm_source *source, struct dcm_entry *entry)
+{
+	take_out(source, entry);
+	if (dcm_notice_orphan(entry))
+		return;
+	dcm_notice_unlink(entry);
+	free(entry);
+}
+
+void dcm_source_revoke(struct dcm_source *source, uint64_t through)
+{
+	struct dcm_entry *entry, *next;
+	bool found = false;
+
+	pthread_mutex_lock(&list_lock);
+	for (entry = source->entries; entry != NULL; entry = next) {
+		next = entry->next_of_source;
+		if (entry->through != through)
+			continue;
+		found = true;
+		end_entry(source, entry);
+	}
+	if (found)
+		deactivate_unused(source);
+	pthread_mutex_unlock(&list_lock);
+}
+
 void dcm_source_close(struct dcm_source *source)
 {
 	dcm_source_end(source, 0);
@@ -392,15 +421,8 @@ void dcm_source_end(struct dcm_source *source, uint32_t events)
 	if (!used)
 		return; /* nor will it be */
 	pthread_mutex_lock(&list_lock);
-	while (source->entries != NULL) {
-		struct dcm_entry *entry = source->entries;
-
-		take_out(source, entry);
-		if (!dcm_notice_orphan(entry)) {
-			dcm_notice_unlink(entry);
-			free(entry);
-		}
-	}
+	while (source->entries != NULL)
+		end_entry(source, source->entries);
 	deactivate(source);
 	pthread_mutex_unlock(&list_lock);
 }

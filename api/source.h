@@ -72,6 +72,8 @@ struct dcm_entry {
 	uint64_t serial; /* none is used twice */
 	uint32_t mask;
 	uintptr_t id;
+	uint64_t through; /* number of the handle that it was made with, and ends with if that is
+			     revoked; 0: it does not */
 	struct dcm_notice_object *notice;
 	struct dcm_source
 		*source; /* null when it has closed: what had fired may still be fetched */
@@ -108,11 +110,15 @@ void dcm_source_forked(struct dcm_source *source);
 
 /*
  * dcm_source_subscribe() - have the notice told of these events; what is true now fires at once
+ * @through: number of the handle that this is done with; 0: none that can be revoked
  * Return: rcOk; rcInvalidArgument a mask that is empty or has bits that never come, or object or
  * notice closed meanwhile; rcOutOfMemory.
  */
 Retcode dcm_source_subscribe(struct dcm_source *source, struct dcm_notice_object *notice,
-			     uint32_t mask, uintptr_t id);
+			     uint32_t mask, uintptr_t id, uint64_t through);
+
+/* dcm_source_revoke() - a handle is revoked: entries made with it end, as with dcm_source_close() */
+void dcm_source_revoke(struct dcm_source *source, uint64_t through);
 
 /* dcm_source_unsubscribe() - take out all entries of @notice, fetched or not; false: none */
 bool dcm_source_unsubscribe(struct dcm_source *source, struct dcm_notice_object *notice);

@@ -258,8 +258,7 @@ static Retcode read_notice(struct dcm_subscription_object *s, DcmTimeout timeout
 /* A notice whose server has no handle yet for want of memory is not lost: it is read again. */
 static Retcode hand_out(struct dcm_subscription_object *s, struct dcm_notice *notice, Handle *out)
 {
-	Retcode rc = dcm_identity_new(notice->sid, OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT,
-				      notice->process.index, notice->process.generation, out);
+	Retcode rc = dcm_identity_new(notice->sid, notice->process, notice->gift, out);
 
 	if (rc == rcOk)
 		return rc;

@@ -95,7 +95,7 @@ static struct dcm_grant *grant_new(struct dcm_tally *tally)
 /* With the lock. */
 static void enter(struct dcm_node *node, struct dcm_node *parent, struct dcm_grant *own)
 {
-	node->grant = parent != NULL ? parent->grant : NULL;
+	node->grant = parent != NULL && !node->follows ? parent->grant : NULL;
 	if (own != NULL) {
 		own->within = node->grant;
 		if (own->within != NULL)
@@ -171,7 +171,8 @@ bool dcm_tree_leave(struct dcm_node *node)
 
 static bool lies_in(const struct dcm_node *node, const struct dcm_tally *tally)
 {
-	const struct dcm_grant *grant = node->grant;
+	const struct dcm_node *at = node->follows && node->parent != NULL ? node->parent : node;
+	const struct dcm_grant *grant = at->grant;
 
 	while (grant != NULL && grant->tally != tally)
 		grant = grant->within;

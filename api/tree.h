@@ -33,6 +33,9 @@ struct dcm_node {
 	struct dcm_node *parent, *child, *next, *previous;
 	struct dcm_grant *grant; /* the innermost; null: none */
 	struct dcm_node *next_revoked;
+	/* It stands for what lives in other processes: it counts in no grant, and lies in those that
+	   its parent lies in. Set before it enters; it has no children. */
+	bool follows;
 	bool in; /* it is in the tree */
 };
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "shm/channel.h"
+#include "shm/gift.h"
 #include "shm/hash.h"
 #include "shm/index.h"
 #include "shm/listener.h"
@@ -40,6 +41,7 @@ static const struct {
 	[DCM_PROBLEM_HASH] = { DCM_CHECK_DAMAGED, "a hash is not that of its name" },
 	[DCM_PROBLEM_FIELD] = { DCM_CHECK_DAMAGED, "a field is out of bounds" },
 	[DCM_PROBLEM_RING] = { DCM_CHECK_DAMAGED, "its ring is damaged" },
+	[DCM_PROBLEM_GIFT] = { DCM_CHECK_DAMAGED, "is shown by what is not its owner's" },
 	[DCM_PROBLEM_TARGET] = { DCM_CHECK_DAMAGED, "waits for an endpoint that is gone" },
 	[DCM_PROBLEM_ALIVE] = { DCM_CHECK_DAMAGED, "its alive word contradicts its slot" },
 	[DCM_PROBLEM_DYING] = { DCM_CHECK_DEAD, "process is dead, not proved yet" },
@@ -93,6 +95,8 @@ static struct table table_of(const struct dcm_segment *seg, enum dcm_check_table
 	case DCM_CHECK_CONNECTION:
 		return (struct table){ &seg->connection, seg->connection_index, seg->connection_row,
 				       DCM_CONNECTION_POSTED, DCM_CONNECTION_HUNGUP };
+	case DCM_CHECK_GIFT:
+		return (struct table){ .slots = &seg->gift, .last = DCM_GIFT_REVOKED };
 	default:
 		return (struct table){ .slots = &seg->listener, .last = DCM_LISTENER_LIVE };
 	}
@@ -207,7 +211,7 @@ static uint32_t look_at_process(struct check *c, uint32_t slot, uint64_t word)
 	return found;
 }
 
-static uint32_t look_at_endpoint(const struct dcm_segment *seg, uint32_t slot)
+static uint32_t look_at_endpoint(const struct dcm_segment *seg, uint32_t slot, uint64_t word)
 {
 	const struct dcm_endpoint *e = dcm_endpoint_at(seg, slot);
 	const struct dcm_endpoint_names *names = dcm_endpoint_names_at(seg, slot);
@@ -215,6 +219,8 @@ static uint32_t look_at_endpoint(const struct dcm_segment *seg, uint32_t slot)
 	uint32_t found = look_at_name(&names->type, dcm_load(&e->type_hash, acquire)) |
 			 look_at_name(&names->name, dcm_load(&e->name_hash, acquire));
 
+	if (!dcm_check_gift(seg, &e->gift, &e->gift_key, dcm_word_owner(word)))
+		found |= BIT(GIFT);
 	return dcm_load(&e->told_at, acquire) > seg->endpoint.count ? found | BIT(FIELD) : found;
 }
 
@@ -310,6 +316,9 @@ static uint32_t look_at_connection(struct check *c, uint32_t slot, uint64_t word
 		found |= look_at_offer(c->seg, at);
 	if (state == DCM_CONNECTION_POSTED && !target_legal(c->seg, at, word))
 		found |= BIT(TARGET);
+	if (state == DCM_CONNECTION_POSTED &&
+	    !dcm_check_gift(c->seg, &at->gift, &at->gift_key, dcm_word_owner(word)))
+		found |= BIT(GIFT);
 	return found;
 }
 
@@ -363,13 +372,15 @@ static uint32_t look_at_fields(struct check *c, enum dcm_check_table table, uint
 {
 	switch (table) {
 	case DCM_CHECK_ENDPOINT:
-		return look_at_endpoint(c->seg, slot);
+		return look_at_endpoint(c->seg, slot, word);
 	case DCM_CHECK_SUBSCRIPTION:
 		return look_at_subscription(c->seg, slot);
 	case DCM_CHECK_CONNECTION:
 		return look_at_connection(c, slot, word);
 	case DCM_CHECK_LISTENER:
 		return look_at_listener(c->seg, slot);
+	case DCM_CHECK_GIFT:
+		return dcm_check_gift_slot(c->seg, slot, word) ? 0 : BIT(FIELD);
 	default:
 		return 0;
 	}
@@ -569,7 +580,7 @@ void dcm_check(const struct dcm_segment *seg, const struct dcm_check_options *op
 	*result = (struct dcm_check_result){ 0 };
 	check_header(&c);
 	prove_deaths(&c);
-	for (int table = DCM_CHECK_PROCESS; table <= DCM_CHECK_LISTENER; table++)
+	for (int table = DCM_CHECK_PROCESS; table <= DCM_CHECK_GIFT; table++)
 		walk(&c, (enum dcm_check_table)table);
 	confirm(&c);
 }

@@ -35,6 +35,7 @@ enum dcm_check_table {
 	DCM_CHECK_SUBSCRIPTION,
 	DCM_CHECK_CONNECTION,
 	DCM_CHECK_LISTENER,
+	DCM_CHECK_GIFT,
 };
 
 enum dcm_check_problem {
@@ -49,6 +50,7 @@ enum dcm_check_problem {
 	DCM_PROBLEM_HASH,
 	DCM_PROBLEM_FIELD, /* another field holds what cannot be */
 	DCM_PROBLEM_RING,
+	DCM_PROBLEM_GIFT,   /* what it is shown by is not its owner's */
 	DCM_PROBLEM_TARGET, /* a request that waits for an endpoint that is gone */
 	DCM_PROBLEM_ALIVE,  /* the alive word contradicts the slot */
 	/* Of the dead. */
@@ -131,6 +133,14 @@ enum dcm_fate dcm_check_fate(const struct dcm_segment *seg, uint32_t index);
 bool dcm_check_target(uint64_t target, struct dcm_ref *endpoint);
 /* dcm_check_parked() - is that the target word of a parked request of this generation */
 bool dcm_check_parked(uint64_t target, uint64_t generation);
+
+/*
+ * dcm_check_gift()      - what an endpoint or a request is shown by is a gift of its @owner, or none
+ * dcm_check_gift_slot() - as its word says, with a key; revoked only behind the key
+ */
+bool dcm_check_gift(const struct dcm_segment *seg, const dcm_atomic32 *at, const dcm_atomic64 *key,
+		    uint32_t owner);
+bool dcm_check_gift_slot(const struct dcm_segment *seg, uint32_t slot, uint64_t word);
 
 const char *dcm_check_table_name(enum dcm_check_table table); /* "endpoint" */
 

@@ -4,6 +4,7 @@
 
 #include <linux/futex.h>
 
+#include "shm/gift.h"
 #include "shm/process.h"
 
 enum { LOOKS = 8 };
@@ -13,8 +14,8 @@ enum { LOOKS = 8 };
 
 const char *dcm_check_table_name(enum dcm_check_table table)
 {
-	static const char *const names[] = { "header",	     "process",	   "endpoint",
-					     "subscription", "connection", "listener" };
+	static const char *const names[] = { "header",	   "process",  "endpoint", "subscription",
+					     "connection", "listener", "gift" };
 
 	return (unsigned)table < sizeof names / sizeof names[0] ? names[table] : "?";
 }
@@ -31,6 +32,29 @@ bool dcm_check_target(uint64_t target, struct dcm_ref *endpoint)
 bool dcm_check_parked(uint64_t target, uint64_t generation)
 {
 	return target == (TARGET_PARKED | generation);
+}
+
+bool dcm_check_gift(const struct dcm_segment *seg, const dcm_atomic32 *at, const dcm_atomic64 *key,
+		    uint32_t owner)
+{
+	struct dcm_gift gift = { dcm_load(key, acquire), dcm_load(at, acquire) };
+	const struct dcm_gift_slot *slot = dcm_gift_at(seg, gift.at - 1);
+	uint64_t word = slot != NULL ? dcm_load(&slot->word, seq) : 0;
+	uint32_t state = dcm_word_state(word);
+
+	if (gift.at == 0)
+		return gift.key == 0;
+	return (state == DCM_GIFT_GIVEN || state == DCM_GIFT_REVOKED) &&
+	       dcm_word_owner(word) == owner && dcm_load(&slot->key, acquire) == gift.key;
+}
+
+bool dcm_check_gift_slot(const struct dcm_segment *seg, uint32_t slot, uint64_t word)
+{
+	const struct dcm_gift_slot *at = dcm_gift_at(seg, slot);
+	uint64_t key = dcm_load(&at->key, acquire);
+
+	return key != 0 &&
+	       (dcm_word_state(word) != DCM_GIFT_REVOKED || dcm_load(&at->revoked, seq) == key);
 }
 
 enum dcm_fate dcm_check_fate(const struct dcm_segment *seg, uint32_t index)

@@ -13,7 +13,8 @@ static bool capacity_valid(const struct dcm_capacity *c)
 	       in_bounds(c->subscriptions, 1, DCM_SUBSCRIPTIONS_MAX) &&
 	       in_bounds(c->connections, 1, DCM_CONNECTIONS_MAX) &&
 	       in_bounds(c->listeners, 1, DCM_LISTENERS_MAX) &&
-	       in_bounds(c->ring_shift, 1, DCM_RING_SHIFT_MAX);
+	       in_bounds(c->ring_shift, 1, DCM_RING_SHIFT_MAX) &&
+	       c->gift_shift <= DCM_GIFT_SHIFT_MAX;
 }
 
 static uint64_t round_up(uint64_t bytes, uint64_t unit)
@@ -54,6 +55,8 @@ bool dcm_layout_places(const struct dcm_capacity *c, struct dcm_places *out)
 			    sizeof(struct dcm_listener) +
 				    dcm_bitmap_words(c->connections) * sizeof(dcm_atomic64),
 			    c->listeners);
+	out->gift = (struct dcm_place){ end, sizeof(struct dcm_gift_slot) };
+	end += round_up(out->gift.stride << c->gift_shift, DCM_CACHELINE);
 	out->bucket = put(&end, sizeof(struct dcm_bucket), DCM_BUCKETS);
 	out->endpoint_index = put_bitmap(&end, c->endpoints, DCM_BUCKETS);
 	out->subscription_index = put_bitmap(&end, c->subscriptions, DCM_BUCKETS);
@@ -63,6 +66,7 @@ bool dcm_layout_places(const struct dcm_capacity *c, struct dcm_places *out)
 	out->subscription_used = put_bitmap(&end, c->subscriptions, 1);
 	out->connection_used = put_bitmap(&end, c->connections, 1);
 	out->listener_used = put_bitmap(&end, c->listeners, 1);
+	out->gift_used = put_bitmap(&end, 1u << c->gift_shift, 1);
 	out->bytes = round_up(end, DCM_PAGE);
 	return true;
 }
@@ -75,12 +79,14 @@ uint32_t dcm_layout_fingerprint(void)
 		DCM_NAME_WORDS,
 		sizeof(struct dcm_header),
 		offsetof(struct dcm_header, ticket),
+		offsetof(struct dcm_capacity, gift_shift),
 		sizeof(struct dcm_process),
 		sizeof(struct dcm_alive),
 		offsetof(struct dcm_process, control),
 		offsetof(struct dcm_process, asked),
 		offsetof(struct dcm_process, name),
 		sizeof(struct dcm_endpoint),
+		offsetof(struct dcm_endpoint, gift),
 		offsetof(struct dcm_endpoint, ec),
 		offsetof(struct dcm_endpoint, bell),
 		offsetof(struct dcm_endpoint, told_at),
@@ -92,10 +98,13 @@ uint32_t dcm_layout_fingerprint(void)
 		sizeof(struct dcm_connection),
 		offsetof(struct dcm_connection, bell),
 		offsetof(struct dcm_connection, type_hash),
+		offsetof(struct dcm_connection, gift),
 		offsetof(struct dcm_connection, fd),
 		offsetof(struct dcm_connection, type),
 		sizeof(struct dcm_listener),
 		offsetof(struct dcm_listener, bell),
+		sizeof(struct dcm_gift_slot),
+		offsetof(struct dcm_gift_slot, revoked),
 	};
 	uint32_t hash = 2166136261u; /* FNV-1a over the facts: a change must show, no more */
 

@@ -16,7 +16,7 @@
 #include "shm/atomics.h"
 
 #define DCM_MAGIC 0x31304d43444d4853ull /* "SHMDCM01" in memory */
-#define DCM_LAYOUT 3u			/* rises with any change of meaning */
+#define DCM_LAYOUT 4u			/* rises with any change of meaning */
 #define DCM_HASH_XXH3 1u
 #define DCM_CACHELINE 64u
 #define DCM_PAGE 4096u
@@ -32,7 +32,8 @@ struct dcm_capacity {
 	uint32_t subscriptions;
 	uint32_t connections;
 	uint32_t listeners;
-	uint32_t ring_shift; /* cells of a hint ring: 1 << ring_shift */
+	uint16_t ring_shift; /* cells of a hint ring: 1 << ring_shift */
+	uint16_t gift_shift; /* gifts: 1 << gift_shift */
 };
 
 #define DCM_CAPACITY_DEFAULT                                                                       \
@@ -41,7 +42,8 @@ struct dcm_capacity {
 				.subscriptions = 1024,                                             \
 				.connections = 2048,                                               \
 				.listeners = 512,                                                  \
-				.ring_shift = 8 })
+				.ring_shift = 8,                                                   \
+				.gift_shift = 13 })
 
 enum {
 	DCM_LOCK_BYTES = 32768, /* in every layout */
@@ -51,6 +53,7 @@ enum {
 	DCM_CONNECTIONS_MAX = 65536,
 	DCM_LISTENERS_MAX = 8192,
 	DCM_RING_SHIFT_MAX = 16,
+	DCM_GIFT_SHIFT_MAX = 20,
 	DCM_BUCKETS = 256, /* of interface hashes */
 };
 
@@ -117,6 +120,8 @@ struct dcm_endpoint {
 	dcm_atomic64 name_hash;
 	dcm_atomic64 sid;
 	dcm_atomic64 published_ns;	       /* CLOCK_MONOTONIC, for people */
+	dcm_atomic64 gift_key;		       /* shm/gift.h: who finds it is given the server's */
+	dcm_atomic32 gift;		       /* identity by that */
 	alignas(DCM_CACHELINE) dcm_atomic32 ec; /* DcmListen waits here */
 	dcm_atomic32 bell;			/* shm/bell.h: a request was aimed at it */
 	dcm_atomic32 told_at; /* 0; or 1 + the slot of the same process's whose ec and bell serve */
@@ -164,6 +169,8 @@ struct dcm_connection {
 	dcm_atomic64 socket;	 /* abstract name the client listens on: 5 hex digits; 0: none */
 	dcm_atomic32 transfer;	 /* what the client asks for, then what was used */
 	dcm_atomic32 client_uid; /* whose share of the table it is in */
+	dcm_atomic64 gift_key;	 /* shm/gift.h: the server is given the client's identity by that */
+	dcm_atomic32 gift;
 	/* The answer: written in TAKEN. */
 	alignas(DCM_CACHELINE) dcm_atomic32 fd; /* number in the server */
 	dcm_atomic32 sent;			/* what came of sending it to the socket; 0: nothing yet */
@@ -184,28 +191,36 @@ struct dcm_listener {
 	dcm_atomic32 owner; /* the process that the bell tells: on the ringer's line */
 };
 
+/* A handle by which its process shows itself to others, who hold what descends from it: shm/gift.h. */
+struct dcm_gift_slot {
+	alignas(32) dcm_atomic64 word;
+	dcm_atomic64 key;     /* of the slot's use, and of nothing else ever */
+	dcm_atomic64 revoked; /* the key that was revoked here last, of this use or an earlier one; 0 */
+};
+
 /* One wake word for all that sleep on one bucket of interfaces: a publication costs one wake. */
 struct dcm_bucket {
 	alignas(DCM_CACHELINE) dcm_atomic32 ec;
 };
 
-static_assert(sizeof(struct dcm_capacity) == 24, "layout 3");
+static_assert(sizeof(struct dcm_capacity) == 24, "layout 4");
 static_assert(offsetof(struct dcm_header, layout) == 8, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, fingerprint) == 12, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, bytes) == 16, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, compat) == 24, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, boot_id) == 32, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, library_version) == 56, "frozen in every layout");
-static_assert(offsetof(struct dcm_header, capacity) == 64, "layout 3");
+static_assert(offsetof(struct dcm_header, capacity) == 64, "layout 4");
 static_assert(offsetof(struct dcm_header, lock_inode) == 88,
 	      "frozen in every layout: read before one of another layout is replaced");
 static_assert(sizeof(struct dcm_header) <= DCM_PAGE, "one page");
-static_assert(sizeof(struct dcm_process) == 384, "layout 3");
-static_assert(sizeof(struct dcm_endpoint) == 128, "layout 3");
-static_assert(sizeof(struct dcm_endpoint_names) == 512, "layout 3");
-static_assert(sizeof(struct dcm_subscription) == 192, "layout 3");
-static_assert(sizeof(struct dcm_connection) == 704, "layout 3");
-static_assert(sizeof(struct dcm_listener) == 128, "layout 3");
+static_assert(sizeof(struct dcm_process) == 384, "layout 4");
+static_assert(sizeof(struct dcm_endpoint) == 128, "layout 4");
+static_assert(sizeof(struct dcm_endpoint_names) == 512, "layout 4");
+static_assert(sizeof(struct dcm_subscription) == 192, "layout 4");
+static_assert(sizeof(struct dcm_connection) == 704, "layout 4");
+static_assert(sizeof(struct dcm_listener) == 128, "layout 4");
+static_assert(sizeof(struct dcm_gift_slot) == 32, "layout 4");
 
 /* Where each table begins, in bytes from the start of the file, and how far its slots are apart. */
 struct dcm_place {
@@ -214,13 +229,14 @@ struct dcm_place {
 };
 
 struct dcm_places {
-	struct dcm_place process, endpoint, endpoint_names, subscription, connection, listener;
+	struct dcm_place process, endpoint, endpoint_names, subscription, connection, listener, gift;
 	struct dcm_place alive; /* rows of dcm_alive_words() */
 	struct dcm_place bucket;
 	/* Bitmaps: a row of words for each bucket. */
 	struct dcm_place endpoint_index, subscription_index, connection_index;
 	/* Bitmaps of slots in use, one row each. */
-	struct dcm_place process_used, endpoint_used, subscription_used, connection_used, listener_used;
+	struct dcm_place process_used, endpoint_used, subscription_used, connection_used, listener_used,
+		gift_used;
 	uint64_t bytes; /* of the whole file, whole pages */
 };
 

@@ -75,6 +75,9 @@ void dcm_reap_process(const struct dcm_segment *seg, struct dcm_ref dead, uint32
 		dcm_rendezvous_reap(seg, i, dead, by);
 	for (uint32_t i = 0; i < seg->listener.count; i++)
 		reap_plain(seg, &seg->listener, i, dead, by);
+	/* Behind all that names them. What it revoked stays revoked. */
+	for (uint32_t i = 0; i < seg->gift.count; i++)
+		DCM_LINE(reaper_frees_gift) reap_plain(seg, &seg->gift, i, dead, by);
 	/* Slots of others that it was about to free when it died itself. */
 	for (uint32_t i = 0; i < seg->process.count; i++)
 		if (i != dead.index)

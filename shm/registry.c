@@ -40,6 +40,8 @@ bool dcm_registry_reserve(const struct dcm_segment *seg, uint32_t self,
 	dcm_store(&endpoint->name_hash, key->name_hash, release);
 	dcm_store(&endpoint->sid, key->sid, release);
 	dcm_store(&endpoint->published_ns, (uint64_t)dcm_park_now(), release);
+	dcm_store(&endpoint->gift_key, key->gift.key, release);
+	dcm_store(&endpoint->gift, key->gift.at, release);
 	dcm_store(&endpoint->bell, 0u, release);
 	dcm_store(&endpoint->told_at, key->told_at, release);
 	dcm_name_store(&names->type, key->type);
@@ -149,6 +151,8 @@ static void copy_view(const struct dcm_segment *seg, uint32_t index, uint64_t wo
 	view->type_hash = dcm_load(&endpoint->type_hash, acquire);
 	view->name_hash = dcm_load(&endpoint->name_hash, acquire);
 	view->sid = dcm_load(&endpoint->sid, acquire);
+	view->gift.key = dcm_load(&endpoint->gift_key, acquire);
+	view->gift.at = dcm_load(&endpoint->gift, acquire);
 	dcm_name_load(view->type, &names->type);
 	dcm_name_load(view->name, &names->name);
 	dcm_name_load(view->server, &dcm_process_at(seg, owner)->name);

@@ -24,6 +24,7 @@
 #ifndef DCM_SHM_REGISTRY_H
 #define DCM_SHM_REGISTRY_H
 
+#include "shm/gift.h"
 #include "shm/segment.h"
 
 enum { DCM_ENDPOINT_LIVE = 2 };
@@ -33,6 +34,7 @@ struct dcm_endpoint_key {
 	const char *type, *name; /* 1 to 255 bytes */
 	uint64_t type_hash, name_hash;
 	uint64_t sid; /* the server's identity */
+	struct dcm_gift gift;
 	uint32_t told_at; /* 0; or 1 + the slot of this process's where it is told of requests */
 };
 
@@ -41,6 +43,7 @@ struct dcm_endpoint_view {
 	struct dcm_ref endpoint;
 	struct dcm_ref process; /* that published it */
 	uint64_t type_hash, name_hash, sid;
+	struct dcm_gift gift;
 	char type[256], name[256], server[256];
 };
 

@@ -45,6 +45,8 @@ static void fill(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t sel
 	dcm_store(&c->name_hash, key->name_hash, release);
 	dcm_store(&c->client_sid, key->client_sid, release);
 	dcm_store(&c->server_sid, key->server_sid, release);
+	dcm_store(&c->gift_key, key->gift.key, release);
+	dcm_store(&c->gift, key->gift.at, release);
 	dcm_store(&c->socket, key->socket, release);
 	dcm_store(&c->transfer, key->transfer, release);
 	dcm_store(&c->sent, 0u, release);

@@ -42,6 +42,7 @@ struct dcm_request_key {
 	uint64_t type_hash, name_hash;
 	uint64_t client_sid;
 	uint64_t server_sid; /* 0: any */
+	struct dcm_gift gift; /* of the client */
 	uint32_t transfer;   /* DCM_TRANSFER_... */
 	uint64_t socket;     /* abstract name; 0: none */
 };
@@ -50,6 +51,7 @@ struct dcm_request_key {
 struct dcm_request_view {
 	struct dcm_ref client; /* process */
 	uint64_t client_sid;
+	struct dcm_gift gift;
 	char client_name[256];
 };
 

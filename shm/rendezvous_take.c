@@ -13,7 +13,9 @@ static void view_request(const struct dcm_segment *seg, struct dcm_connection *c
 
 	*view = (struct dcm_request_view){ .client = { client,
 						       dcm_process_generation(seg, client) },
-					   .client_sid = dcm_load(&c->client_sid, acquire) };
+					   .client_sid = dcm_load(&c->client_sid, acquire),
+					   .gift = { dcm_load(&c->gift_key, acquire),
+						     dcm_load(&c->gift, acquire) } };
 	if (process != NULL)
 		dcm_name_load(view->client_name, &process->name);
 }

@@ -22,7 +22,7 @@ struct dcm_segment {
 	unsigned char *base;
 	uint64_t bytes;
 	struct dcm_capacity capacity; /* private copy */
-	struct dcm_table process, endpoint, subscription, connection, listener;
+	struct dcm_table process, endpoint, subscription, connection, listener, gift;
 	struct dcm_place names, bucket, alive;
 	dcm_atomic64 *endpoint_index, *subscription_index, *connection_index;
 	uint64_t endpoint_row, subscription_row, connection_row; /* words from row to row */
@@ -106,6 +106,11 @@ static inline struct dcm_connection *dcm_connection_at(const struct dcm_segment 
 static inline struct dcm_listener *dcm_listener_at(const struct dcm_segment *seg, uint32_t index)
 {
 	return dcm_slot(&seg->listener, index);
+}
+
+static inline struct dcm_gift_slot *dcm_gift_at(const struct dcm_segment *seg, uint32_t index)
+{
+	return dcm_slot(&seg->gift, index);
 }
 
 /* The ready bits of a listener that exists: one for each connection slot. */

@@ -40,13 +40,13 @@ struct dump {
 	struct usage *usage;	     /* of each process slot */
 	uint32_t *waiting;	     /* requests, for each endpoint slot */
 	uint32_t *channels;	     /* for each listener slot */
-	unsigned used[6];	     /* slots not free, by enum dcm_check_table */
+	unsigned used[7];	     /* slots not free, by enum dcm_check_table */
 	unsigned shown[COLUMNS_MAX]; /* --output: columns to show, in order */
 	unsigned shown_count;	     /* 0: all */
 };
 
 struct usage {
-	uint32_t endpoints, subscriptions, connections, listeners;
+	uint32_t endpoints, subscriptions, connections, listeners, gifts;
 };
 
 /* One table on its way to the screen. */

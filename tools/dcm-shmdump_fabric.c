@@ -77,6 +77,8 @@ static const struct dcm_table *table_of(const struct dcm_segment *seg, enum dcm_
 		return &seg->subscription;
 	case DCM_CHECK_CONNECTION:
 		return &seg->connection;
+	case DCM_CHECK_GIFT:
+		return &seg->gift;
 	default:
 		return &seg->listener;
 	}
@@ -85,10 +87,10 @@ static const struct dcm_table *table_of(const struct dcm_segment *seg, enum dcm_
 void fill_use(const struct dump *dump, struct sheet *sheet)
 {
 	static const char *const names[] = {
-		"", "processes", "endpoints", "subscriptions", "connections", "listeners"
+		"", "processes", "endpoints", "subscriptions", "connections", "listeners", "gifts"
 	};
 
-	for (int t = DCM_CHECK_PROCESS; t <= DCM_CHECK_LISTENER; t++) {
+	for (int t = DCM_CHECK_PROCESS; t <= DCM_CHECK_GIFT; t++) {
 		uint32_t size = table_of(&dump->seg, (enum dcm_check_table)t)->count;
 		char both[32];
 
@@ -124,7 +126,7 @@ static void stuck_in(const struct dump *dump, struct sheet *sheet, enum dcm_chec
 
 void fill_stuck(const struct dump *dump, struct sheet *sheet)
 {
-	for (int t = DCM_CHECK_PROCESS; t <= DCM_CHECK_LISTENER; t++)
+	for (int t = DCM_CHECK_PROCESS; t <= DCM_CHECK_GIFT; t++)
 		stuck_in(dump, sheet, (enum dcm_check_table)t);
 }
 
@@ -177,6 +179,8 @@ static void count_slot(struct dump *dump, enum dcm_check_table t, uint32_t index
 		usage->subscriptions++;
 	else if (t == DCM_CHECK_LISTENER)
 		usage->listeners++;
+	else if (t == DCM_CHECK_GIFT)
+		usage->gifts++;
 	else if (t == DCM_CHECK_CONNECTION)
 		count_connection(dump, index);
 }
@@ -190,7 +194,7 @@ void count_usage(struct dump *dump)
 		fputs("dcm-shmdump: out of memory\n", stderr);
 		exit(EXIT_USAGE);
 	}
-	for (int t = DCM_CHECK_PROCESS; t <= DCM_CHECK_LISTENER; t++)
+	for (int t = DCM_CHECK_PROCESS; t <= DCM_CHECK_GIFT; t++)
 		for (uint32_t i = 0; i < table_of(&dump->seg, (enum dcm_check_table)t)->count; i++)
 			count_slot(dump, (enum dcm_check_table)t, i);
 }

@@ -5,6 +5,7 @@
  */
 #include "tools/dcm-shmdump_views.h"
 
+#include "shm/gift.h"
 #include "shm/listener.h"
 #include "shm/process.h"
 #include "shm/registry.h"
@@ -17,7 +18,7 @@ static const char *const connection_states[] = {
 
 const char *state_name(enum dcm_check_table table, uint32_t state)
 {
-	static const char *const own[] = { "", "alive", "live", "active", "", "live" };
+	static const char *const own[] = { "", "alive", "live", "active", "", "live", "given" };
 
 	if (state == DCM_REAP)
 		return "reaped";
@@ -25,6 +26,8 @@ const char *state_name(enum dcm_check_table table, uint32_t state)
 		return state < sizeof connection_states / sizeof connection_states[0]
 			       ? connection_states[state]
 			       : "invalid";
+	if (table == DCM_CHECK_GIFT && state == DCM_GIFT_REVOKED)
+		return "revoked";
 	return state == DCM_FREE      ? "free"
 	       : state == DCM_CLAIMED ? "claimed"
 	       : state == 2	      ? own[table]
@@ -117,7 +120,7 @@ static const struct column process_columns[] = {
 	{ "UID", COLUMN_NUMBER },	  { "STATE", COLUMN_TEXT },
 	{ "ENDPOINTS", COLUMN_NUMBER },	  { "SUBSCRIPTIONS", COLUMN_NUMBER },
 	{ "CONNECTIONS", COLUMN_NUMBER }, { "LISTENERS", COLUMN_NUMBER },
-	{ "NAME", COLUMN_TEXT },
+	{ "GIFTS", COLUMN_NUMBER },	  { "NAME", COLUMN_TEXT },
 };
 
 static void fill_processes(const struct dump *dump, struct sheet *sheet)
@@ -142,6 +145,7 @@ static void fill_processes(const struct dump *dump, struct sheet *sheet)
 		cell_number(sheet, u->subscriptions);
 		cell_number(sheet, u->connections);
 		cell_number(sheet, u->listeners);
+		cell_number(sheet, u->gifts);
 		cell_name(sheet, &p->name);
 	}
 }
@@ -342,6 +346,26 @@ static void fill_listeners(const struct dump *dump, struct sheet *sheet)
 	}
 }
 
+static const struct column gift_columns[] = {
+	{ "SLOT", COLUMN_NUMBER }, { "GEN", COLUMN_NUMBER },   { "STATE", COLUMN_TEXT },
+	{ "PID", COLUMN_NUMBER },  { "PROCESS", COLUMN_TEXT }, { "KEY", COLUMN_TEXT },
+};
+
+static void fill_gifts(const struct dump *dump, struct sheet *sheet)
+{
+	const struct dcm_segment *seg = &dump->seg;
+	uint64_t word;
+
+	for (uint32_t i = 0; i < seg->gift.count; i++) {
+		if (!begin_row(dump, sheet, &seg->gift, i, &word))
+			continue;
+		cell_text(sheet, state_name(DCM_CHECK_GIFT, dcm_word_state(word)));
+		cell_pid(sheet, dump, dcm_word_owner(word));
+		cell_process(sheet, dump, dcm_word_owner(word));
+		cell_hex(sheet, dcm_load(&dcm_gift_at(seg, i)->key, acquire), 16);
+	}
+}
+
 static const struct column stuck_columns[] = {
 	{ "TABLE", COLUMN_TEXT },	{ "SLOT", COLUMN_NUMBER },  { "GEN", COLUMN_NUMBER },
 	{ "STATE", COLUMN_TEXT },	{ "OWNER", COLUMN_NUMBER }, { "PID", COLUMN_NUMBER },
@@ -359,6 +383,7 @@ const struct view views[] = {
 	{ "connections", COLUMNS(connection_columns), false, fill_connections },
 	{ "channels", COLUMNS(channel_columns), false, fill_channels },
 	{ "listeners", COLUMNS(listener_columns), false, fill_listeners },
+	{ "gifts", COLUMNS(gift_columns), false, fill_gifts },
 	{ "stuck", COLUMNS(stuck_columns), false, fill_stuck },
 };
 

@@ -62,6 +62,7 @@ static void test_bounds(void)
 		{ "DCM_MAX_SUBSCRIPTIONS", "1", NULL, "0", "65537" },
 		{ "DCM_MAX_CONNECTIONS", "1", NULL, "0", "65537" },
 		{ "DCM_MAX_LISTENERS", "1", NULL, "0", "8193" },
+		{ "DCM_MAX_GIFTS", "1", "1048576", "0", "1048577" },
 		{ "DCM_MAX_HINTS", "2", NULL, "1", "65537" },
 		{ "DCM_MAX_CHANNEL_BYTES", "1048576", "1099511627776", "1048575", "1099511627777" },
 	};

@@ -54,6 +54,32 @@ static void test_revoked_object(void)
 	must(KnNoticeRelease(notice));
 }
 
+/* What an entry tells is told to the holder of the handle that it was made with. */
+static void test_revoked_entries(void)
+{
+	Notice notice = new_notice();
+	Handle object, copy, deep;
+
+	must(KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST, RIGHTS, NULL, &object));
+	copy = copy_of(object, RIGHTS);
+	deep = copy_of(copy, RIGHTS);
+	must(KnNoticeSubscribeToObject(notice, object, USER | EVENT_OBJECT_DESTROYED, 1));
+	must(KnNoticeSubscribeToObject(notice, deep, USER | EVENT_OBJECT_DESTROYED, 2));
+	must(KnNoticeSubscribeToObject(notice, deep, USER << 1, 3));
+	must(KnNoticeSetObjectEvent(object, USER << 1));
+	must(KnHandleRevoke(copy));
+	event_comes(notice, 3, USER << 1, "what fired before the revocation is fetched");
+	must(KnNoticeSetObjectEvent(object, USER | USER << 1));
+	event_comes(notice, 1, USER, "an event is told by the handle that is left");
+	event_is_not(notice, "and not by the one that is revoked");
+	must(KnHandleClose(deep));
+	must(KnHandleClose(object));
+	event_comes(notice, 1, EVENT_OBJECT_DESTROYED, "nor is the end");
+	event_is_not(notice, "of the object");
+	is_rc(rcResourceNotFound, KnNoticeUnsubscribeFromEvent(notice, 2), "the entry has ended");
+	must(KnNoticeRelease(notice));
+}
+
 static void test_revoked_session(void)
 {
 	Notice notice = new_notice();
@@ -77,10 +103,12 @@ static void test_revoked_session(void)
 	is_rc(rcResourceNotFound, DcmFinish(pair.session, DCM_ANY_CALL, 0, NULL, NULL),
 	      "the other handle has nothing started");
 	fd_is_silent(fd, "and has cleared the descriptor");
+	must(KnNoticeSubscribeToObject(notice, pair.session, EVENT_OBJECT_DESTROYED, 3));
 	event_is_not(notice, "the session is there");
 	must(KnHandleClose(below));
 	must(KnHandleClose(pair.listener));
-	event_comes(notice, 1, EVENT_OBJECT_DESTROYED, "until its server ends it");
+	event_comes(notice, 3, EVENT_OBJECT_DESTROYED, "until its server ends it");
+	event_is_not(notice, "who subscribed by the revoked handle is told nothing");
 	must(KnHandleClose(pair.session));
 	must(KnHandleClose(pair.callable));
 	must(DcmCloseHandle(pair.publication));
@@ -94,6 +122,7 @@ int main(void)
 	must(DcmInit());
 	test_copies();
 	test_revoked_object();
+	test_revoked_entries();
 	test_revoked_session();
 	DcmFini();
 	return 0;

@@ -10,7 +10,7 @@
 
 #define TYPE "test.Full"
 
-enum { SIZE = 3 };
+enum { SIZE = 4 }; /* a power of two, to which some are raised */
 
 /* Takes one place in the table, in a way that a process can again and again. */
 typedef struct peer_answer take_one(struct peer *peer, struct peer *server, int number);
@@ -61,13 +61,25 @@ static struct peer_answer listen_too(struct peer *peer, struct peer *client, int
 	return peer_do(peer, PEER_ACCEPT, .handle = request, .other = callable);
 }
 
+/* By a handle of its own, which no other that gives anything is below or above. */
+static struct peer_answer show(struct peer *peer, struct peer *server, int number)
+{
+	char name[16];
+	uint64_t user = peer_must(peer, PEER_USER, .other = 0).handle;
+
+	(void)server;
+	snprintf(name, sizeof(name), "g%d", number);
+	return peer_do(peer, PEER_PUBLISH, .type = TYPE, .name = name, .handle = user);
+}
+
 static const struct {
 	const char *setting;
 	take_one *take;
 } tables[] = { { "DCM_MAX_ENDPOINTS", publish },
 	       { "DCM_MAX_SUBSCRIPTIONS", subscribe },
 	       { "DCM_MAX_CONNECTIONS", ask },
-	       { "DCM_MAX_LISTENERS", listen_too } };
+	       { "DCM_MAX_LISTENERS", listen_too },
+	       { "DCM_MAX_GIFTS", show } };
 
 static void is_refused(const struct peer_answer *a, const char *setting)
 {
@@ -124,7 +136,7 @@ static void test_processes(void)
 	struct peer_answer a;
 
 	own_fabric("DCM_MAX_PROCESSES");
-	setenv("DCM_MAX_PROCESSES", "3", 1);
+	setenv("DCM_MAX_PROCESSES", "4", 1);
 	for (int i = 0; i < SIZE; i++)
 		peers[i] = peer_attached("one");
 	more = peer_start("more");
@@ -132,12 +144,13 @@ static void test_processes(void)
 	is_answer(rcQuotaExceeded, &a, "DCM_MAX_PROCESSES=%d, and one more", SIZE);
 	ok(strstr(a.detail, "DCM_MAX_PROCESSES") != NULL, "the detail tells the setting: %s",
 	   a.detail);
-	ok(strstr(a.detail, " 3 ") != NULL, "and the size");
+	ok(strstr(a.detail, " 4 ") != NULL, "and the size");
 	peer_kill(&peers[1]);
 	a = peer_do(&more, PEER_INIT);
 	is_answer(rcOk, &a, "one is killed: there is room");
 	peer_kill(&peers[0]);
 	peer_kill(&peers[2]);
+	peer_kill(&peers[3]);
 	peer_kill(&more);
 	unsetenv("DCM_MAX_PROCESSES");
 }

@@ -386,13 +386,15 @@ static Retcode do_other(const struct peer_wire *q, struct peer_answer *a)
 		return KnHandleClose(ask->handle);
 	case PEER_USER:
 		return KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST,
-						OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID, NULL,
-						&a->handle);
+						ask->other != 0
+							? (uint32_t)ask->other
+							: OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID,
+						NULL, &a->handle);
 	case PEER_COPY:
 		return KnHandleCopy(or_own(ask->handle), (uint32_t)ask->other, INVALID_HANDLE,
 				    &a->handle);
 	case PEER_REVOKE:
-		return KnHandleRevoke(ask->handle);
+		return KnHandleRevoke(or_own(ask->handle));
 	case PEER_SID:
 		return KnHandleGetSidByHandle(or_own(ask->handle), &a->sid);
 	case PEER_WHO:

@@ -301,7 +301,7 @@ static void identities(void)
 	struct dcm_identity *identity;
 
 	is_int(rcOk,
-	       dcm_identity_new(42, OCAP_HANDLE_GET_SID | OCAP_HANDLE_GET_EVENT, 3, 9, &handle),
+	       dcm_identity_new(42, (struct dcm_ref){ 3, 9 }, (struct dcm_gift){ 0, 0 }, &handle),
 	       "a peer's identity");
 	is_uint(42, sid_of(handle), "has the peer's SID");
 	identity = (struct dcm_identity *)(void *)dcm_handle_find(handle, 1u << DCM_KIND_IDENTITY);

@@ -36,9 +36,9 @@ enum peer_op {
 	PEER_RECEIVE,	/* handle, timeout -> other: place, size, status, riid in sid */
 	PEER_REPLY,	/* other: place of a request; its contents come back */
 	PEER_RELEASE,	/* other: place of a request or message */
-	PEER_USER,	/* -> handle */
-	PEER_COPY,	/* handle, other: rights -> handle */
-	PEER_REVOKE,	/* handle */
+	PEER_USER,	/* other: rights (0: to show itself by) -> handle */
+	PEER_COPY,	/* handle (0: own), other: rights -> handle */
+	PEER_REVOKE,	/* handle (0: own) */
 	PEER_SID,	/* handle -> sid */
 	PEER_ECHO,	/* handle: listener; receives and echoes for ever */
 	PEER_DENY,	/* other: system call that is refused from now on, size: errno (0: EPERM) */

@@ -66,6 +66,7 @@ static void test_tree(void)
 	other = copy_of(top, USER_RIGHTS, INVALID_HANDLE);
 	must(KnNoticeCreate(&notice));
 	must(KnNoticeSubscribeToObject(notice, below, EVENT_OBJECT_DESTROYED, 4));
+	must(KnNoticeSubscribeToObject(notice, top, EVENT_OBJECT_DESTROYED, 5));
 	must(KnHandleClose(b));
 	is_rc(rcOk, KnHandleRevoke(a), "a copy is revoked");
 	is_rc(rcInvalidArgument, KnHandleGetSidByHandle(a, &sid), "its own number is closed");
@@ -83,6 +84,9 @@ static void test_tree(void)
 	is_rc(rcOk, KnHandleRevoke(top), "all of it is revoked");
 	is_rc(rcOk, KnNoticeGetEvent(notice, 0, 1, &event, &count),
 	      "the resource is gone, numbers or not");
+	is_uint(5, event.eventId, "as is told by the handle that was revoked last");
+	is_rc(rcTimeout, KnNoticeGetEvent(notice, 0, 1, &event, &count),
+	      "and not by one that was revoked before");
 	is_revoked(other, "the other branch");
 	is_rc(rcOk, KnHandleClose(below), "a revoked handle is closed");
 	is_rc(rcInvalidArgument, KnHandleClose(below), "once");

@@ -6,7 +6,7 @@
 #include "tests/tap.h"
 
 static DcmHandle publication, subscription, connection;
-static Handle session, copy;
+static Handle session, copy, user, deep;
 static DcmMessage message, reply;
 static uint64_t call;
 
@@ -213,6 +213,43 @@ static void revoke_session(void)
 		ok(0, "a copy of what was revoked is of use");
 }
 
+/* By two handles, one below the other's copy; of an interface whose notices the bystander does not
+   read, since it wants the server's SID. */
+static void show_itself(void)
+{
+	const uint32_t rights = OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID | OCAP_HANDLE_COPY;
+
+	expect(rcOk, KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST, rights, NULL, &user),
+	       "KnHandleCreateUserObject");
+	expect(rcOk, KnHandleCopy(user, rights, INVALID_HANDLE, &copy), "KnHandleCopy");
+	expect(rcOk, KnHandleCopy(copy, rights, INVALID_HANDLE, &deep), "KnHandleCopy");
+	expect(rcOk, DcmPublishEndpoint(user, "crash.Shown", "own", &publication),
+	       "DcmPublishEndpoint");
+	expect(rcOk, DcmCreateConnection(VICTIM_TYPE, "nobody", INVALID_HANDLE, deep, &connection),
+	       "DcmCreateConnection");
+	expect(rcTimeout, DcmConnect(connection, 0, &session), "DcmConnect");
+}
+
+static void revoke_shown(void)
+{
+	expect(rcOk, KnHandleRevoke(copy), "KnHandleRevoke");
+	expect(rcOk, KnHandleRevoke(user), "KnHandleRevoke");
+}
+
+static void close_shown(void)
+{
+	expect(rcOk, KnHandleClose(deep), "KnHandleClose");
+	expect(rcOk, DcmCloseHandle(connection), "DcmCloseHandle");
+	expect(rcOk, KnHandleClose(user), "KnHandleClose");
+	expect(rcOk, DcmCloseHandle(publication), "DcmCloseHandle");
+}
+
+static void revoke_shown_and_leave(void)
+{
+	revoke_shown();
+	DcmFini();
+}
+
 const struct scenario client_scenarios[] = {
 	{ "DcmPublishEndpoint", do_nothing, publish, false },
 	{ "closing a publication", publish, unpublish, false },
@@ -241,6 +278,10 @@ const struct scenario client_scenarios[] = {
 	{ "a copy of a session", ask_who_accepts, copy_session, false },
 	{ "closing a session and its copy", prepare_copy, close_both, false },
 	{ "revoking a session and its copy", prepare_copy, revoke_session, false },
+	{ "showing itself by handles of its own", do_nothing, show_itself, false },
+	{ "revoking what was shown", show_itself, revoke_shown, false },
+	{ "revoking what was shown, and DcmFini", show_itself, revoke_shown_and_leave, false },
+	{ "closing what was shown", show_itself, close_shown, false },
 	{ "closing a session", ask_who_accepts, close_session, false },
 	{ "closing a session, call under way", prepare_started, close_session, false },
 };

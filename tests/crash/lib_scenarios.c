@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/crash/lib_scenarios.h"
 
+#include "shm/gift.h"
 #include "shm/hash.h"
 #include "shm/listener.h"
 #include "shm/publication.h"
@@ -58,7 +59,7 @@ static void subscribes(void)
 static void serves_the_parked(void)
 {
 	struct dcm_endpoint_key key = endpoint_key("wanted", 13);
-	struct dcm_offer offer = { .bytes = 4096 };
+	struct dcm_offer offer = { .bytes = 1 << 20 };
 	struct dcm_request_view view;
 	struct dcm_ref endpoint, request;
 
@@ -96,7 +97,7 @@ static void talks_to_itself(void)
 {
 	struct dcm_endpoint_key key = endpoint_key("own", 14);
 	struct dcm_request_key wish = request_key("own");
-	struct dcm_offer offer = { .bytes = 4096 };
+	struct dcm_offer offer = { .bytes = 1 << 20 };
 	struct dcm_request_view view;
 	struct dcm_ref endpoint, asks_ref, taken;
 
@@ -158,6 +159,26 @@ static void follows_a_group(void)
 	dcm_registry_subscribe_group(&world, VICTIM, hashes, 2, &s);
 }
 
+/* By two gifts, one of which it revokes, with what it shows by them still there. */
+static void shows_itself(void)
+{
+	struct dcm_endpoint_key key = endpoint_key("one", 18);
+	struct dcm_request_key wish = request_key("nobody");
+	struct dcm_ref server, client, endpoint, asked_ref;
+
+	dcm_gift_make(&world, VICTIM, 71, &server);
+	key.gift = dcm_gift_name(server, 71);
+	dcm_publication_begin(&world, VICTIM, &key, &endpoint);
+	dcm_gift_make(&world, VICTIM, 72, &client);
+	wish.gift = dcm_gift_name(client, 72);
+	dcm_rendezvous_ask(&world, VICTIM, &wish, &asked_ref);
+	dcm_gift_revoke(&world, VICTIM, server, 71);
+	dcm_rendezvous_client_leaves(&world, VICTIM, asked_ref);
+	dcm_gift_drop(&world, VICTIM, client);
+	dcm_publication_end(&world, VICTIM, endpoint);
+	dcm_gift_leave(&world, VICTIM);
+}
+
 const struct world_scenario world_scenarios[] = {
 	{ "publishes", publishes },
 	{ "withdraws", withdraws },
@@ -169,6 +190,7 @@ const struct world_scenario world_scenarios[] = {
 	{ "opens listeners", opens_listeners },
 	{ "serves a group", serves_a_group },
 	{ "follows a group", follows_a_group },
+	{ "shows itself", shows_itself },
 };
 
 const size_t world_scenario_count = sizeof world_scenarios / sizeof world_scenarios[0];

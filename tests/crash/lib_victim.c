@@ -103,7 +103,7 @@ static bool tables_are_right(uint32_t listeners)
 {
 	return in_use(&stand_segment.process, 1) && in_use(&stand_segment.endpoint, PUBLICATIONS) &&
 	       in_use(&stand_segment.subscription, 1) && in_use(&stand_segment.connection, 0) &&
-	       in_use(&stand_segment.listener, listeners);
+	       in_use(&stand_segment.listener, listeners) && in_use(&stand_segment.gift, 1);
 }
 
 static bool all_is_as_before(void)
@@ -184,6 +184,7 @@ static void begin(void (*bystand)(void))
 	setenv("DCM_MAX_SUBSCRIPTIONS", "3", 1);
 	setenv("DCM_MAX_CONNECTIONS", "4", 1);
 	setenv("DCM_MAX_LISTENERS", "3", 1);
+	setenv("DCM_MAX_GIFTS", "8", 1);
 	setenv("DCM_MAX_HINTS", "2", 1);
 	setenv("DCM_MAX_CHANNEL_BYTES", "1048576", 1);
 	stand = mmap(NULL, sizeof *stand, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,

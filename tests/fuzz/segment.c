@@ -44,14 +44,15 @@ static const struct dcm_capacity capacity = { .processes = 4,
 					      .subscriptions = 3,
 					      .connections = 5,
 					      .listeners = 3,
-					      .ring_shift = 2 };
+					      .ring_shift = 2,
+					      .gift_shift = 1 };
 static const char *const types[] = { "fuzz.A", "fuzz.B" };
 static const char *const names[] = { "one", "two" };
 
 /* What a participant remembers, in memory of its own. */
 struct party {
 	uint32_t self;
-	struct dcm_ref endpoint[REFS], connection[REFS], subscription, listener;
+	struct dcm_ref endpoint[REFS], connection[REFS], subscription, listener, gift;
 	struct dcm_known *known;
 	struct dcm_group_known *group; /* when the subscription is one of a group */
 	uint32_t cursor;
@@ -96,6 +97,8 @@ static void publish(struct party *p, struct fuzz_input *in, unsigned n)
 	unsigned which = fuzz_byte(in);
 	struct dcm_endpoint_key key = endpoint_key(which, p->self);
 
+	if (which & 0x80)
+		key.gift = dcm_gift_name(p->gift, 1000 + which);
 	key.told_at = which >> 4 & 7; /* a slot that there may not be */
 	if (dcm_publication_begin(&w.seg, p->self, &key, &p->endpoint[n]))
 		FUZZ_CHECK(p->endpoint[n].index < capacity.endpoints);
@@ -274,9 +277,38 @@ static void refuse(struct party *p, struct fuzz_input *in, unsigned n)
 	dcm_rendezvous_server_leaves(&w.seg, p->self, p->connection[n]);
 }
 
+/* As api/gift.c does with its own handles, and with what it was shown. */
+static void use_gift(struct party *p, unsigned what, unsigned n)
+{
+	struct dcm_gift shown = what & 8 ? endpoint_view.gift : request_view.gift;
+
+	switch (what & 7) {
+	case 0:
+		if (dcm_gift_make(&w.seg, p->self, 1000 + what, &p->gift))
+			FUZZ_CHECK(p->gift.index < 1u << capacity.gift_shift);
+		break;
+	case 1:
+		dcm_gift_revoke(&w.seg, p->self, p->gift, 1000 + what);
+		break;
+	case 2:
+		dcm_gift_drop(&w.seg, p->self, p->gift);
+		break;
+	case 3:
+		dcm_gift_leave(&w.seg, p->self);
+		break;
+	default:
+		shown.at += n;
+		FUZZ_CHECK(!dcm_gift_revoked(&w.seg, shown) || shown.key != 0);
+	}
+}
+
 static void serve(struct party *p, struct fuzz_input *in, unsigned n)
 {
-	if (fuzz_byte(in) & 1)
+	unsigned what = fuzz_byte(in);
+
+	if (what & 0x80)
+		use_gift(p, what, n);
+	else if (what & 1)
 		dcm_rendezvous_serve(&w.seg, p->endpoint[n]);
 	else
 		dcm_rendezvous_refuse_all(&w.seg, p->endpoint[n]);
@@ -448,6 +480,8 @@ static uint64_t *some_word(struct fuzz_input *in)
 	dcm_atomic64 *const index[] = { seg->endpoint_index, seg->subscription_index,
 					seg->connection_index };
 
+	if (kind >= 0xf0)
+		return word_at(dcm_slot(&seg->gift, slot % seg->gift.count), kind % 4 * 8);
 	switch (kind / TABLES % 8) {
 	case 0: /* the state word */
 		return word_at(dcm_slot(t, slot), 0);

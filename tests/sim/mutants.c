@@ -128,6 +128,9 @@ static const struct mutant mutants[] = {
 	{ .name = "hint_wakes_group", .first = &sim_group },
 	{ .name = "group_is_told", .first = &sim_group },
 	{ .name = "group_looks_again", .first = &sim_group },
+	/* gifts */
+	{ .name = "gift_is_revoked", .first = &sim_gift },
+	{ .name = "reaper_frees_gift", .first = &sim_gift },
 	/* guards against a hostile peer */
 	{ .name = "slot_in_table", .place = FUZZ },
 	{ .name = "bit_in_table", .place = FUZZ },

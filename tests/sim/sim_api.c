@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/fork.h"
+#include "api/gift.h"
 #include "api/guard.h"
 #include "api/identity.h"
 #include "api/keeper.h"
@@ -244,6 +245,12 @@ void dcm_source_end(struct dcm_source *source, uint32_t events)
 	(void)events;
 }
 
+void dcm_source_revoke(struct dcm_source *source, uint64_t through)
+{
+	(void)source;
+	(void)through;
+}
+
 void dcm_source_forked(struct dcm_source *source)
 {
 	(void)source;
@@ -264,6 +271,23 @@ void dcm_source_drain(struct dcm_source *source, uint32_t pulses)
 {
 	(void)source;
 	(void)pulses;
+}
+
+/* gift.h: nobody shows himself to others */
+
+void dcm_giving_close(struct dcm_kernel_object *kernel)
+{
+	(void)kernel;
+}
+
+void dcm_giving_forked(void)
+{
+}
+
+bool dcm_shown_revoked(struct dcm_resource *resource)
+{
+	(void)resource;
+	return false;
 }
 
 /* fork.h: nobody forks */

@@ -10,7 +10,8 @@
 
 const struct sim_scenario *const sim_scenarios[] = { &sim_ring,	    &sim_park,	     &sim_baton,
 						     &sim_registry, &sim_rendezvous, &sim_channel,
-						     &sim_reaping,  &sim_bell,	     &sim_group };
+						     &sim_reaping,  &sim_bell,	     &sim_group,
+						     &sim_gift };
 const unsigned sim_scenario_count = sizeof sim_scenarios / sizeof sim_scenarios[0];
 
 double sim_seconds(void)

@@ -27,6 +27,6 @@ void sim_explain(const struct sim_scenario *scenario, uint64_t seed);
 double sim_seconds(void); /* processor time of this process */
 
 extern const struct sim_scenario sim_ring, sim_park, sim_registry, sim_rendezvous, sim_channel,
-	sim_reaping, sim_baton, sim_bell, sim_group;
+	sim_reaping, sim_baton, sim_bell, sim_group, sim_gift;
 
 #endif

@@ -125,6 +125,7 @@ bool sim_world_describe(const volatile void *word, char *text, size_t size)
 	    describe_slot(at, &s->subscription, "subscription", text, size) ||
 	    describe_slot(at, &s->connection, "connection", text, size) ||
 	    describe_slot(at, &s->listener, "listener", text, size) ||
+	    describe_slot(at, &s->gift, "gift", text, size) ||
 	    describe_index(at, s->endpoint_index, s->endpoint_row, "endpoint", text, size) ||
 	    describe_index(at, s->subscription_index, s->subscription_row, "subscription", text,
 			   size) ||
@@ -227,6 +228,7 @@ void sim_world_check_owners(bool processes)
 	check_owners(&sim_world.subscription, "subscription");
 	check_owners(&sim_world.connection, "connection");
 	check_owners(&sim_world.listener, "listener");
+	check_owners(&sim_world.gift, "gift");
 }
 
 void sim_world_check_quiet(void)
@@ -238,6 +240,7 @@ void sim_world_check_quiet(void)
 	check_table(&s->subscription, "subscription");
 	check_table(&s->connection, "connection");
 	check_table(&s->listener, "listener");
+	check_table(&s->gift, "gift");
 	check_index(&s->endpoint, s->endpoint_index, s->endpoint_row, 1u << DCM_ENDPOINT_LIVE,
 		    endpoint_in, "endpoint");
 	check_index(&s->subscription, s->subscription_index, s->subscription_row,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "shm/channel.h"
+#include "shm/gift.h"
 #include "shm/hash.h"
 #include "shm/index.h"
 #include "shm/listener.h"
@@ -26,7 +27,8 @@ static const struct dcm_capacity small = { .processes = 5,
 					   .subscriptions = 5,
 					   .connections = 66,
 					   .listeners = 3,
-					   .ring_shift = 2 };
+					   .ring_shift = 2,
+					   .gift_shift = 2 };
 
 enum { FINDINGS = 64 };
 
@@ -194,6 +196,36 @@ static uint64_t in_state(uint64_t word, uint32_t state)
 static uint64_t owned_by(uint64_t word, uint32_t owner)
 {
 	return dcm_word(dcm_word_generation(word), owner, dcm_word_state(word));
+}
+
+static void test_gifts(struct stage *s)
+{
+	const struct dcm_segment *seg = &s->w.seg;
+	struct dcm_endpoint *e = dcm_endpoint_at(seg, s->endpoint[0].index);
+	struct dcm_ref own, others;
+	struct dcm_gift_slot *slot;
+
+	dcm_gift_make(seg, s->server, 41, &own);
+	dcm_gift_make(seg, s->third, 42, &others);
+	slot = dcm_gift_at(seg, own.index);
+	DAMAGE(s, &e->gift_key, 41, GIFT, ENDPOINT, s->endpoint[0].index, "a key alone");
+	dcm_store(&e->gift, own.index + 1, seq);
+	dcm_store(&e->gift_key, 41ull, seq);
+	world_clean(&s->w, "an endpoint that is shown by a gift");
+	DAMAGE(s, &e->gift_key, 42, GIFT, ENDPOINT, s->endpoint[0].index, "another's key");
+	DAMAGE(s, &slot->word, dcm_word(own.generation, s->third, DCM_GIFT_GIVEN), GIFT, ENDPOINT,
+	       s->endpoint[0].index, "a gift of somebody else");
+	DAMAGE(s, &slot->word, dcm_word(own.generation, s->server, 4), STATE, GIFT, own.index,
+	       "state 4 of a gift");
+	DAMAGE(s, &slot->word, dcm_word(own.generation, s->server, DCM_GIFT_REVOKED), FIELD, GIFT,
+	       own.index, "revoked, and its key does not say so");
+	DAMAGE(s, &slot->key, 0, FIELD, GIFT, own.index, "a gift without a key");
+	dcm_gift_revoke(seg, s->server, own, 41);
+	world_clean(&s->w, "one that is revoked");
+	dcm_store(&e->gift, 0u, seq);
+	dcm_store(&e->gift_key, 0ull, seq);
+	dcm_gift_leave(seg, s->server);
+	dcm_gift_leave(seg, s->third);
 }
 
 static void test_words(struct stage *s)
@@ -512,6 +544,7 @@ int main(void)
 	plan_lazy();
 	populate(&s);
 	test_words(&s);
+	test_gifts(&s);
 	test_groups(&s);
 	test_bitmaps(&s);
 	test_names(&s);

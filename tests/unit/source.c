@@ -39,7 +39,7 @@ static void subscribe(struct teller *t, uint32_t mask, uintptr_t id)
 {
 	struct dcm_notice_object *n = dcm_notice_find(notice);
 
-	is_int(rcOk, dcm_source_subscribe(&t->source, n, mask, id), "subscribe");
+	is_int(rcOk, dcm_source_subscribe(&t->source, n, mask, id, 0), "subscribe");
 	dcm_object_drop(&n->object);
 }
 
@@ -233,7 +233,7 @@ static void test_unfollowed(void)
 	dcm_source_drained(&t->source, dcm_source_pulses(&t->source));
 	is_uint(looks, t->looks, "nor by a call that found nothing");
 	dcm_handle_close(t->object.number, KINDS);
-	is_int(rcInvalidArgument, dcm_source_subscribe(&t->source, n, TELLER_STATE, 1),
+	is_int(rcInvalidArgument, dcm_source_subscribe(&t->source, n, TELLER_STATE, 1, 0),
 	       "what is closed is not subscribed to");
 	dcm_object_drop(&n->object);
 	end(t);

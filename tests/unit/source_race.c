@@ -146,7 +146,7 @@ static void subscribe(struct teller *t, uintptr_t id)
 {
 	struct dcm_notice_object *n = dcm_notice_find(notice);
 
-	if (n == NULL || dcm_source_subscribe(&t->source, n, TELLER_STATE, id) != rcOk)
+	if (n == NULL || dcm_source_subscribe(&t->source, n, TELLER_STATE, id, 0) != rcOk)
 		bail("cannot subscribe");
 	dcm_object_drop(&n->object);
 }

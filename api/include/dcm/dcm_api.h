@@ -85,6 +85,10 @@ DCM_API void DcmFini(void);
  * @outPubHandle: the publication; requests for this endpoint come through it. Closing it, or the
  *                end of the process however it ends, unpublishes
  *
+ * Who finds the endpoint gets a descendant of @serverHandle (outServerHandle of DcmReadPubQueue()),
+ * which KnHandleRevoke() of it or of an ancestor reaches. The publication stays, then, and can be
+ * connected to; what is given by way of it from then on is revoked.
+ *
  * Threads:  any.
  * Blocks:   no; it wakes sleeping subscribers.
  * Progress: lock-free; no stopped or dead process can hold it up.
@@ -92,8 +96,8 @@ DCM_API void DcmFini(void);
  * Return:   rcOk; rcNotConnected (before DcmInit()); rcInvalidArgument (a name); rcNoCapability;
  *           rcHandleRevoked (a handle is);
  *           rcAlreadyExists (this process published type, name and server already);
- *           rcQuotaExceeded (endpoints of the fabric, handles of the process).
- * Origin:   KCE 1.3; one name published twice, and the codes: ours.
+ *           rcQuotaExceeded (endpoints of the fabric, handles given in it, handles of the process).
+ * Origin:   KCE 1.3; one name published twice, the life after a revocation, and the codes: ours.
  */
 DCM_API Retcode DcmPublishEndpoint(Handle serverHandle, const char *endpointType,
 				   const char *endpointName, DcmHandle *outPubHandle);
@@ -103,7 +107,7 @@ DCM_API Retcode DcmPublishEndpoint(Handle serverHandle, const char *endpointType
  * @pubHandle:       the publication
  * @timeout:         milliseconds to wait for one, 0 or INFINITE_TIMEOUT
  * @outClientHandle: or null; who the client says it is: a handle of the caller's, to compare SIDs
- *                   and to close
+ *                   and to close. It is revoked when the client revokes what it showed
  * @outClientName:   or null; DCM_NAME_SIZE bytes: the name of the client's process
  * @outConnectionId: the request: DcmAccept() accepts, DcmCloseHandle() alone refuses; to be closed
  *                   in both cases
@@ -159,7 +163,8 @@ DCM_API Retcode DcmAccept(DcmHandle connectionId, Handle sessionHandle, Handle b
  * @serverHandle:    only the server with this handle's SID (OCAP_HANDLE_GET_SID), or INVALID_HANDLE
  * @outSubscrHandle: the subscription; closing it ends the notices and drops those unread
  *
- * Filters combine with AND and match exactly. The queue begins with a PUBLISHED notice for every
+ * Filters combine with AND and match exactly. @serverHandle is looked at now: that it is revoked
+ * later changes nothing. The queue begins with a PUBLISHED notice for every
  * matching endpoint that is published now.
  *
  * Threads:  any.
@@ -181,7 +186,9 @@ DCM_API Retcode DcmSetSubscription(const char *endpointType, const char *endpoin
  * @timeout:         milliseconds to wait for one, 0 or INFINITE_TIMEOUT
  * @outPubStatus:    or null; DCM_PUBLISHED or DCM_UNPUBLISHED
  * @outServerHandle: or null; the server's identity: a new handle of the caller's, to be closed with
- *                   KnHandleClose(); rights OCAP_HANDLE_GET_SID and OCAP_HANDLE_GET_EVENT
+ *                   KnHandleClose(); rights OCAP_HANDLE_GET_SID and OCAP_HANDLE_GET_EVENT. It is
+ *                   revoked, from the start or later, when the server has revoked what it
+ *                   published with
  * @outServerName:   or null; DCM_NAME_SIZE bytes: the name of the server's process
  * @outEndpointName: or null; DCM_NAME_SIZE bytes
  *
@@ -215,7 +222,8 @@ DCM_API Retcode DcmReadPubQueue(DcmHandle subscrHandle, DcmTimeout timeout,
  *                   which may be closed afterwards; INVALID_HANDLE: the process itself
  * @outConnectionId: the connection, to be closed; closing it early withdraws the request
  *
- * Nothing is sent yet, and the endpoint need not be published yet.
+ * Nothing is sent yet, and the endpoint need not be published yet. @serverHandle is looked at now:
+ * that it is revoked later changes nothing. The server gets a descendant of @clientHandle.
  *
  * Threads:  any.
  * Blocks:   no.
@@ -223,7 +231,7 @@ DCM_API Retcode DcmReadPubQueue(DcmHandle subscrHandle, DcmTimeout timeout,
  * Memory:   keeps no pointer.
  * Return:   rcOk; rcNotConnected (before DcmInit()); rcInvalidArgument (a name); rcNoCapability;
  *           rcHandleRevoked (a handle is);
- *           rcQuotaExceeded (handles of the process).
+ *           rcQuotaExceeded (handles given in the fabric, handles of the process).
  * Origin:   KCE 1.3; INVALID_HANDLE for either handle: ours.
  */
 DCM_API Retcode DcmCreateConnection(const char *endpointType, const char *endpointName,

@@ -13,10 +13,16 @@
  * closed one: its number stays taken, every use of it fails with rcHandleRevoked, and it is still to
  * be closed. A resource is gone when all its handles are closed or revoked.
  *
- * Not reached by a revocation are the handles that only identify somebody in another process
- * (outServerHandle of DcmReadPubQueue(), outClientHandle of DcmListen()): they live in the peer's
- * process, carry a SID that it knows already, and allow nothing but to compare it and to name a
- * server by it. To withdraw an endpoint, close its publication.
+ * So is the identity that another process got of this one (outServerHandle of DcmReadPubQueue(),
+ * outClientHandle of DcmListen()): a child of the handle that was published or asked with, under
+ * which it can be revoked like the rest. The holder's library looks whenever it is used. What it has
+ * seen is not undone: the SID, which it may have kept; subscriptions and connections that were made
+ * with it, which go on. It does not see what is revoked while the holder, or when the giver, is
+ * attached to no fabric. A publication outlives its handle, also a revoked one: what is shown by it
+ * from then on is given as revoked. To withdraw an endpoint, close its publication.
+ *
+ * A process shows itself by few handles, and each takes a place in its fabric (DCM_MAX_GIFTS) until
+ * it is closed and its publications and connections are; a revoked one until the process leaves.
  *
  * None of these functions needs DcmInit(). All may be called from any thread at any time, but not
  * from a signal handler. fork: in a child the parent's sessions, listeners, callable handles, badges
@@ -186,7 +192,10 @@ DCM_API Retcode KnHandleClose(Handle handle);
  * requests is received any more, not even one that was sent already; the client's calls, blocked and
  * started ones too, end with rcHandleRevoked, also when the server has died since. Requests that
  * were received before are still released, or answered in vain. A client that has been accepted and
- * has not fetched its session yet is refused.
+ * has not fetched its session yet is refused. What other processes were shown by way of @handle or
+ * a descendant (DcmPublishEndpoint(), DcmCreateConnection()) is revoked for each use of it behind the
+ * return, also when this process has died since. A descendant that was closed passes what was shown
+ * by way of it to its parent as long as a publication or connection that was made with it is open.
  *
  * A message given to DcmCall(), DcmStart() or DcmSend() on a revoked session is consumed.
  *
@@ -206,7 +215,9 @@ DCM_API Retcode KnHandleRevoke(Handle handle);
  * @handle: stays as it is
  * @badge:  what was copied or accepted under it, and all that descends from that
  *
- * Else as KnHandleRevoke(). EVENT_BADGE_CLOSED follows when nothing under the badge is left.
+ * Else as KnHandleRevoke(). EVENT_BADGE_CLOSED follows when nothing under the badge is left. What
+ * other processes were shown by way of a copy is under the copy's badge as long as the copy is
+ * open; it does not count for the event, for nobody tells when they close it.
  *
  * Threads:  any.
  * Blocks:   no.

@@ -75,7 +75,11 @@ DCM_API Retcode KnNoticeCreate(Notice *outNotice);
  *          a badge: EVENT_BADGE_CLOSED, EVENT_OBJECT_DESTROYED
  * @evId:   any number or pointer: EventDesc.eventId of what the entry fires
  *
- * The entry ends with KnNoticeUnsubscribeFromEvent(), with the object, or with the notice.
+ * The entry ends with KnNoticeUnsubscribeFromEvent(), with the object, with the notice, or with the
+ * revocation of @object, by which the holder is told nothing any more, of the object's end neither;
+ * what has fired before can still be fetched. To close @object does not end it: then the entry lasts
+ * as long as the object. Who revokes the last handles of an object himself is told of its end by an
+ * entry that he made with the handle that he gives KnHandleRevoke().
  *
  * Threads:  any.
  * Blocks:   no.

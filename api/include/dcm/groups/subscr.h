@@ -70,7 +70,8 @@ DCM_API Retcode DcmSetGroupSubscription(const char *const *endpointTypes, size_t
  * @timeout:         milliseconds to wait for one, 0 or INFINITE_TIMEOUT
  * @maxCount:        elements of @outEndpoints: no fewer than the group has interfaces
  * @outPubStatus:    or null; DCM_PUBLISHED or DCM_UNPUBLISHED
- * @outServerHandle: or null; the server's identity, as DcmReadPubQueue() gives it
+ * @outServerHandle: or null; the server's identity, as DcmReadPubQueue() gives it for the endpoint of
+ *                   the first interface
  * @outServerName:   or null; DCM_NAME_SIZE bytes: the name of the server's process
  * @outEndpoints:    or null, and then @maxCount is of no matter; one endpoint for each interface,
  *                   in the order of endpointTypes: which make the group, or made it when it was

@@ -52,7 +52,8 @@ DCM_API Retcode DcmConnectAny(const char *endpointType, Handle *outSessionHandle
  * everything closed again but the callable handle. The first server found is asked, and no other
  * one when it refuses. If it dies, or withdraws its endpoint, before it has taken the request or has
  * decided it, the search goes on for the rest of @findTimeout; when that is over, with what is
- * published at that moment, and with nothing that comes while that is asked.
+ * published at that moment, and with nothing that comes while that is asked. A server that
+ * has revoked the handle it publishes with is asked all the same: the caller never held it.
  *
  * What it waits for has no handle, so DcmInterruptBlockingCall() cannot end it; the last DcmFini()
  * does.
@@ -66,8 +67,8 @@ DCM_API Retcode DcmConnectAny(const char *endpointType, Handle *outSessionHandle
  *           DcmAccept() is visible, as far as it is shared.
  * Return:   rcOk; rcTimeout (nothing found, or no decision: the detail says which; the request is
  *           withdrawn); rcNotConnected (refused; before DcmInit(); the last DcmFini() meanwhile);
- *           rcInvalidArgument (a name, a handle); rcNoCapability; rcQuotaExceeded and
- *           rcSecurityDisallow as the functions named above.
+ *           rcInvalidArgument (a name, a handle); rcNoCapability; rcHandleRevoked (a handle is);
+ *           rcQuotaExceeded and rcSecurityDisallow as the functions named above.
  * Origin:   KCE 1.4, with its parameters and their order; the codes, and that a refusal is final:
  *           ours.
  */
