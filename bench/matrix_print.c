@@ -88,6 +88,12 @@ static int by_value(const void *a, const void *b)
 	return (x->value.median > y->value.median) - (x->value.median < y->value.median);
 }
 
+/* Of a death: the driver gave up. */
+static bool knows_never(const struct of_peer *of)
+{
+	return of->runs > 0 && peers_number(of->run[0].line, NULL, "count") == 0;
+}
+
 /* Return: how many rows there are, the best first. */
 static unsigned rows_of(const struct peers *peers, const struct results *r, const struct style *s,
 			struct row *rows)
@@ -97,7 +103,7 @@ static unsigned rows_of(const struct peers *peers, const struct results *r, cons
 	for (unsigned i = 0; i < peers->count; i++) {
 		const struct of_peer *of = &r->peer[i];
 
-		if (of->counted == 0)
+		if (of->counted == 0 || knows_never(of))
 			continue;
 		rows[count++] =
 			(struct row){ &peers->is[i], of, results_spread(of, s->in, s->value),
@@ -219,6 +225,8 @@ static void print_lines(const struct peers *peers, const struct results *r)
 		const struct of_peer *of = &r->peer[i];
 		unsigned moved = of->runs - of->counted;
 
+		if (knows_never(of))
+			printf("%s: not within 3 s, if ever\n", peers->is[i].name);
 		if (of->failed)
 			printf("%s failed: %s\n", peers->is[i].name, of->why);
 		if (moved > 0)

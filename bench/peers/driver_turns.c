@@ -78,6 +78,7 @@ void appear_client(struct run *run, struct peer_end *e)
 
 void appear_server(struct run *run, struct peer_end *e)
 {
+	bench_reach(&run->opened, run->job.clients);
 	for (uint32_t round = 0; atomic_load(&run->stop) == 0; round++) {
 		bench_nap(SETTLE_NS); /* the client sleeps */
 		run->turn_ns = bench_now();
