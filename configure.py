@@ -40,6 +40,8 @@ PEER_SHARED = ('child', 'clock', 'hist', 'need', 'place', 'stats')
 PEER_MODULES = {
 }
 PEER_LIBS = {
+    'libqb-ring': ['qb'],
+    'libqb-ipc': ['qb'],
     'ck': ['ck'],
 }
 PEER_INCLUDES = {
