@@ -40,6 +40,7 @@ PEER_SHARED = ('child', 'clock', 'hist', 'need', 'place', 'stats')
 PEER_MODULES = {
 }
 PEER_LIBS = {
+    'zeromq': ['zmq'],
     'libqb-ring': ['qb'],
     'libqb-ipc': ['qb'],
     'ck': ['ck'],
