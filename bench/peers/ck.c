@@ -35,9 +35,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bench/peers/peer.h"
+#include "bench/peers/lib_depth.h"
 
-enum { ENTRIES_LEAST = 8, ENTRIES_MOST = 1024, FOOTPRINT = 4 << 20, SMALL = 64 };
+enum { SMALL = 64 };
 
 struct line {
 	_Alignas(64) uint64_t word[8];
@@ -115,12 +115,7 @@ static size_t stride(const struct peer_job *job)
 
 static uint32_t entries(const struct peer_job *job)
 {
-	size_t bytes = job->footprint == 0 ? FOOTPRINT : job->footprint;
-	uint32_t count = ENTRIES_LEAST;
-
-	while (count < ENTRIES_MOST && 2 * count * stride(job) <= bytes)
-		count *= 2;
-	return count;
+	return depth_of(job, stride(job));
 }
 
 static size_t entry_bytes(const struct peer_job *job)
