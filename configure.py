@@ -84,6 +84,18 @@ PACKAGES = [
     ('scdoc', 'the manual pages'),
 ]
 
+# What --setup=bench installs besides: the peers of the benchmark, and what draws.
+BENCH_PACKAGES = [
+    ('gnuplot-nox', 'plots of the benchmark'),
+    ('libboost-dev', 'peer: Boost.Interprocess'),
+    ('dbus-daemon', 'peer: D-Bus'),
+    ('libsystemd-dev', 'peer: D-Bus'),
+    ('iceoryx', 'peer: iceoryx'),
+    ('libiceoryx-binding-c-dev', 'peer: iceoryx'),
+    ('libqb-dev', 'peer: libqb'),
+    ('libzmq3-dev', 'peer: ZeroMQ'),
+]
+
 SANITIZERS = ('address', 'undefined', 'address,undefined', 'thread')
 
 
@@ -179,6 +191,8 @@ class Build:
         deps = ['configure.py', VERSION_HEADER]
         for top in ('shm', 'api', 'tools', 'bench', 'tests'):
             deps += sorted(d for d, _, _ in os.walk(top))
+        # "bench" is also what one asks ninja for.
+        deps[deps.index('bench')] = os.path.abspath('bench')
         if self.o.sanitize:
             deps += sorted(glob('tests/*/*.[ct]'))
         with open(os.path.join(self.o.build_dir, 'configure.d'), 'w') as f:
@@ -250,6 +264,8 @@ class Build:
                description='TEST')
         n.rule('prove-it', command='python3 tests/prove_it.py --build-dir $builddir',
                pool='console', description='PROVE-IT')
+        n.rule('bench', command='python3 bench/bench.py --build-dir $builddir', pool='console',
+               description='BENCH')
         n.rule('demo', command='python3 tools/demo.py --build-dir $builddir', pool='console',
                description='DEMO')
         n.rule('install', command='$steps', pool='console', description='INSTALL')
@@ -422,6 +438,7 @@ class Build:
         n.build('all', 'phony', default + hooked + compiled + helpers)
         n.build('test', 'test', self.tests, default + hooked + helpers)
         n.build('prove-it', 'prove-it', implicit=self.tests + default + hooked + self.helpers)
+        n.build('bench', 'bench', implicit=self.bench)
         n.build('demo', 'demo', implicit=default)
         self.install(default)
         n.line()
@@ -468,9 +485,9 @@ def fail(text):
     sys.exit('configure.py: error: ' + text)
 
 
-def missing_packages():
+def missing_packages(packages):
     missing = []
-    for name, reason in PACKAGES:
+    for name, reason in packages:
         done = subprocess.run(['dpkg-query', '-W', '-f', '${db:Status-Status}', name],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         if done.stdout.strip() != b'installed':
@@ -478,14 +495,14 @@ def missing_packages():
     return missing
 
 
-def setup():
+def setup(packages):
     """Installs what is missing from Debian."""
     if not shutil.which('dpkg-query') or not shutil.which('apt-get'):
         fail('--setup works on Debian and its relatives only; install what these are called\n'
-             'on your system: ' + ' '.join(name for name, _ in PACKAGES))
-    missing = missing_packages()
+             'on your system: ' + ' '.join(name for name, _ in packages))
+    missing = missing_packages(packages)
     if not missing:
-        print('setup: all {} packages are there, nothing to do.'.format(len(PACKAGES)))
+        print('setup: all {} packages are there, nothing to do.'.format(len(packages)))
         return
     print('setup: these packages are missing:')
     for name, reason in missing:
@@ -503,6 +520,9 @@ def setup():
         print('setup: ' + ' '.join(as_root + command), flush=True)
         if subprocess.call(as_root + env + command) != 0:
             fail('that command failed; its output says why')
+    # A peer that was compiled without its library is compiled anew.
+    for name in glob(os.path.join(DEFAULT_BUILD_DIR, 'obj/bench/peers/*.o')):
+        os.remove(name)
 
 
 def word(text):
@@ -521,8 +541,9 @@ def parse(arguments):
                'committed.  Options other than --setup need a build directory of their own:\n'
                '  ./configure.py --build-dir build-asan --sanitize=address,undefined\n'
                '  ninja -f build-asan/build.ninja test')
-    p.add_argument('--setup', action='store_true',
-                   help='first install what is missing from Debian (apt-get, as root or by sudo)')
+    p.add_argument('--setup', nargs='?', const='build', choices=['build', 'bench'],
+                   help='first install what is missing from Debian (apt-get, as root or by sudo);'
+                        ' bench: also what ninja bench compares with, and draws with')
     p.add_argument('--build-dir', type=word, default=DEFAULT_BUILD_DIR, metavar='DIR',
                    help='where to build; DIR/build.ninja is written')
     p.add_argument('--debug', action='store_true', help='compile without optimisation')
@@ -563,8 +584,10 @@ def main():
     os.chdir(os.path.dirname(os.path.abspath(__file__)))
     options = parse(arguments)
     if options.setup:
-        setup()
-    build = Build(options, [a for a in arguments if a != '--setup'])
+        setup(PACKAGES + (BENCH_PACKAGES if options.setup == 'bench' else []))
+    before = [None] + arguments
+    build = Build(options, [a for a, last in zip(arguments, before) if not a.startswith('--setup')
+                            and (last != '--setup' or a.startswith('-'))])
     build.write()
     print('{} libraries and tools, {} tests, in {}/'.format(
         len(build.libs) + len(build.programs), len(build.tests), options.build_dir))
