@@ -65,6 +65,7 @@ void dcm_source_init(struct dcm_source *source, const struct dcm_source_type *ty
 	source->type = type;
 	source->object = object;
 	source->light.fd = -1;
+	TAILQ_INIT(&source->entries);
 	pthread_mutex_init(&source->lock, NULL);
 }
 
@@ -98,11 +99,12 @@ static bool is_rung(const struct dcm_source *source)
 static bool is_followed(const struct dcm_source *source)
 {
 	uint32_t states = source->type->events & ~DCM_BLOCKING_CALL_INTERRUPTED;
+	const struct dcm_entry *e;
 
 	if (source->light.fd >= 0 && !source->light.on)
 		return true;
 	/* relaxed: who has fetched it comes with dcm_source_delivered() behind that. */
-	for (const struct dcm_entry *e = source->entries; e != NULL; e = e->next_of_source)
+	TAILQ_FOREACH(e, &source->entries, of_source)
 		if ((e->mask & states & ~dcm_load(&e->fired, relaxed)) != 0)
 			return true;
 	return false;
@@ -111,11 +113,12 @@ static bool is_followed(const struct dcm_source *source)
 /* Under the lock. Bits of the entry @taker come back instead of firing. */
 static uint32_t tell(struct dcm_source *source, uint32_t events, uint64_t stamp, uint64_t taker)
 {
+	struct dcm_entry *e;
 	uint32_t taken = 0;
 
 	if ((events & source->type->readable) != 0)
 		dcm_light_on(&source->light);
-	for (struct dcm_entry *e = source->entries; e != NULL; e = e->next_of_source) {
+	TAILQ_FOREACH(e, &source->entries, of_source) {
 		uint32_t bits = events & e->mask;
 
 		if (bits == 0 || (e->seen && e->stamp == stamp))
@@ -201,7 +204,9 @@ void dcm_source_drain(struct dcm_source *source, uint32_t pulses)
 /* Under the lock. */
 static void post(struct dcm_source *source, uint32_t events)
 {
-	for (struct dcm_entry *e = source->entries; e != NULL; e = e->next_of_source)
+	struct dcm_entry *e;
+
+	TAILQ_FOREACH(e, &source->entries, of_source)
 		if ((events & e->mask) != 0)
 			dcm_notice_post(e, events & e->mask);
 }
@@ -261,22 +266,12 @@ static void deactivate_unused(struct dcm_source *source)
 	bool used;
 
 	pthread_mutex_lock(&source->lock);
-	used = source->entries != NULL || source->light.fd >= 0;
+	used = !TAILQ_EMPTY(&source->entries) || source->light.fd >= 0;
 	if (!used && !source->closed)
 		disarm(source);
 	pthread_mutex_unlock(&source->lock);
 	if (!used)
 		deactivate(source);
-}
-
-/* Under the lock and list_lock. */
-static void append(struct dcm_source *source, struct dcm_entry *entry)
-{
-	struct dcm_entry **link = &source->entries;
-
-	while (*link != NULL)
-		link = &(*link)->next_of_source;
-	*link = entry;
 }
 
 /* Under list_lock. */
@@ -293,7 +288,7 @@ static Retcode link_entry(struct dcm_source *source, struct dcm_entry *entry)
 		rc = dcm_fail(rcInvalidArgument, "the object is closed");
 	} else {
 		entry->serial = ++serials;
-		append(source, entry);
+		TAILQ_INSERT_TAIL(&source->entries, entry, of_source);
 		dcm_notice_link(entry);
 		if (source->type->look != NULL)
 			(void)look(source, 0);
@@ -334,12 +329,8 @@ Retcode dcm_source_subscribe(struct dcm_source *source, struct dcm_notice_object
 
 static void take_out(struct dcm_source *source, struct dcm_entry *entry)
 {
-	struct dcm_entry **link;
-
 	pthread_mutex_lock(&source->lock);
-	for (link = &source->entries; *link != entry; link = &(*link)->next_of_source)
-		;
-	*link = entry->next_of_source;
+	TAILQ_REMOVE(&source->entries, entry, of_source);
 	pthread_mutex_unlock(&source->lock);
 }
 
@@ -361,8 +352,8 @@ bool dcm_source_unsubscribe(struct dcm_source *source, struct dcm_notice_object 
 	bool found = false;
 
 	pthread_mutex_lock(&list_lock);
-	for (entry = source->entries; entry != NULL; entry = next) {
-		next = entry->next_of_source;
+	for (entry = TAILQ_FIRST(&source->entries); entry != NULL; entry = next) {
+		next = TAILQ_NEXT(entry, of_source);
 		if (entry->notice != notice)
 			continue;
 		found = true;
@@ -388,8 +379,8 @@ void dcm_source_revoke(struct dcm_source *source, uint64_t through)
 	bool found = false;
 
 	pthread_mutex_lock(&list_lock);
-	for (entry = source->entries; entry != NULL; entry = next) {
-		next = entry->next_of_source;
+	for (entry = TAILQ_FIRST(&source->entries); entry != NULL; entry = next) {
+		next = TAILQ_NEXT(entry, of_source);
 		if (entry->through != through)
 			continue;
 		found = true;
@@ -407,6 +398,7 @@ void dcm_source_close(struct dcm_source *source)
 
 void dcm_source_end(struct dcm_source *source, uint32_t events)
 {
+	struct dcm_entry *entry;
 	bool used;
 
 	pthread_mutex_lock(&source->lock);
@@ -414,15 +406,15 @@ void dcm_source_end(struct dcm_source *source, uint32_t events)
 		disarm(source);
 	source->closed = true;
 	post(source, events);
-	used = source->entries != NULL || source->light.fd >= 0;
+	used = !TAILQ_EMPTY(&source->entries) || source->light.fd >= 0;
 	dcm_store(&source->lit, 0u, relaxed);
 	dcm_light_close(&source->light);
 	pthread_mutex_unlock(&source->lock);
 	if (!used)
 		return; /* nor will it be */
 	pthread_mutex_lock(&list_lock);
-	while (source->entries != NULL)
-		end_entry(source, source->entries);
+	while ((entry = TAILQ_FIRST(&source->entries)) != NULL)
+		end_entry(source, entry);
 	deactivate(source);
 	pthread_mutex_unlock(&list_lock);
 }

@@ -26,6 +26,7 @@
 
 #include <dcm/types.h>
 #include <pthread.h>
+#include <sys/queue.h>
 
 #include "api/handle.h"
 #include "api/light.h"
@@ -51,19 +52,19 @@ struct dcm_source_type {
 	dcm_atomic32 *(*bell)(struct dcm_object *object);
 };
 
-struct dcm_entry;
+TAILQ_HEAD(dcm_entries, dcm_entry);
 
 struct dcm_source {
 	const struct dcm_source_type *type;
 	struct dcm_object *object;
 	pthread_mutex_t lock;
-	struct dcm_entry *entries; /* under lock, and the list's to change it */
-	struct dcm_light light;	   /* under lock */
-	bool closed;		   /* under lock */
-	dcm_atomic32 token;  /* of the bell, changed under lock; 0: it is not watched closely */
-	dcm_atomic32 lit;    /* 1: there is a descriptor */
-	dcm_atomic32 pulses; /* counted under lock */
-	uint32_t place;	     /* under the list's lock: 1 + place among the active; 0: it is not */
+	struct dcm_entries entries; /* in order; under lock, and the list's to change it */
+	struct dcm_light light; /* under lock */
+	bool closed;		/* under lock */
+	dcm_atomic32 token;	/* of the bell, changed under lock; 0: it is not watched closely */
+	dcm_atomic32 lit;	/* 1: there is a descriptor */
+	dcm_atomic32 pulses;	/* counted under lock */
+	uint32_t place; /* under the list's lock: 1 + place among the active; 0: it is not */
 };
 
 /* One subscription of a notice. */
@@ -77,8 +78,8 @@ struct dcm_entry {
 	struct dcm_notice_object *notice;
 	struct dcm_source
 		*source; /* null when it has closed: what had fired may still be fetched */
-	/* Under the list's lock, next_of_source under the source's too: */
-	struct dcm_entry *next_of_source;
+	/* Under the list's lock, of_source under the source's too: */
+	TAILQ_ENTRY(dcm_entry) of_source;
 	struct dcm_entry *next_of_notice, *previous_of_notice;
 	/* Under the source's lock: */
 	bool seen; /* a state has fired, with this stamp */
