@@ -292,7 +292,7 @@ static uint64_t *some_word(struct fuzz_input *in)
 
 	switch (kind % 8) {
 	case 0:
-		return word_at(&h->done[slot], 0);
+		return word_at(slot % 2 ? h->done : h->returned, slot / 2 * 8);
 	case 1:
 		return word_at(&h->replies[slot], fuzz_byte(in) * 8 % sizeof(struct dcm_reply));
 	case 2:
