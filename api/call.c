@@ -13,7 +13,6 @@
 #include "shm/listener.h"
 #include "shm/process.h"
 
-#define SPIN_NS (10 * 1000)
 
 /* One function's work on a session. */
 struct calling {
@@ -28,6 +27,7 @@ struct calling {
 	size_t size;	       /* of a loan */
 	DcmMessage *message;   /* of a loan: the result; else the request */
 	bool any;	       /* finish: whichever is done */
+	int64_t deadline_ns;   /* for dcm_wait_until() */
 };
 
 /* The message is not sent, and the caller's no more. */
@@ -102,7 +102,8 @@ static Retcode gone(struct calling *c)
 static Retcode wait_for_room(struct calling *c, int64_t timeout_ns, dcm_look_fn *look,
 			     const char *what)
 {
-	Retcode rc = dcm_wait_for(&c->client->blocker, timeout_ns, 0, look, c);
+	Retcode rc = dcm_wait_until(&c->client->blocker, timeout_ns, &c->deadline_ns, true, look,
+				    c);
 
 	if (rc == rcTimeout && timeout_ns == 0)
 		return dcm_fail(rcQuotaExceeded, "the channel is full: no free %s", what);
@@ -370,7 +371,6 @@ static Retcode finish_or_give_up(struct calling *c, Retcode rc, DcmMessage *out)
 
 Retcode DcmCall(Handle session, DcmMessage *request, int64_t timeoutNs, DcmMessage *outReply)
 {
-	int64_t deadline = dcm_park_deadline(timeoutNs);
 	struct calling c = { .message = request, .use = DCM_USE_CALLING };
 	struct dcm_object *object;
 	Retcode rc;
@@ -384,11 +384,8 @@ Retcode DcmCall(Handle session, DcmMessage *request, int64_t timeoutNs, DcmMessa
 		*outReply = (DcmMessage){ .data = NULL };
 	rc = begin(&c, timeoutNs);
 	if (rc == rcOk) {
-		if (timeoutNs > 0) {
-			timeoutNs = deadline - dcm_park_now();
-			timeoutNs = timeoutNs > 0 ? timeoutNs : 0;
-		}
-		rc = dcm_wait_for(&c.client->blocker, timeoutNs, SPIN_NS, look_for_end, &c);
+		rc = dcm_wait_until(&c.client->blocker, timeoutNs, &c.deadline_ns, true,
+				    look_for_end, &c);
 		rc = finish_or_give_up(&c, rc, outReply);
 	}
 	dcm_object_drop(object);
@@ -488,7 +485,7 @@ static Retcode look_for_any(void *arg, struct dcm_wait_on *on)
 
 static Retcode finish_any(struct calling *c, int64_t timeout_ns, DcmMessage *out)
 {
-	Retcode rc = dcm_wait_for(&c->client->blocker, timeout_ns, SPIN_NS, look_for_any, c);
+	Retcode rc = dcm_wait_for(&c->client->blocker, timeout_ns, true, look_for_any, c);
 
 	if (rc == rcResourceNotFound)
 		return rc;
@@ -512,7 +509,7 @@ static Retcode finish_one(struct calling *c, uint64_t name, int64_t timeout_ns, 
 		return dcm_fail(rcInvalidArgument,
 				"not a started call of this session, or finished before, or another "
 				"thread is finishing it");
-	rc = dcm_wait_for(&c->client->blocker, timeout_ns, SPIN_NS, look_for_end, c);
+	rc = dcm_wait_for(&c->client->blocker, timeout_ns, true, look_for_end, c);
 	if (rc != rcTimeout && rc != rcIpcInterrupt &&
 	    (rc == rcOk || dcm_kernel_gone(&c->session->kernel) == 0))
 		return finish_or_give_up(c, rc, out);

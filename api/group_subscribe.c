@@ -327,7 +327,7 @@ static Retcode read_notice(struct reading *r, DcmTimeout timeout)
 {
 	struct dcm_group_subscription *s = r->subscription;
 	uint32_t pulses = dcm_source_pulses(&s->source);
-	Retcode rc = dcm_wait_for(&s->blocker, dcm_wait_ns(timeout), 0, look_for_notice, r);
+	Retcode rc = dcm_wait_for(&s->blocker, dcm_wait_ns(timeout), false, look_for_notice, r);
 
 	if (r->more)
 		dcm_source_check(&s->source);

@@ -11,7 +11,6 @@
 #include "shm/listener.h"
 #include "shm/process.h"
 
-#define SPIN_NS (10 * 1000)
 #define KIND_LISTENER (1u << DCM_KIND_LISTENER)
 
 static struct dcm_server_end *server_of(struct dcm_end *end)
@@ -165,7 +164,7 @@ Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
 		return rc;
 	r.listener = (struct dcm_listener_object *)object;
 	pulses = dcm_source_pulses(&r.listener->source);
-	rc = dcm_wait_for(&r.listener->blocker, timeoutNs, SPIN_NS, look, &r);
+	rc = dcm_wait_for(&r.listener->blocker, timeoutNs, true, look, &r);
 	if (rc == rcNotConnected && dcm_kernel_revoked(object))
 		rc = dcm_fail(rcHandleRevoked, "the listener was revoked");
 	else if (rc == rcNotConnected)

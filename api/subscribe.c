@@ -237,7 +237,7 @@ static Retcode read_notice(struct dcm_subscription_object *s, DcmTimeout timeout
 {
 	struct reading r = { .subscription = s };
 	uint32_t pulses = dcm_source_pulses(&s->source);
-	Retcode rc = dcm_wait_for(&s->blocker, dcm_wait_ns(timeout), 0, look_for_notice, &r);
+	Retcode rc = dcm_wait_for(&s->blocker, dcm_wait_ns(timeout), false, look_for_notice, &r);
 
 	*out = r.notice;
 	if (rc == rcOk)
