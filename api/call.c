@@ -13,7 +13,6 @@
 #include "shm/listener.h"
 #include "shm/process.h"
 
-
 /* One function's work on a session. */
 struct calling {
 	struct dcm_session *session;
