@@ -231,10 +231,10 @@ static bool cut(struct dcm_server_end *server)
 {
 	bool first;
 
-	pthread_mutex_lock(&server->end.lock);
+	dcm_lock_enter(&server->end.lock);
 	first = !server->cut;
 	server->cut = true;
-	pthread_mutex_unlock(&server->end.lock);
+	dcm_lock_leave(&server->end.lock);
 	return first;
 }
 
@@ -269,10 +269,10 @@ static void close_handed_over(struct dcm_server_end *server)
 {
 	int fd;
 
-	pthread_mutex_lock(&server->end.lock);
+	dcm_lock_enter(&server->end.lock);
 	fd = server->fd;
 	server->fd = -1;
-	pthread_mutex_unlock(&server->end.lock);
+	dcm_lock_leave(&server->end.lock);
 	if (fd >= 0)
 		close(fd);
 }
@@ -285,9 +285,9 @@ static bool has_more(struct dcm_server_end *server)
 {
 	bool more;
 
-	pthread_mutex_lock(&server->end.lock);
+	dcm_lock_enter(&server->end.lock);
 	more = dcm_channel_more(&server->end.channel);
-	pthread_mutex_unlock(&server->end.lock);
+	dcm_lock_leave(&server->end.lock);
 	return more;
 }
 

@@ -17,6 +17,7 @@
 #include "api/identity.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
+#include "api/spin.h"
 #include "shm/bell.h"
 #include "shm/gift.h"
 #include "shm/process.h"
@@ -188,6 +189,8 @@ static Retcode attach(void)
 		return dcm_fail(rcOutOfMemory, "no memory for the fabric");
 	rc = dcm_settings_read(&f->settings, set_name);
 	if (rc == rcOk) {
+		if (f->settings.wait != DCM_WAIT_UNSAID)
+			dcm_spin_default(f->settings.wait);
 		dcm_store(&f->count, 1u, relaxed);
 		rc = join(f);
 	}

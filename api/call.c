@@ -13,8 +13,6 @@
 #include "shm/listener.h"
 #include "shm/process.h"
 
-#define SPIN_NS (10 * 1000)
-
 /* One function's work on a session. */
 struct calling {
 	struct dcm_session *session;
@@ -28,6 +26,7 @@ struct calling {
 	size_t size;	       /* of a loan */
 	DcmMessage *message;   /* of a loan: the result; else the request */
 	bool any;	       /* finish: whichever is done */
+	int64_t deadline_ns;   /* for dcm_wait_until() */
 };
 
 /* The message is not sent, and the caller's no more. */
@@ -102,7 +101,8 @@ static Retcode gone(struct calling *c)
 static Retcode wait_for_room(struct calling *c, int64_t timeout_ns, dcm_look_fn *look,
 			     const char *what)
 {
-	Retcode rc = dcm_wait_for(&c->client->blocker, timeout_ns, 0, look, c);
+	Retcode rc = dcm_wait_until(&c->client->blocker, timeout_ns, &c->deadline_ns, true, look,
+				    c);
 
 	if (rc == rcTimeout && timeout_ns == 0)
 		return dcm_fail(rcQuotaExceeded, "the channel is full: no free %s", what);
@@ -121,7 +121,7 @@ static int take_loan(struct calling *c)
 	struct dcm_end *end = &c->client->end;
 	int r;
 
-	pthread_mutex_lock(&end->lock);
+	dcm_lock_enter(&end->lock);
 	r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, 0, c->message);
 	if (r == -ENOSPC) {
 		/* What another collected since wakes nobody: look again, whoever it was. */
@@ -129,7 +129,7 @@ static int take_loan(struct calling *c)
 		DCM_LINE(room_is_looked_for_again)
 		r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, 0, c->message);
 	}
-	pthread_mutex_unlock(&end->lock);
+	dcm_lock_leave(&end->lock);
 	return r;
 }
 
@@ -201,7 +201,7 @@ static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
 	dcm_wait_on_count(on, &end->channel.shared->room);
 	if (!server_there(c, on))
 		return rcNotConnected;
-	pthread_mutex_lock(&end->lock);
+	dcm_lock_enter(&end->lock);
 	posted = take_call(c, on != NULL || c->impatient);
 	if (posted) {
 		struct dcm_parcel parcel = { .offset = dcm_message_offset(c->message),
@@ -215,15 +215,15 @@ static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
 		/* The books hold the room now; the number stays while this call has the handle. */
 		c->gone = dcm_end_back(end, 1);
 	}
-	pthread_mutex_unlock(&end->lock);
+	dcm_lock_leave(&end->lock);
 	return posted ? rcOk : DCM_LOOK_AGAIN;
 }
 
 static void set_use(struct calling *c, enum dcm_call_use use)
 {
-	pthread_mutex_lock(&c->client->end.lock);
+	dcm_lock_enter(&c->client->end.lock);
 	c->client->books.call[c->call.index].use = use;
-	pthread_mutex_unlock(&c->client->end.lock);
+	dcm_lock_leave(&c->client->end.lock);
 }
 
 /* Nobody waits for the call any more: true, or false when its end came first. */
@@ -232,11 +232,11 @@ static bool give_up(struct calling *c)
 	bool gave_up;
 
 	/* In one step for the collectors: what is marked so was given up before it was ended. */
-	pthread_mutex_lock(&c->client->end.lock);
+	dcm_lock_enter(&c->client->end.lock);
 	gave_up = dcm_channel_abandon(&c->client->end.channel, c->call);
 	if (gave_up)
 		dcm_books_let_go(&c->client->books, c->call.index, DCM_USE_ABANDONED);
-	pthread_mutex_unlock(&c->client->end.lock);
+	dcm_lock_leave(&c->client->end.lock);
 	return gave_up;
 }
 
@@ -272,7 +272,7 @@ static bool settle(struct calling *c, bool keeps)
 	struct dcm_end *end = &c->client->end;
 	struct dcm_books *books = &c->client->books;
 
-	pthread_mutex_lock(&end->lock);
+	dcm_lock_enter(&end->lock);
 	dcm_end_put_room(end, books->call[c->call.index].offset);
 	keeps = keeps && dcm_end_out(end);
 	if (keeps) {
@@ -281,7 +281,7 @@ static bool settle(struct calling *c, bool keeps)
 		dcm_channel_return(&end->channel, c->call);
 		dcm_books_give(books, c->call.index);
 	}
-	pthread_mutex_unlock(&end->lock);
+	dcm_lock_leave(&end->lock);
 	DCM_LINE(freed_call_wakes) dcm_park_wake_all(&end->channel.shared->room);
 	return keeps;
 }
@@ -370,7 +370,6 @@ static Retcode finish_or_give_up(struct calling *c, Retcode rc, DcmMessage *out)
 
 Retcode DcmCall(Handle session, DcmMessage *request, int64_t timeoutNs, DcmMessage *outReply)
 {
-	int64_t deadline = dcm_park_deadline(timeoutNs);
 	struct calling c = { .message = request, .use = DCM_USE_CALLING };
 	struct dcm_object *object;
 	Retcode rc;
@@ -384,11 +383,8 @@ Retcode DcmCall(Handle session, DcmMessage *request, int64_t timeoutNs, DcmMessa
 		*outReply = (DcmMessage){ .data = NULL };
 	rc = begin(&c, timeoutNs);
 	if (rc == rcOk) {
-		if (timeoutNs > 0) {
-			timeoutNs = deadline - dcm_park_now();
-			timeoutNs = timeoutNs > 0 ? timeoutNs : 0;
-		}
-		rc = dcm_wait_for(&c.client->blocker, timeoutNs, SPIN_NS, look_for_end, &c);
+		rc = dcm_wait_until(&c.client->blocker, timeoutNs, &c.deadline_ns, true,
+				    look_for_end, &c);
 		rc = finish_or_give_up(&c, rc, outReply);
 	}
 	dcm_object_drop(object);
@@ -467,7 +463,7 @@ static Retcode look_for_any(void *arg, struct dcm_wait_on *on)
 	if (dcm_kernel_gone(&c->session->kernel) != 0)
 		return rcNotConnected;
 	there = server_there(c, on);
-	pthread_mutex_lock(&client->end.lock);
+	dcm_lock_enter(&client->end.lock);
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS && !claimed; i++) {
 		const struct dcm_client_book *book = &client->books.call[i];
 		struct dcm_call call = { .index = i, .generation = book->generation };
@@ -478,7 +474,7 @@ static Retcode look_for_any(void *arg, struct dcm_wait_on *on)
 		if (!there || is_over(dcm_channel_state(&client->end.channel, call, NULL)))
 			claimed = claim_started(c, call);
 	}
-	pthread_mutex_unlock(&client->end.lock);
+	dcm_lock_leave(&client->end.lock);
 	if (claimed)
 		return rcOk;
 	if (!started)
@@ -488,7 +484,7 @@ static Retcode look_for_any(void *arg, struct dcm_wait_on *on)
 
 static Retcode finish_any(struct calling *c, int64_t timeout_ns, DcmMessage *out)
 {
-	Retcode rc = dcm_wait_for(&c->client->blocker, timeout_ns, SPIN_NS, look_for_any, c);
+	Retcode rc = dcm_wait_for(&c->client->blocker, timeout_ns, true, look_for_any, c);
 
 	if (rc == rcResourceNotFound)
 		return rc;
@@ -505,14 +501,14 @@ static Retcode finish_one(struct calling *c, uint64_t name, int64_t timeout_ns, 
 	bool mine;
 	Retcode rc;
 
-	pthread_mutex_lock(&end->lock);
+	dcm_lock_enter(&end->lock);
 	mine = call.index < DCM_CHANNEL_CALLS && claim_started(c, call);
-	pthread_mutex_unlock(&end->lock);
+	dcm_lock_leave(&end->lock);
 	if (!mine)
 		return dcm_fail(rcInvalidArgument,
 				"not a started call of this session, or finished before, or another "
 				"thread is finishing it");
-	rc = dcm_wait_for(&c->client->blocker, timeout_ns, SPIN_NS, look_for_end, c);
+	rc = dcm_wait_for(&c->client->blocker, timeout_ns, true, look_for_end, c);
 	if (rc != rcTimeout && rc != rcIpcInterrupt &&
 	    (rc == rcOk || dcm_kernel_gone(&c->session->kernel) == 0))
 		return finish_or_give_up(c, rc, out);

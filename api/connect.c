@@ -518,7 +518,7 @@ Retcode DcmConnect(DcmHandle connectionId, DcmTimeout timeout, Handle *outSessio
 		return dcm_fail(rcInvalidArgument, "connectionId is not an open connection of this "
 						   "process");
 	pulses = dcm_source_pulses(&w.connection->source);
-	rc = dcm_wait_for(&w.connection->blocker, dcm_wait_ns(timeout), 0, look_for_decision, &w);
+	rc = dcm_wait_for(&w.connection->blocker, dcm_wait_ns(timeout), false, look_for_decision, &w);
 	/* One who has heard what became of the request has nothing more to wait for. */
 	if (rc == rcTimeout || w.is_news)
 		dcm_source_drained(&w.connection->source, pulses);

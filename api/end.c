@@ -23,7 +23,7 @@ int dcm_end_init(struct dcm_end *end, struct dcm_fabric *fabric, void *base, uin
 	end->fabric = fabric;
 	end->channel.shared = base;
 	end->channel.bytes = bytes;
-	pthread_mutex_init(&end->lock, NULL);
+	dcm_lock_init(&end->lock);
 	if (!dcm_channel_view(&end->channel, base, bytes, nonce))
 		return -EBADMSG;
 	/* A child of this process is not a party to the channel. */
@@ -51,7 +51,7 @@ void dcm_end_release(struct dcm_object *object)
 		return;
 	munmap(end->channel.shared, end->channel.bytes);
 	dcm_end_forget(object);
-	pthread_mutex_destroy(&end->lock);
+	dcm_lock_destroy(&end->lock);
 	dcm_fabric_drop(end->fabric);
 }
 
@@ -78,9 +78,9 @@ bool dcm_end_pins(struct dcm_object *object)
 	struct dcm_end *end = (struct dcm_end *)object;
 	bool out;
 
-	pthread_mutex_lock(&end->lock);
+	dcm_lock_enter(&end->lock);
 	out = end->out != 0;
-	pthread_mutex_unlock(&end->lock);
+	dcm_lock_leave(&end->lock);
 	return out;
 }
 
@@ -88,10 +88,10 @@ void dcm_end_over(struct dcm_end *end)
 {
 	bool done;
 
-	pthread_mutex_lock(&end->lock);
+	dcm_lock_enter(&end->lock);
 	done = !end->ended && end->out == 0;
 	end->ended = true;
-	pthread_mutex_unlock(&end->lock);
+	dcm_lock_leave(&end->lock);
 	if (done)
 		dcm_handle_close(end->object.number, KINDS_END);
 }
@@ -242,13 +242,13 @@ static bool claim(struct dcm_end *end, const DcmMessage *message, uint64_t *room
 	uint64_t offset = dcm_message_offset(message);
 	bool there;
 
-	pthread_mutex_lock(&end->lock);
+	dcm_lock_enter(&end->lock);
 	*room = dcm_end_room(end, offset);
 	there = *room != 0 && *stamp_at(end, offset) != 0 &&
 		*stamp_at(end, offset) == dcm_message_generation(message);
 	if (there && message->size <= *room)
 		*stamp_at(end, offset) = 0;
-	pthread_mutex_unlock(&end->lock);
+	dcm_lock_leave(&end->lock);
 	return there;
 }
 
@@ -276,19 +276,19 @@ Retcode dcm_message_claim(struct dcm_end *end, const DcmMessage *message,
 
 void dcm_message_unclaim(struct dcm_end *end, const DcmMessage *message)
 {
-	pthread_mutex_lock(&end->lock);
+	dcm_lock_enter(&end->lock);
 	*stamp_at(end, dcm_message_offset(message)) = dcm_message_generation(message);
-	pthread_mutex_unlock(&end->lock);
+	dcm_lock_leave(&end->lock);
 }
 
 void dcm_message_drop(struct dcm_end *end, const DcmMessage *message)
 {
 	bool gone;
 
-	pthread_mutex_lock(&end->lock);
+	dcm_lock_enter(&end->lock);
 	dcm_end_put_room(end, dcm_message_offset(message));
 	gone = dcm_end_back(end, 1);
-	pthread_mutex_unlock(&end->lock);
+	dcm_lock_leave(&end->lock);
 	if (dcm_message_kind(message) == DCM_MESSAGE_LOAN)
 		dcm_park_wake_all(&end->channel.shared->room);
 	if (gone)

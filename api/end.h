@@ -10,11 +10,11 @@
 #define DCM_API_END_H
 
 #include <dcm/channel.h>
-#include <pthread.h>
 
 #include "api/attach.h"
 #include "api/bits.h"
 #include "api/handle.h"
+#include "api/lock.h"
 #include "shm/arena.h"
 #include "shm/channel.h"
 
@@ -38,7 +38,7 @@ struct dcm_end {
 	uint64_t small[DCM_CHANNEL_SMALL_ROOMS / 64];	/* under lock: which small rooms are free */
 	uint32_t small_stamps[DCM_CHANNEL_SMALL_ROOMS]; /* as stamps */
 	uint32_t last_stamp;	 /* under lock */
-	pthread_mutex_t lock;
+	struct dcm_lock lock;
 	uint64_t committed; /* of that half, as the other side was told; under lock */
 	uint32_t out; /* messages handed out; under lock */
 	bool ended;   /* under lock */

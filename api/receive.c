@@ -11,7 +11,6 @@
 #include "shm/listener.h"
 #include "shm/process.h"
 
-#define SPIN_NS (10 * 1000)
 #define KIND_LISTENER (1u << DCM_KIND_LISTENER)
 
 static struct dcm_server_end *server_of(struct dcm_end *end)
@@ -68,7 +67,7 @@ static struct found receive_from(struct receiving *r, struct dcm_server_end *ser
 	struct dcm_call call;
 
 	/* In one step for the keeper: when it finds nothing posted, what was posted is out. */
-	pthread_mutex_lock(&server->end.lock);
+	dcm_lock_enter(&server->end.lock);
 	if (!server->cut) {
 		int result = dcm_channel_take(ch, &call, &parcel);
 
@@ -76,7 +75,7 @@ static struct found receive_from(struct receiving *r, struct dcm_server_end *ser
 				 hand_out(server, call, parcel.flags);
 		found.more = result != DCM_CHANNEL_EMPTY && dcm_channel_more(ch);
 	}
-	pthread_mutex_unlock(&server->end.lock);
+	dcm_lock_leave(&server->end.lock);
 	if (!found.received)
 		return found;
 	*r->request = (DcmRequest){ .message = { .data = ch->requests + parcel.offset,
@@ -165,7 +164,7 @@ Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
 		return rc;
 	r.listener = (struct dcm_listener_object *)object;
 	pulses = dcm_source_pulses(&r.listener->source);
-	rc = dcm_wait_for(&r.listener->blocker, timeoutNs, SPIN_NS, look, &r);
+	rc = dcm_wait_for(&r.listener->blocker, timeoutNs, true, look, &r);
 	if (rc == rcNotConnected && dcm_kernel_revoked(object))
 		rc = dcm_fail(rcHandleRevoked, "the listener was revoked");
 	else if (rc == rcNotConnected)
@@ -242,12 +241,12 @@ static enum settled settle(struct dcm_server_end *server, const DcmMessage *requ
 	struct dcm_call call = call_of(request);
 	bool gone = false;
 
-	pthread_mutex_lock(&server->end.lock);
+	dcm_lock_enter(&server->end.lock);
 	if (is_out(server, call)) {
 		settled = end_call(server, call, reply) ? SETTLED : SETTLED_IN_VAIN;
 		gone = dcm_end_back(&server->end, reply != NULL ? 2 : 1);
 	}
-	pthread_mutex_unlock(&server->end.lock);
+	dcm_lock_leave(&server->end.lock);
 	if (gone)
 		dcm_end_gone(&server->end);
 	return settled;
@@ -277,9 +276,9 @@ static void reclaim(struct dcm_server_end *server)
 
 void dcm_server_reclaim(struct dcm_server_end *server)
 {
-	pthread_mutex_lock(&server->end.lock);
+	dcm_lock_enter(&server->end.lock);
 	reclaim(server);
-	pthread_mutex_unlock(&server->end.lock);
+	dcm_lock_leave(&server->end.lock);
 }
 
 /* Known before this process's keeper has come to end the channel. */
@@ -314,9 +313,9 @@ static Retcode loan_reply(struct dcm_end *end, const DcmMessage *request, size_t
 {
 	int r;
 
-	pthread_mutex_lock(&end->lock);
+	dcm_lock_enter(&end->lock);
 	r = take_reply_room(server_of(end), call_of(request), size, out);
-	pthread_mutex_unlock(&end->lock);
+	dcm_lock_leave(&end->lock);
 	if (r == -EINVAL)
 		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
 	if (r == -ENOTCONN)

@@ -125,7 +125,7 @@ static Retcode listen_on(struct dcm_publication *p, DcmTimeout timeout, Handle *
 {
 	struct listening l = { .publication = p };
 	uint32_t pulses = dcm_source_pulses(&p->source);
-	Retcode rc = dcm_wait_for(&p->blocker, dcm_wait_ns(timeout), 0, look_for_request, &l);
+	Retcode rc = dcm_wait_for(&p->blocker, dcm_wait_ns(timeout), false, look_for_request, &l);
 
 	if (rc == rcTimeout) {
 		dcm_source_drained(&p->source, pulses);

@@ -33,9 +33,9 @@ static const struct dcm_object_type client_end_type = {
 
 void dcm_session_collect(struct dcm_client_end *client)
 {
-	pthread_mutex_lock(&client->end.lock);
+	dcm_lock_enter(&client->end.lock);
 	dcm_books_collect(client, true);
-	pthread_mutex_unlock(&client->end.lock);
+	dcm_lock_leave(&client->end.lock);
 }
 
 static void collect_from(struct dcm_object *object, void *arg)
@@ -103,7 +103,7 @@ static bool has_finished(struct dcm_client_end *client)
 {
 	bool any = false;
 
-	pthread_mutex_lock(&client->end.lock);
+	dcm_lock_enter(&client->end.lock);
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS && !any; i++) {
 		const struct dcm_client_book *book = &client->books.call[i];
 		struct dcm_call call = { .index = i, .generation = book->generation };
@@ -114,7 +114,7 @@ static bool has_finished(struct dcm_client_end *client)
 		state = dcm_channel_state(&client->end.channel, call, NULL);
 		any = state == DCM_CALL_ANSWERED || state == DCM_CALL_FAILED;
 	}
-	pthread_mutex_unlock(&client->end.lock);
+	dcm_lock_leave(&client->end.lock);
 	return any;
 }
 
@@ -239,14 +239,14 @@ Retcode dcm_client_end_give_back(struct dcm_end *end, DcmMessage *message)
 	if (dcm_message_kind(message) == DCM_MESSAGE_REPLY && call.index < DCM_CHANNEL_CALLS) {
 		const struct dcm_client_book *book = &client->books.call[call.index];
 
-		pthread_mutex_lock(&end->lock);
+		dcm_lock_enter(&end->lock);
 		mine = book->use == DCM_USE_REPLY && book->generation == call.generation;
 		if (mine) {
 			dcm_channel_return(&end->channel, call);
 			dcm_books_give(&client->books, call.index);
 			gone = dcm_end_back(end, 1);
 		}
-		pthread_mutex_unlock(&end->lock);
+		dcm_lock_leave(&end->lock);
 	}
 	if (!mine)
 		return dcm_fail(rcInvalidArgument, "the reply was released before");
@@ -267,9 +267,9 @@ static uint64_t committed(struct dcm_end *end)
 {
 	uint64_t half = end->channel.half, own, theirs;
 
-	pthread_mutex_lock(&end->lock);
+	dcm_lock_enter(&end->lock);
 	own = dcm_arena_committed(end->arena);
-	pthread_mutex_unlock(&end->lock);
+	dcm_lock_leave(&end->lock);
 	theirs = dcm_load(&end->channel.shared->server_committed, relaxed);
 	return DCM_CHANNEL_COMMITTED + own + (theirs < half ? theirs : half);
 }

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "api/settings.h"
 
+#include <dcm/fabric.h>
 #include <errno.h>
 #include <grp.h>
 #include <inttypes.h>
@@ -77,28 +78,49 @@ static Retcode read_capacity(struct dcm_capacity *c)
 	return rc;
 }
 
-static Retcode read_transfer(uint32_t *transfer)
-{
-	static const struct {
-		const char *word;
-		uint32_t value;
-	} words[] = { { "auto", DCM_TRANSFER_AUTO },
-		      { "getfd", DCM_TRANSFER_GETFD },
-		      { "procfs", DCM_TRANSFER_PROCFS },
-		      { "socket", DCM_TRANSFER_SOCKET } };
-	const char *text = secure_getenv("DCM_TRANSFER");
+/* One of a few words, each with its value; unset or empty: *@value stays. */
+struct word {
+	const char *word;
+	uint32_t value;
+};
 
-	*transfer = DCM_TRANSFER_AUTO;
+static Retcode read_word(const char *variable, const struct word *words, const char *all,
+			 uint32_t *value)
+{
+	const char *text = secure_getenv(variable);
+
 	if (text == NULL || *text == '\0')
 		return rcOk;
-	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-		if (strcmp(text, words[i].word) == 0) {
-			*transfer = words[i].value;
+	for (; words->word != NULL; words++) {
+		if (strcmp(text, words->word) == 0) {
+			*value = words->value;
 			return rcOk;
 		}
 	}
-	return dcm_fail(rcInvalidArgument,
-			"DCM_TRANSFER is \"%.64s\": it must be auto, getfd, procfs or socket", text);
+	return dcm_fail(rcInvalidArgument, "%s is \"%.64s\": it must be %s", variable, text, all);
+}
+
+static Retcode read_transfer(uint32_t *transfer)
+{
+	static const struct word words[] = { { "auto", DCM_TRANSFER_AUTO },
+					     { "getfd", DCM_TRANSFER_GETFD },
+					     { "procfs", DCM_TRANSFER_PROCFS },
+					     { "socket", DCM_TRANSFER_SOCKET },
+					     { NULL, 0 } };
+
+	*transfer = DCM_TRANSFER_AUTO;
+	return read_word("DCM_TRANSFER", words, "auto, getfd, procfs or socket", transfer);
+}
+
+static Retcode read_wait(uint32_t *wait)
+{
+	static const struct word words[] = { { "adaptive", DCM_WAIT_ADAPTIVE },
+					     { "spin", DCM_WAIT_SPIN },
+					     { "sleep", DCM_WAIT_SLEEP },
+					     { NULL, 0 } };
+
+	*wait = DCM_WAIT_UNSAID;
+	return read_word("DCM_WAIT", words, "adaptive, spin or sleep", wait);
 }
 
 /* "0660": the owner's own 6, and for group and others nothing, a look (4) or all (6). */
@@ -241,6 +263,8 @@ Retcode dcm_settings_read(struct dcm_settings *s, const char *set_name)
 	rc = read_name(s->name, set_name);
 	if (rc == rcOk)
 		rc = read_transfer(&s->transfer);
+	if (rc == rcOk)
+		rc = read_wait(&s->wait);
 	if (rc == rcOk)
 		rc = read_access(&s->access);
 	if (rc == rcOk)

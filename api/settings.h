@@ -5,6 +5,7 @@
  *   DCM_FABRIC               a name, or a path with a '/'; default "default"
  *   DCM_PROCESS_NAME         what others see; default DcmSetProcessName(), then the program's name
  *   DCM_TRANSFER             auto, getfd, procfs or socket: how channels are handed over
+ *   DCM_WAIT                 adaptive, spin or sleep: how calls wait for each other (api/spin.h)
  *   DCM_MODE, DCM_OWNER, DCM_GROUP
  *                            who may attach: given to a segment that this process makes, and what
  *                            one that is there must have
@@ -21,10 +22,13 @@
 
 #include "shm/segment.h"
 
+#define DCM_WAIT_UNSAID UINT32_MAX
+
 struct dcm_settings {
 	char fabric[512];
 	char name[256];
 	uint32_t transfer; /* DCM_TRANSFER_... */
+	uint32_t wait;	   /* DCM_WAIT_..., or DCM_WAIT_UNSAID */
 	struct dcm_access access;
 	struct dcm_capacity capacity;
 	uint64_t channel_bytes;

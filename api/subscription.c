@@ -273,7 +273,7 @@ Retcode dcm_subscription_wait(struct dcm_subscription_object *s, DcmTimeout time
 			      dcm_look_fn *look, void *arg)
 {
 	uint32_t pulses = dcm_source_pulses(&s->source);
-	Retcode rc = dcm_wait_for(&s->blocker, dcm_wait_ns(timeout), 0, look, arg);
+	Retcode rc = dcm_wait_for(&s->blocker, dcm_wait_ns(timeout), false, look, arg);
 
 	if (rc == rcTimeout) {
 		dcm_source_drained(&s->source, pulses);

@@ -11,12 +11,14 @@
 #include <dcm/types.h>
 
 #include "api/handle.h"
+#include "api/spin.h"
 #include "shm/park.h"
 
 struct dcm_blocker {
 	dcm_atomic32 poke;	/* changes with each interrupt and close */
 	dcm_atomic32 closed;	/* 1: the handle is closed */
 	dcm_atomic64 interrupt; /* generation:32 | calls registered:31 | sticky:1 */
+	struct dcm_spin spin;	/* how its calls look before they sleep, of those that may */
 };
 
 /* How the objects behind DCM handles begin that base API calls block on. */
@@ -54,13 +56,20 @@ static inline void dcm_wait_on_count(struct dcm_wait_on *on, dcm_atomic32 *ec)
 
 /*
  * dcm_wait_for() - look, and sleep, until the look is final
- * @timeout_ns: 0 looks once; negative waits for ever
- * @spin_ns:    look again and again for so long before the first sleep
+ * @timeout_ns: 0 looks once; negative waits for ever; counted from when the first looks are over
+ * @spins:      look again and again before the first sleep, as the blocker's policy says
  * Return: what the look found; rcTimeout; rcIpcInterrupt; rcNotConnected when closed meanwhile;
  * rcFail, with its detail set, when the segment is lost (api/guard.h), unless the look found rcOk.
  */
-Retcode dcm_wait_for(struct dcm_blocker *blocker, int64_t timeout_ns, int64_t spin_ns,
-		     dcm_look_fn *look, void *arg);
+Retcode dcm_wait_for(struct dcm_blocker *blocker, int64_t timeout_ns, bool spins, dcm_look_fn *look,
+		     void *arg);
+
+/*
+ * dcm_wait_until() - one of several waits that end at the same time
+ * @deadline_ns: 0 before the first that takes time, which sets it
+ */
+Retcode dcm_wait_until(struct dcm_blocker *blocker, int64_t timeout_ns, int64_t *deadline_ns,
+		       bool spins, dcm_look_fn *look, void *arg);
 
 /* dcm_wait_interrupt() - end all calls registered as blocked; when there is none, the next */
 void dcm_wait_interrupt(struct dcm_blocker *blocker);

@@ -117,6 +117,39 @@ DCM_API Retcode DcmGuardSegment(void);
  */
 DCM_API Retcode DcmInterruptCall(Handle handle);
 
+/* How a call waits for what is not there yet. */
+#define DCM_WAIT_ADAPTIVE 0u /* looks for a while, if that has been of use, then sleeps */
+#define DCM_WAIT_SPIN	  1u /* looks again and again, and sleeps late or never */
+#define DCM_WAIT_SLEEP	  2u /* sleeps at once */
+
+/**
+ * DcmSetWaitPolicy() - how calls on a session or a listener wait
+ * @handle: a session: for all handles on it in this process; a listener; or INVALID_HANDLE: for all
+ *          sessions and listeners of the process that have no policy of their own
+ * @policy: DCM_WAIT_ADAPTIVE, DCM_WAIT_SPIN or DCM_WAIT_SLEEP
+ * @spinNs: nanoseconds that a call looks before it sleeps; negative: as the policy says. With
+ *          DCM_WAIT_ADAPTIVE it is the most, and negative is about what a sleep and a wake take;
+ *          with DCM_WAIT_SPIN negative is for ever; with DCM_WAIT_SLEEP it does not matter
+ *
+ * A call that looks needs a processor all the time, and wakes within a cache line's way; one that
+ * sleeps needs none, and is woken by a system call of its peer's. DCM_WAIT_ADAPTIVE learns: where
+ * looking has been in vain, since the peer is slow or waits for the same processor, it sleeps at
+ * once, and tries again now and then. DCM_WAIT_SPIN is for a processor that has nothing else to do:
+ * where the peer needs that very processor, it waits until the kernel gives it a turn.
+ *
+ * What is not said here is said by the environment variable DCM_WAIT at DcmInit(), and else is
+ * DCM_WAIT_ADAPTIVE. Calls that are blocked already go on as they began. Whatever the policy, a call
+ * ends with what it waited for, its time, an interruption, or its peer's death.
+ *
+ * Threads:  any; DcmInit() is not needed.
+ * Blocks:   no.
+ * Progress: wait-free.
+ * Memory:   none.
+ * Return:   rcOk; rcInvalidArgument (no such policy; another kind of handle); rcHandleRevoked.
+ * Origin:   ours.
+ */
+DCM_API Retcode DcmSetWaitPolicy(Handle handle, uint32_t policy, int64_t spinNs);
+
 /**
  * DcmGetFd() - a descriptor by which an event loop waits for a handle
  * @handle: a subscription (DcmReadPubQueue), publication (DcmListen), connection (DcmConnect),
