@@ -319,7 +319,8 @@ class Build:
     def benchmarks(self):
         self.n.comment('Benchmarks: all of bench/*.c is dcm-bench; bench/peers/NAME.c is the program '
                        'NAME,\nand what is beside it and begins with lib_ or driver is in each.')
-        told = {'bench/lib_place.c': "-DBENCH_FLAGS='\"$cflags\"'"}
+        told = {'bench/peers/driver_payload.c': '-O3',
+                'bench/lib_place.c': "-DBENCH_FLAGS='\"$cflags\"'"}
         objects = {s: self.obj(s, defines=told.get(s, '')) for s in sorted(glob('bench/*.c'))}
         self.bench = [self.link('$builddir/dcm-bench', list(objects.values()),
                                 '$builddir/libdcm.a')]
@@ -327,7 +328,7 @@ class Build:
         mains = []
         for source in sorted(glob('bench/peers/*.c')):
             if os.path.basename(source).startswith(('lib_', 'driver')):
-                shared.append(self.obj(source))
+                shared.append(self.obj(source, defines=told.get(source, '')))
             else:
                 mains.append(source)
         shared = self.n.build('$builddir/bench/driver.a', 'ar', shared)

@@ -279,8 +279,10 @@ static void print_json_cell(const struct matrix *m, const struct peers *peers, u
 	bool first = true;
 
 	printf("%s\n  {\"title\": \"%s\", \"what\": \"%s\", \"wait\": \"%s\", \"size\": %zu, "
-	       "\"limit\": \"%s\", \"canary_ns\": %.0f, \"peers\": [",
-	       cell == 0 ? "" : ",", m->title[cell], c->what, c->wait, c->size,
+	       "\"clients\": %u, \"servers\": %u, \"batch\": %u, \"header\": %d, "
+	       "\"resident\": %zu, \"limit\": \"%s\", \"canary_ns\": %.0f, \"peers\": [",
+	       cell == 0 ? "" : ",", m->title[cell], c->what, c->wait, c->size, c->clients,
+	       c->servers, c->batch, c->header, c->resident,
 	       c->reference == NULL ? "" : c->reference, r->canary_ns);
 	for (unsigned i = 0; i < peers->count; i++)
 		if (r->peer[i].runs > 0 || r->peer[i].failed) {

@@ -40,7 +40,7 @@ static void choose_wait(const struct peer_job *job)
 					     [PEER_ADAPTIVE] = DCM_WAIT_ADAPTIVE,
 					     [PEER_SLEEP] = DCM_WAIT_SLEEP };
 
-	bench_need(rcOk, DcmSetWaitPolicy(INVALID_HANDLE, policies[job->wait], 0),
+	bench_need(rcOk, DcmSetWaitPolicy(INVALID_HANDLE, policies[job->wait], -1),
 		   "DcmSetWaitPolicy");
 #else
 	(void)job;
