@@ -2,7 +2,6 @@
 /* accept - the channel of an accepted connection, from its making to its end, on the server's side */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -15,12 +14,18 @@
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/server.h"
+#include "api/spare.h"
 #include "api/transfer.h"
-#include "shm/kernel.h"
 #include "shm/listener.h"
 #include "shm/process.h"
 #include "shm/reap.h"
 #include "shm/rendezvous.h"
+
+/*
+ * Of this process: the number of the server's end at each connection slot, which the keeper finds
+ * what is marked by. Numbers are never given out twice, so one that is left over leads nowhere.
+ */
+static dcm_atomic64 ends[DCM_CONNECTIONS_MAX];
 
 static void release_server_end(struct dcm_object *object);
 static void forget_server_end(struct dcm_object *object);
@@ -53,57 +58,12 @@ static void forget_server_end(struct dcm_object *object)
 	dcm_end_forget(object);
 }
 
-/* Kernels before 6.3 do not know the exec seal; the other seals must not be lost with it. */
-static int make_memfd(void)
-{
-	int fd = -1;
-
-	if (DCM_KERNEL_NEW)
-		fd = memfd_create("dcm-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-	if (fd < 0 && (!DCM_KERNEL_NEW || errno == EINVAL))
-		fd = memfd_create("dcm-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	return fd;
-}
-
 /* Past this limit of the process the kernel would send SIGXFSZ, which ends the program. */
 static bool may_be_so_long(uint64_t bytes)
 {
 	struct rlimit limit;
 
 	return getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur >= bytes;
-}
-
-/* A sealed, formatted, mapped memfd. Return: its descriptor, or negative errno. */
-static int make_memory(uint64_t bytes, uint64_t nonce, void **base)
-{
-	int fd = make_memfd();
-	int r = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (fchmod(fd, 0600) < 0 || ftruncate(fd, (off_t)bytes) < 0)
-		r = -errno;
-	else
-		r = dcm_channel_commit(fd, bytes);
-	if (r == 0) {
-		*base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
-			     0);
-		if (*base == MAP_FAILED)
-			r = -errno;
-	}
-	if (r == 0) {
-		dcm_channel_format(*base, bytes, nonce);
-		/* Never another size: no access of ours can end in SIGBUS. */
-		if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-			r = -errno;
-	}
-	if (r < 0) {
-		if (*base != MAP_FAILED)
-			munmap(*base, bytes);
-		close(fd);
-		return r;
-	}
-	return fd;
 }
 
 /* A listener becomes known to the fabric with the first request that is accepted for it. */
@@ -177,10 +137,12 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 	server->end.peer = client;
 	if (getrandom(nonce, sizeof *nonce, 0) != sizeof *nonce)
 		*nonce = dcm_sid_next();
-	server->fd = make_memory(bytes, *nonce, &base);
+	server->fd = dcm_spare_take(bytes, &base);
 	r = server->fd;
-	if (r >= 0)
+	if (r >= 0) {
+		dcm_channel_format(base, bytes, *nonce);
 		r = dcm_end_init(&server->end, fabric, base, bytes, *nonce, false);
+	}
 	if (r < 0) {
 		dcm_object_drop(&server->end.object);
 		return dcm_fail_errno(r, "cannot make a channel of %llu bytes",
@@ -370,8 +332,14 @@ static void tend(struct dcm_object *object, void *arg)
 	const bool *second = arg;
 
 	/* Not a client's end, nor one whose accept is not through. */
-	if (object->type != &server_end_type || dcm_load(&server->offered, seq) == 0)
+	if (object->type != &server_end_type)
 		return;
+	if (dcm_load(&server->offered, seq) == 0) {
+		/* Then a second look: between the two the accepting thread cannot miss it. */
+		dcm_store(&server->passed_over, 1u, seq);
+		if (dcm_load(&server->offered, seq) == 0)
+			return;
+	}
 	dcm_server_end_tend(server);
 	if (*second)
 		dcm_server_reclaim(server);
@@ -382,6 +350,23 @@ static uint32_t tend_all(bool second)
 {
 	dcm_handle_each(1u << DCM_KIND_CHANNEL, tend, &second);
 	return 0;
+}
+
+/* The same of those alone that are marked: what a client's coming and going costs. */
+static void tend_marked(const struct dcm_segment *seg, uint32_t self)
+{
+	uint32_t cursor = 0, index;
+	bool second = false;
+
+	while (dcm_rendezvous_marked(seg, self, &cursor, &index)) {
+		struct dcm_object *object = dcm_handle_find(dcm_load(&ends[index], acquire),
+							    1u << DCM_KIND_CHANNEL);
+
+		if (object == NULL)
+			continue;
+		tend(object, &second);
+		dcm_object_drop(object);
+	}
 }
 
 /* What of a hand-over the server must hear of, and the client need not: it goes no further. */
@@ -415,6 +400,7 @@ static Retcode offer_channel(struct dcm_server_end *server, uint64_t nonce)
 		return rc;
 	/* Listed before it is offered: its first call finds it. */
 	dcm_store(entry, server->end.object.number, seq);
+	dcm_store(&ends[connection.index], server->end.object.number, seq);
 	if (dcm_rendezvous_accept(&fabric->seg, fabric->self.index, connection, &offer))
 		return rcOk;
 	dcm_store(entry, 0ull, seq);
@@ -451,6 +437,8 @@ Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callab
 
 	if (rc != rcOk)
 		return rc;
+	/* Before the client can mark anything. */
+	dcm_keeper_on_marks(tend_marked);
 	server->client = *who;
 	pthread_mutex_lock(&listener->lock);
 	rc = give(fabric, callable, server, nonce);
@@ -463,8 +451,10 @@ Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callab
 		if (badge != NULL)
 			dcm_tree_confirm(&server->node, &badge->tally);
 		dcm_keeper_chore(tend_all);
-		/* What the client did since, the keeper has passed over. */
-		dcm_keeper_kick();
+		/* What the client did since, the keeper may have passed over. */
+		if (dcm_load(&server->passed_over, seq) != 0)
+			dcm_rendezvous_tell_server(&fabric->seg, connection.index,
+						   fabric->self.index);
 	} else {
 		dcm_tree_leave(&server->node);
 		dcm_end_over(&server->end);

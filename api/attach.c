@@ -17,6 +17,7 @@
 #include "api/identity.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
+#include "api/spare.h"
 #include "api/spin.h"
 #include "shm/bell.h"
 #include "shm/gift.h"
@@ -54,6 +55,7 @@ static void reset_in_child(void)
 	closing = false;
 	dcm_store(&attached, 0u, relaxed);
 	dcm_keeper_forked();
+	dcm_spare_forked();
 	dcm_guard_unwatch();
 	if (fabric == NULL)
 		return;

@@ -9,6 +9,7 @@
 
 #include "api/handle.h"
 #include "api/source.h"
+#include "api/spare.h"
 #include "shm/baton.h"
 #include "shm/beacon.h"
 #include "shm/park.h"
@@ -17,6 +18,8 @@
 
 #define TICK_NS (1000 * 1000 * 1000)
 #define SOON_NS_MIN (1000 * 1000)
+/* Behind the rush of an accept, and of the first calls. */
+#define FILL_NS (1000 * 1000)
 #define SOON_NS_MAX (100 * 1000 * 1000)
 
 enum { STACK_BYTES = 256 * 1024 };
@@ -24,6 +27,7 @@ enum { STACK_BYTES = 256 * 1024 };
 /* Of the process, not of a fabric: whoever drops the last count touches these after it. */
 static struct {
 	dcm_atomic32 poke;    /* futex: kicks from this process */
+	dcm_atomic32 wanted;  /* WANTED_...: what they are for */
 	dcm_atomic32 stop;
 	dcm_atomic32 blocked; /* calls asleep now */
 	dcm_atomic32 sleeps;  /* calls that ever went to sleep */
@@ -39,7 +43,15 @@ static struct {
 	unsigned running, taking; /* under lock */
 } sigbus = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
+/* What the poke is for. Whatever needs less than a look around costs less than one. */
+enum {
+	WANTED_LOOK = 1,
+	WANTED_RECLAIM = 2,
+	WANTED_TICK = 4, /* a call is blocked, and it sleeps without a deadline */
+};
+
 enum { CHORES = 4 };
+static void (*_Atomic on_marks)(const struct dcm_segment *seg, uint32_t self);
 static uint32_t (*_Atomic chores[CHORES])(bool second); /* never taken out */
 
 struct start {
@@ -62,6 +74,7 @@ struct life {
 	int64_t soon_ns; /* how soon to look after the dying again */
 	struct dcm_hands hands;
 	int64_t second_ns; /* when chores were last told that a second is over */
+	int64_t fill_ns;   /* when the spare memory of a channel is to be made; or DCM_FOREVER */
 };
 
 void dcm_keeper_chore(uint32_t (*chore)(bool second))
@@ -83,20 +96,38 @@ static uint32_t do_chores(bool second)
 	return soon;
 }
 
+void dcm_keeper_on_marks(void (*look)(const struct dcm_segment *seg, uint32_t self))
+{
+	atomic_store(&on_marks, look);
+}
+
+/* Before the poke: the keeper takes what is wanted behind its key. */
+static void poke_for(uint32_t what)
+{
+	dcm_or(&keeper.wanted, what);
+	dcm_park_poke(&keeper.poke);
+}
+
 void dcm_keeper_kick(void)
 {
-	dcm_park_poke(&keeper.poke);
+	poke_for(WANTED_LOOK);
+}
+
+void dcm_keeper_reclaim(void)
+{
+	poke_for(WANTED_RECLAIM);
 }
 
 void dcm_keeper_stop(void)
 {
 	dcm_store(&keeper.stop, 1u, seq);
-	dcm_park_poke(&keeper.poke);
+	poke_for(WANTED_LOOK);
 }
 
 void dcm_keeper_forked(void)
 {
 	dcm_store(&keeper.stop, 0u, relaxed);
+	dcm_store(&keeper.wanted, 0u, relaxed);
 	dcm_store(&keeper.blocked, 0u, relaxed);
 	dcm_store(&keeper.idle, 0u, relaxed);
 	pthread_mutex_init(&sigbus.lock, NULL);
@@ -157,7 +188,7 @@ void dcm_keeper_blocked(int change)
 		return;
 	dcm_add(&keeper.sleeps, 1u);
 	if (dcm_load(&keeper.idle, seq) != 0 && dcm_swap(&keeper.idle, 0u) != 0)
-		dcm_park_poke(&keeper.poke);
+		poke_for(WANTED_TICK);
 }
 
 /* Does anybody in this process sleep, or did anybody since the last look? */
@@ -224,27 +255,71 @@ static uint32_t listen(struct dcm_process *process, uint32_t *asked)
 	return key;
 }
 
-/* Has something come up that a guard stands for: a death, or a call of this process's? */
-static bool is_disturbed(const struct dcm_park_guard *guard)
+static bool has_died(const struct dcm_park_guard *guard)
 {
 	for (size_t i = 0; i < DCM_PARK_DEATHS; i++)
 		if (guard->alive[i].word != NULL &&
 		    dcm_load(guard->alive[i].word, seq) != guard->alive[i].expected)
 			return true;
-	return dcm_load(guard->poke.word, seq) != guard->poke.expected;
+	return false;
 }
 
-/* Sleep until a whole round is due. Bells are seen to in between: they ring often. */
-static void sleep_and_listen(struct dcm_process *process, uint32_t key,
-			     const struct dcm_park_guard *guard, int64_t deadline)
+/* What this process wants since the guard's key was taken; the next key comes before it is taken. */
+static uint32_t take_wanted(struct dcm_park_guard *guard)
 {
-	uint32_t asked;
+	uint32_t now = dcm_load(guard->poke.word, seq);
 
-	while (dcm_park_sleep(&process->control, key, guard, deadline) == 0) {
+	if (now == guard->poke.expected)
+		return 0;
+	guard->poke.expected = now;
+	return dcm_swap(&keeper.wanted, 0u);
+}
+
+/* What needs no whole round. */
+static void see_to(struct life *life, uint32_t asked, uint32_t wanted)
+{
+	void (*look)(const struct dcm_segment *, uint32_t) = atomic_load(&on_marks);
+
+	if ((asked & DCM_KICK_MARKED) != 0 && look != NULL)
+		look(life->seg, life->self);
+	if ((wanted & WANTED_RECLAIM) != 0)
+		dcm_handle_reclaim();
+	dcm_source_tend((asked & DCM_KICK_SOURCES) != 0);
+	if (life->fill_ns == DCM_FOREVER && dcm_spare_wanted())
+		life->fill_ns = dcm_park_now() + FILL_NS;
+}
+
+/* One sleep. False: it is over because its time was. */
+static bool slept(struct life *life, dcm_atomic32 *control, uint32_t key,
+		  const struct dcm_park_guard *guard, int64_t deadline)
+{
+	int64_t until = life->fill_ns < deadline ? life->fill_ns : deadline;
+
+	if (dcm_park_sleep(control, key, guard, until) == 0)
+		return true;
+	if (until == deadline)
+		return false;
+	life->fill_ns = DCM_FOREVER;
+	dcm_spare_fill();
+	return true;
+}
+
+/* Sleep until a whole round is due. What needs none is seen to in between: it comes often. */
+static void sleep_and_listen(struct life *life, uint32_t key, struct dcm_park_guard *guard,
+			     int64_t deadline)
+{
+	struct dcm_process *process = dcm_process_at(life->seg, life->self);
+	uint32_t asked, wanted;
+
+	while (slept(life, &process->control, key, guard, deadline)) {
 		key = listen(process, &asked);
-		if ((asked & ~(uint32_t)DCM_KICK_SOURCES) != 0 || is_disturbed(guard))
+		wanted = take_wanted(guard);
+		if ((asked & DCM_KICK_AROUND) != 0 || (wanted & WANTED_LOOK) != 0 ||
+		    has_died(guard))
 			return;
-		dcm_source_tend(asked != 0);
+		see_to(life, asked, wanted);
+		if (deadline == DCM_FOREVER && (wanted & WANTED_TICK) != 0)
+			deadline = next_look(life, 0);
 		/* Somebody who rings all the time ends each sleep before its time. */
 		if (deadline != DCM_FOREVER && dcm_park_now() >= deadline)
 			return;
@@ -263,6 +338,7 @@ static void round_once(struct life *life)
 
 	/* Keys before the work: what comes up during it ends the sleep at once. */
 	guard.poke.expected = dcm_load(&keeper.poke, seq);
+	dcm_store(&keeper.wanted, 0u, seq); /* all of it is done below */
 	key = listen(process, &asked);
 	if (dcm_load(&keeper.stop, seq) != 0)
 		return;
@@ -280,7 +356,7 @@ static void round_once(struct life *life)
 	soon += do_chores(second);
 	dcm_source_tend(true);
 	dcm_handle_reclaim();
-	sleep_and_listen(process, key, &guard, next_look(life, soon));
+	sleep_and_listen(life, key, &guard, next_look(life, soon));
 	/* What woke it may have woken calls as well, on the same processor: they only return. */
 	if (dcm_load(&keeper.blocked, seq) != 0)
 		dcm_park_yield();
@@ -298,7 +374,7 @@ static void started(struct start *start, int result)
 static void *keeper_main(void *arg)
 {
 	struct start start = *(struct start *)arg;
-	struct life life = { .seg = start.seg, .self = start.self.index };
+	struct life life = { .seg = start.seg, .self = start.self.index, .fill_ns = DCM_FOREVER };
 	int result;
 
 	begin(&life);
@@ -310,12 +386,13 @@ static void *keeper_main(void *arg)
 		end(&life);
 		return NULL;
 	}
-	dcm_handle_on_retire(dcm_keeper_kick);
+	dcm_handle_on_retire(dcm_keeper_reclaim);
 	while (dcm_load(&keeper.stop, seq) == 0) {
 		take_sigbus(&life);
 		round_once(&life);
 	}
 	dcm_handle_on_retire(NULL);
+	dcm_spare_drop();
 	dcm_beacon_disarm(start.seg, start.self, &life.beacon);
 	start.detach(start.arg);
 	end(&life);

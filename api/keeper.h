@@ -32,8 +32,17 @@ int dcm_keeper_start(const struct dcm_segment *seg, struct dcm_ref self, void (*
  */
 void dcm_keeper_chore(uint32_t (*chore)(bool second));
 
+/*
+ * dcm_keeper_on_marks() - have @look called when connections of this process @self are marked
+ * One alone: whoever gives another replaces it.
+ */
+void dcm_keeper_on_marks(void (*look)(const struct dcm_segment *seg, uint32_t self));
+
 /* dcm_keeper_kick() - have it look around */
 void dcm_keeper_kick(void);
+
+/* dcm_keeper_reclaim() - have it call dcm_handle_reclaim(), no more */
+void dcm_keeper_reclaim(void);
 
 /* dcm_keeper_stop() - nobody needs the fabric any more: have it detach and end */
 void dcm_keeper_stop(void);

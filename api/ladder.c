@@ -60,7 +60,7 @@ static int ask_for_socket(struct dcm_ladder *l, const struct dcm_segment *seg,
 	l->socket_name = name;
 	/* The slot stays ours until we leave, whatever the server does. */
 	dcm_store(&dcm_connection_at(seg, connection.index)->socket, name, release);
-	dcm_process_kick(seg, server);
+	dcm_rendezvous_tell_server(seg, connection.index, server);
 	return -EAGAIN;
 }
 

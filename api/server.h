@@ -64,6 +64,7 @@ struct dcm_server_end {
 	struct dcm_credentials client; /* by the accepting thread, then by the keeper */
 	int fd; /* under end.lock: still to be taken by the client; -1: done */
 	dcm_atomic32 offered; /* 1: the accept is complete, and the keeper tends it */
+	dcm_atomic32 passed_over; /* 1: the keeper came before that */
 	dcm_atomic32 draining; /* the client has left; so many looks for what it sent before remain */
 	bool cut; /* under end.lock: nothing more is handed out */
 	struct dcm_call_book call[DCM_CHANNEL_CALLS]; /* under end.lock */

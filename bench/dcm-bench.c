@@ -16,6 +16,7 @@ static const struct subcommand subcommands[] = {
 	{ "discovery", "a service appears, and a waiting client is told", discovery_main },
 	{ "death", "how soon blocked calls return when a process is killed", death_main },
 	{ "events", "what it costs to tell of something, and to be told", events_main },
+	{ "scale", "what things cost beside much else", scale_main },
 };
 enum { SUBCOMMANDS = sizeof(subcommands) / sizeof(subcommands[0]) };
 

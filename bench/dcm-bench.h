@@ -19,5 +19,6 @@ int connect_main(int argc, char **argv);
 int discovery_main(int argc, char **argv);
 int death_main(int argc, char **argv);
 int events_main(int argc, char **argv);
+int scale_main(int argc, char **argv);
 
 #endif

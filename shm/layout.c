@@ -57,6 +57,7 @@ bool dcm_layout_places(const struct dcm_capacity *c, struct dcm_places *out)
 			    c->listeners);
 	out->gift = (struct dcm_place){ end, sizeof(struct dcm_gift_slot) };
 	end += round_up(out->gift.stride << c->gift_shift, DCM_CACHELINE);
+	out->marked = put_bitmap(&end, c->connections, c->processes);
 	out->bucket = put(&end, sizeof(struct dcm_bucket), DCM_BUCKETS);
 	out->endpoint_index = put_bitmap(&end, c->endpoints, DCM_BUCKETS);
 	out->subscription_index = put_bitmap(&end, c->subscriptions, DCM_BUCKETS);

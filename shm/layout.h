@@ -231,6 +231,7 @@ struct dcm_place {
 struct dcm_places {
 	struct dcm_place process, endpoint, endpoint_names, subscription, connection, listener, gift;
 	struct dcm_place alive; /* rows of dcm_alive_words() */
+	struct dcm_place marked; /* bitmaps: a row of connections for each process */
 	struct dcm_place bucket;
 	/* Bitmaps: a row of words for each bucket. */
 	struct dcm_place endpoint_index, subscription_index, connection_index;

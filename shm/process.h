@@ -114,9 +114,16 @@ static inline bool dcm_process_owned(const struct dcm_segment *seg, uint64_t wor
  */
 bool dcm_process_dead(const struct dcm_segment *seg, struct dcm_ref ref);
 
-/* What a keeper is asked for: to look at the bells that rang (shm/bell.h); at all that can tell of
-   something; and for the dead, the newcomers and the ended as well. */
-enum { DCM_KICK_BELL = 0, DCM_KICK_SOURCES = 1, DCM_KICK_ALL = 3 };
+/* What a keeper is asked for, a set: to look at the bells that rang (shm/bell.h); at all that can
+   tell of something; for the dead and the newcomers; at the connections that are marked
+   (dcm_rendezvous_tell_server()). With AROUND goes all the rest. */
+enum {
+	DCM_KICK_BELL = 0,
+	DCM_KICK_SOURCES = 1,
+	DCM_KICK_AROUND = 2,
+	DCM_KICK_MARKED = 4,
+	DCM_KICK_ALL = DCM_KICK_SOURCES | DCM_KICK_AROUND,
+};
 
 /* dcm_process_kick_for() - ask the keeper of process @index to look, as far as @what (wakes it) */
 void dcm_process_kick_for(const struct dcm_segment *seg, uint32_t index, uint32_t what);

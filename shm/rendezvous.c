@@ -28,6 +28,29 @@ static void wake_client(const struct dcm_segment *seg, struct dcm_connection *c)
 	DCM_LINE(client_is_rung) dcm_bell_ring(seg, &c->bell, client_of, c);
 }
 
+void dcm_rendezvous_tell_server(const struct dcm_segment *seg, uint32_t index, uint32_t server)
+{
+	dcm_atomic64 *marked = dcm_marked_at(seg, server);
+
+	if (marked == NULL || index >= seg->connection.count)
+		return;
+	/* Before the kick: the keeper takes marks behind its key. */
+	DCM_LINE(server_is_marked) dcm_index_set(marked, index);
+	dcm_process_kick_for(seg, server, DCM_KICK_MARKED);
+}
+
+bool dcm_rendezvous_marked(const struct dcm_segment *seg, uint32_t self, uint32_t *cursor,
+			   uint32_t *index)
+{
+	dcm_atomic64 *marked = dcm_marked_at(seg, self);
+
+	if (marked == NULL || !dcm_index_next(marked, seg->connection.count, cursor, index))
+		return false;
+	/* Before the look at what was marked: what is new behind it marks again. */
+	dcm_index_clear(marked, *index);
+	return true;
+}
+
 static void fill(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t self,
 		 const struct dcm_request_key *key, uint64_t ticket)
 {
@@ -267,7 +290,7 @@ bool dcm_rendezvous_open(const struct dcm_segment *seg, uint32_t self, struct dc
 	if (!dcm_slot_step(&seg->connection, ref, server, DCM_CONNECTION_ACCEPTED, self,
 			   DCM_CONNECTION_OPEN))
 		return false;
-	dcm_process_kick(seg, server); /* it may close its descriptor */
+	dcm_rendezvous_tell_server(seg, ref.index, server); /* it may close its descriptor */
 	return true;
 }
 
@@ -332,7 +355,7 @@ static bool client_step(const struct dcm_segment *seg, struct dcm_ref ref, uint6
 	case DCM_CONNECTION_ENDED:
 		/* Perhaps the client died before it said so. */
 		if (dcm_load(&c->client, acquire) == client)
-			dcm_process_kick(seg, owner);
+			dcm_rendezvous_tell_server(seg, ref.index, owner);
 		return true;
 	default:
 		return true;
@@ -340,7 +363,7 @@ static bool client_step(const struct dcm_segment *seg, struct dcm_ref ref, uint6
 	if (!dcm_slot_step(&seg->connection, ref, owner, state, server, DCM_CONNECTION_ENDED))
 		return false;
 	/* Dying before this line: our reaper finds ENDED with our name on it, and kicks again. */
-	DCM_LINE(leaving_client_kicks) dcm_process_kick(seg, server);
+	DCM_LINE(leaving_client_kicks) dcm_rendezvous_tell_server(seg, ref.index, server);
 	return true;
 }
 
@@ -484,6 +507,7 @@ void dcm_rendezvous_notice(const struct dcm_segment *seg, uint32_t index, uint32
 			DCM_LINE(notice_tells_waiting)
 			dcm_process_kick_for(seg, client, DCM_KICK_SOURCES);
 	} else if (client == dead) {
+		dcm_rendezvous_tell_server(seg, index, server);
 		dcm_process_kick_for(seg, server, DCM_KICK_SOURCES);
 	}
 }

@@ -128,6 +128,16 @@ void dcm_rendezvous_server_leaves(const struct dcm_segment *seg, uint32_t self,
 void dcm_rendezvous_tell_client(const struct dcm_segment *seg, uint32_t index);
 
 /*
+ * dcm_rendezvous_tell_server() - something of slot @index is new to its server: a mark, and a kick
+ * What a death between the two leaves, the server's keeper finds when it next looks around.
+ */
+void dcm_rendezvous_tell_server(const struct dcm_segment *seg, uint32_t index, uint32_t server);
+
+/* dcm_rendezvous_marked() - by the keeper of @self: take the next mark, as dcm_index_next() */
+bool dcm_rendezvous_marked(const struct dcm_segment *seg, uint32_t self, uint32_t *cursor,
+			   uint32_t *index);
+
+/*
  * dcm_rendezvous_notice() - level 1: the process at @dead is dead by its alive word; tell the other
  * party of the connection at @index, if that is not asleep with a guard. Takes nothing over.
  */

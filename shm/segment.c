@@ -52,6 +52,7 @@ bool dcm_segment_view(struct dcm_segment *seg, void *memory, uint64_t bytes,
 		.names = at.endpoint_names,
 		.bucket = at.bucket,
 		.alive = at.alive,
+		.marked = at.marked,
 		.user_share = 100,
 		.lock_fd = -1,
 	};

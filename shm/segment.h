@@ -23,7 +23,7 @@ struct dcm_segment {
 	uint64_t bytes;
 	struct dcm_capacity capacity; /* private copy */
 	struct dcm_table process, endpoint, subscription, connection, listener, gift;
-	struct dcm_place names, bucket, alive;
+	struct dcm_place names, bucket, alive, marked;
 	dcm_atomic64 *endpoint_index, *subscription_index, *connection_index;
 	uint64_t endpoint_row, subscription_row, connection_row; /* words from row to row */
 	int lock_fd;						  /* -1: a view without a file */
@@ -76,6 +76,14 @@ static inline dcm_atomic32 *dcm_alive_at(const struct dcm_segment *seg, uint32_t
 
 	return index < seg->process.count && place < dcm_alive_words(seg->process.count)
 		       ? &row[place].word
+		       : NULL;
+}
+
+/* Connections that the keeper of process @index is to look at, a bit each; null: no such process. */
+static inline dcm_atomic64 *dcm_marked_at(const struct dcm_segment *seg, uint32_t index)
+{
+	return index < seg->process.count
+		       ? (void *)(seg->base + seg->marked.start + seg->marked.stride * index)
 		       : NULL;
 }
 

@@ -90,6 +90,7 @@ static const struct mutant mutants[] = {
 	{ .name = "end_refuses_waiting", .first = &sim_rendezvous },
 	{ .name = "refused_are_woken", .first = &sim_rendezvous },
 	{ .name = "leaving_client_kicks", .first = &sim_rendezvous },
+	{ .name = "server_is_marked", .first = &sim_rendezvous },
 	{ .name = "leaving_server_wakes", .first = &sim_rendezvous },
 	{ .name = "reaper_tells_refused", .first = &sim_rendezvous },
 	/* channel, listener */

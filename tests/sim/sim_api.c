@@ -306,6 +306,11 @@ void dcm_keeper_chore(uint32_t (*chore)(bool second))
 	(void)chore;
 }
 
+void dcm_keeper_on_marks(void (*look)(const struct dcm_segment *seg, uint32_t self))
+{
+	(void)look;
+}
+
 void dcm_keeper_kick(void)
 {
 	dcm_park_poke(&processes[here()].poke);

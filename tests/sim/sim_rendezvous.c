@@ -134,8 +134,8 @@ static void serve_one(struct server *s, struct dcm_ref ref, uint64_t began)
 		return;
 	}
 	s->listed[ref.index] = ref.generation;
-	/* Its client may have left in between, and have kicked too early. */
-	dcm_process_kick(&sim_world, self);
+	/* Its client may have left in between, and have told too early. */
+	dcm_rendezvous_tell_server(&sim_world, ref.index, self);
 	if (sim_random(4) == 0)
 		dcm_rendezvous_server_leaves(&sim_world, self, ref);
 }
@@ -185,7 +185,7 @@ static void server(void *arg)
 						     (struct dcm_ref){ i, s->listed[i] });
 }
 
-/* As the library's keeper: woken by kicks, it lets go of what clients have left. */
+/* As the library's keeper: woken by kicks, it lets go of what clients have left and marked. */
 static void server_keeper(void *arg)
 {
 	struct server *s = arg;
@@ -193,9 +193,9 @@ static void server_keeper(void *arg)
 	dcm_atomic32 *control = &dcm_process_at(&sim_world, self)->control;
 
 	for (;;) {
-		uint32_t key = dcm_park_prepare(control);
+		uint32_t key = dcm_park_prepare(control), cursor = 0, i;
 
-		for (uint32_t i = 0; i < CONNECTIONS; i++) {
+		while (dcm_rendezvous_marked(&sim_world, self, &cursor, &i)) {
 			struct dcm_ref ref = { i, s->listed[i] };
 
 			if (ref.generation != 0 &&
