@@ -146,8 +146,7 @@ static bool somebody_got_it(void *arg)
 
 static void start_callers(struct inside *inside, Retcode (*wait)(struct caller *c), Handle handle)
 {
-	uint32_t own =
-		(uint32_t)(inside_process(inside, getpid()) - dcm_process_at(&inside->seg, 0));
+	uint32_t own = inside_slot(inside, getpid());
 
 	atomic_store(&kept, NULL);
 	atomic_store(&let_go, false);

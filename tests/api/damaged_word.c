@@ -4,45 +4,12 @@
  * other words say that it lives. The keeper goes on, at rest, and sees the death when it comes.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "shm/process.h"
+#include "tests/api/lib_inside.h"
 #include "tests/api/lib_peer.h"
-
-/* A second mapping of the fabric, as a participant that errs has one. */
-static void map_fabric(struct dcm_segment *seg)
-{
-	int fd = open(getenv("DCM_FABRIC"), O_RDWR | O_CLOEXEC);
-	const struct dcm_header *header;
-	struct stat st;
-	void *base;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		sysbail("open");
-	base = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	if (base == MAP_FAILED)
-		sysbail("mmap");
-	header = base;
-	if (!dcm_segment_view(seg, base, (uint64_t)st.st_size, &header->capacity))
-		bail("no view");
-}
-
-static uint32_t slot_of(const struct dcm_segment *seg, pid_t pid)
-{
-	for (uint32_t i = 0; i < seg->process.count; i++)
-		if (dcm_process_alive(seg, i) &&
-		    dcm_load(&dcm_process_at(seg, i)->pid, seq) == (uint32_t)pid)
-			return i;
-	bail("process %d is not in the fabric", (int)pid);
-}
 
 static int64_t cpu_ms(void)
 {
@@ -67,7 +34,7 @@ static bool is_free(void *arg)
 
 int main(void)
 {
-	struct dcm_segment seg;
+	struct inside inside;
 	struct peer peer;
 	struct gone gone;
 	int64_t before;
@@ -77,19 +44,20 @@ int main(void)
 	tap_fabric_dir();
 	is_rc(rcOk, DcmInit(), "this process attaches");
 	peer = peer_attached(NULL); /* which is another */
-	map_fabric(&seg);
-	self = slot_of(&seg, getpid());
-	gone = (struct gone){ &seg, slot_of(&seg, peer.pid) };
-	dcm_store(dcm_alive_at(&seg, gone.slot, dcm_alive_keeper(&seg, self)), 0u, seq);
+	inside = inside_open();
+	self = inside_slot(&inside, getpid());
+	gone = (struct gone){ &inside.seg, inside_slot(&inside, peer.pid) };
+	dcm_store(dcm_alive_at(&inside.seg, gone.slot, dcm_alive_keeper(&inside.seg, self)), 0u,
+		  seq);
 	before = cpu_ms();
-	dcm_process_kick(&seg, self);
+	dcm_process_kick(&inside.seg, self);
 	pause_ms(1000);
 	/* Around and around without a sleep, it would be a second, on a machine that is idle. */
 	ok(cpu_ms() - before < 200, "a word that contradicts the others leaves the keeper at rest");
-	ok(dcm_process_alive(&seg, gone.slot), "the other lives on");
+	ok(dcm_process_alive(&inside.seg, gone.slot), "the other lives on");
 	peer_kill(&peer);
 	ok(until(is_free, &gone), "killed, it is found and cleared away nevertheless");
-	munmap(seg.base, seg.bytes);
+	inside_close(&inside);
 	DcmFini();
 	return 0;
 }

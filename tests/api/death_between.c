@@ -5,47 +5,18 @@
  * look again. asan: no, tsan: no (forks with threads)
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "shm/process.h"
 #include "tests/api/lib_api.h"
+#include "tests/api/lib_inside.h"
 
 enum { DEATHS = 400, DELAY_NS = 150 * 1000 };
 
-static struct dcm_segment seg;
-
-static void map_fabric(void)
-{
-	int fd = open(getenv("DCM_FABRIC"), O_RDWR | O_CLOEXEC);
-	const struct dcm_header *header;
-	struct stat st;
-	void *base;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		sysbail("open");
-	base = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	if (base == MAP_FAILED)
-		sysbail("mmap");
-	header = base;
-	if (!dcm_segment_view(&seg, base, (uint64_t)st.st_size, &header->capacity))
-		bail("no view");
-}
-
-static uint32_t slot_of(pid_t pid)
-{
-	for (uint32_t i = 0; i < seg.process.count; i++)
-		if (dcm_process_alive(&seg, i) &&
-		    dcm_load(&dcm_process_at(&seg, i)->pid, seq) == (uint32_t)pid)
-			return i;
-	bail("process %d is not in the fabric", (int)pid);
-}
+static struct inside inside;
 
 static pid_t start(void)
 {
@@ -71,26 +42,26 @@ static pid_t start(void)
 
 static bool is_free(void *slot)
 {
-	return dcm_process_generation(&seg, *(uint32_t *)slot) == 0;
+	return dcm_process_generation(&inside.seg, *(uint32_t *)slot) == 0;
 }
 
 /* The keeper begins a round at about the time at which the kernel marks the words of the dead. */
 static bool die_meanwhile(uint32_t self, uint64_t *dice)
 {
 	pid_t pid = start();
-	uint32_t slot = slot_of(pid);
+	uint32_t slot = inside_slot(&inside, pid);
 	int64_t until_ns;
 	bool found;
 
 	kill(pid, SIGKILL);
 	until_ns = dcm_park_now() + (int64_t)(random_next(dice) % DELAY_NS);
 	do
-		dcm_process_kick(&seg, self);
+		dcm_process_kick(&inside.seg, self);
 	while (dcm_park_now() < until_ns);
 	waitpid(pid, NULL, 0);
 	found = until(is_free, &slot);
 	if (!found)
-		dcm_process_kick(&seg, self);
+		dcm_process_kick(&inside.seg, self);
 	return found;
 }
 
@@ -106,12 +77,12 @@ int main(void)
 	/* Many: the longer the look, the more of it is behind a slot at its beginning. */
 	setenv("DCM_MAX_PROCESSES", "1023", 1);
 	is_rc(rcOk, DcmInit(), "this process attaches");
-	map_fabric();
-	self = slot_of(getpid());
+	inside = inside_open();
+	self = inside_slot(&inside, getpid());
 	for (unsigned i = 0; i < tap_scaled(DEATHS) && lost == 0; i++)
 		lost += !die_meanwhile(self, &dice);
 	is_uint(0, lost, "every one that died while the keeper was at work was cleared away");
-	munmap(seg.base, seg.bytes);
+	inside_close(&inside);
 	DcmFini();
 	return 0;
 }

@@ -55,14 +55,19 @@ struct dcm_ref inside_connection(struct inside *inside, uint32_t state)
 	return found;
 }
 
-struct dcm_process *inside_process(struct inside *inside, int pid)
+uint32_t inside_slot(struct inside *inside, int pid)
 {
 	for (uint32_t i = 0; i < inside->seg.process.count; i++) {
 		struct dcm_process *process = dcm_process_at(&inside->seg, i);
 
 		if (dcm_word_state(dcm_load(&process->word, seq)) != DCM_FREE &&
 		    dcm_load(&process->pid, seq) == (uint32_t)pid)
-			return process;
+			return i;
 	}
 	die("process %d is not in the fabric", pid);
+}
+
+struct dcm_process *inside_process(struct inside *inside, int pid)
+{
+	return dcm_process_at(&inside->seg, inside_slot(inside, pid));
 }

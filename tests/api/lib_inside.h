@@ -25,5 +25,7 @@ struct dcm_ref inside_connection(struct inside *inside, uint32_t state);
 
 /* The slot of the process with that number. */
 struct dcm_process *inside_process(struct inside *inside, int pid);
+/* The same, by its index. */
+uint32_t inside_slot(struct inside *inside, int pid);
 
 #endif
