@@ -68,7 +68,7 @@ static struct found receive_from(struct receiving *r, struct dcm_server_end *ser
 
 	/* In one step for the keeper: when it finds nothing posted, what was posted is out. */
 	dcm_lock_enter(&server->end.lock);
-	if (!server->cut) {
+	if (DCM_ORDER(cut_ends_receiving, !server->cut, true)) {
 		int result = dcm_channel_take(ch, &call, &parcel);
 
 		found.received = result == DCM_CHANNEL_TAKEN &&

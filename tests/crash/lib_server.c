@@ -75,6 +75,14 @@ static void prepare_channel(void)
 	accept_it();
 }
 
+/* The bystander, which is to have it, does not come to fetch it: it goes on when the victim is dead. */
+static void prepare_unfetched(void)
+{
+	prepare_request();
+	stand_stop(true);
+	accept_it();
+}
+
 static void receive_one(void)
 {
 	expect(rcOk, DcmReceive(listener, -1, &request), "DcmReceive");
@@ -172,6 +180,7 @@ const struct scenario server_scenarios[] = {
 	{ "serving calls and messages", prepare_channel, serve_some, false },
 	{ "DcmAccept with a badge", prepare_request, give_under_badge, false },
 	{ "revoking a session, call under way", prepare_call, revoke, false },
+	{ "revoking a session that is not fetched yet", prepare_unfetched, revoke, false },
 	{ "revoking what a badge gave", prepare_badge, revoke_subtree, false },
 	{ "closing a listener, call under way", prepare_call, close_listener, false },
 	{ "DcmFini of a server, call under way", prepare_call, DcmFini, false },

@@ -286,6 +286,7 @@ static void enumerate(const struct scenario *scenario)
 
 		while (waitpid(pid, &status, 0) < 0)
 			;
+		stand_stop(false); /* where the victim has stopped the bystander */
 		died = WIFSIGNALED(status);
 		if (died && WTERMSIG(status) != SIGKILL)
 			ok(0, "%s: ended by signal %d", scenario->name, WTERMSIG(status));

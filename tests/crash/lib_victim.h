@@ -56,7 +56,7 @@ void stand_newcomer(void) __attribute__((noreturn));
 void stand_publish(const char *name, DcmHandle *out);
 void stand_note_told(DcmPubStatus status, Sid sid, const char *name);
 
-/* stand_stop() - the bystander is stopped, or goes on */
+/* stand_stop() - the bystander is stopped, or goes on; it does so when a victim is dead */
 void stand_stop(bool stop);
 
 /* For bystanders. stand_accept() - under a badge of its own, whose end counts, and is told to the notice
