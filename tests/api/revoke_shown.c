@@ -343,7 +343,7 @@ static void test_dead_givers(void)
 	is_answer(rcHandleRevoked, &a, "the giver is dead, and who looks for the first time hears");
 	next = begin();
 	for (int i = 0; i < 4; i++) {
-		char name[8];
+		char name[16];
 		uint64_t user = peer_must(&next.giver, PEER_USER, .other = GIVE).handle;
 
 		snprintf(name, sizeof name, "n%d", i);

@@ -16,7 +16,7 @@ static const struct dcm_capacity small = { .processes = 3,
 
 static void test_life(struct world *w, uint32_t self)
 {
-	struct dcm_ref a, b, c;
+	struct dcm_ref a = { 0, 0 }, b = a, c;
 	struct dcm_gift first, second, third;
 
 	ok(dcm_gift_make(&w->seg, self, 11, &a) && dcm_gift_make(&w->seg, self, 12, &b),
