@@ -28,7 +28,7 @@ delete @ENV{grep { /^DCM_(FABRIC|MAX|PROCESS)/ } keys %ENV};
 @ENV{qw(LC_ALL DCM_FABRIC DCM_TRANSFER)} = ('C.UTF-8', $fabric, 'procfs');
 # Small, so that images of it are.
 my %sizes = (processes => 64, endpoints => 200, subscriptions => 50, connections => 100,
-	     listeners => 20);
+	     listeners => 20, gifts => 8);
 $ENV{"DCM_MAX_\U$_"} = $sizes{$_} for keys %sizes;
 
 # Runs dcm-shmdump; its exit status (-1: a signal), standard output and standard error.
@@ -151,7 +151,7 @@ sub test_json {
 	is($f->{requests}, 3, 'three requests so far');
 	is_deeply({ map { $_->{table} => $_->{use} } @{$all->{use}} },
 		  { processes => '2/64', endpoints => '2/200', subscriptions => '1/50',
-		    connections => '3/100', listeners => '1/20' }, 'how full it is');
+		    connections => '3/100', listeners => '1/20', gifts => '2/8' }, 'how full it is');
 	my %process = map { $_->{name} => $_ } @{$all->{processes}};
 	my ($server, $client) = @process{"serv\x{e9}r", 'client'};
 	is($client->{pid}, $parties{client}{pid}, 'the pid of the client');
@@ -176,6 +176,9 @@ sub test_json {
 		  ['open', $client->{pid}, $server->{pid}, '64M', 0, 'procfs'], 'a channel');
 	is_deeply([map { "$_->{pid}/$_->{channels}" } @{$all->{listeners}}], ["$server->{pid}/1"],
 		  'a listener');
+	is_deeply([map { "$_->{state}/$_->{pid}" } @{$all->{gifts}}],
+		  ["given/$server->{pid}", "given/$client->{pid}"], 'what they show themselves by');
+	is_deeply([map { $_->{gifts} } $server, $client], [1, 1], 'one each');
 	is_deeply($all->{stuck}, [], 'nothing hangs');
 	my ($bytes) = json_of('--bytes', '--table', 'channels');
 	is($bytes->{channels}[0]{bytes}, 64 << 20, '--bytes');
@@ -196,7 +199,7 @@ sub test_text {
 	($status, $out) = dump_of('-t', 'fabric', '-o', 'layout');
 	like($out, qr/^layout: \d+\n\z/, 'one line of the fabric');
 	($status, $out) = dump_of('-t', 'stuck,use');
-	like($out, qr/^stuck: 0\n.*use: 5\n/s, 'an empty table that was asked for');
+	like($out, qr/^stuck: 0\n.*use: 6\n/s, 'an empty table that was asked for');
 	{
 		local $ENV{LC_ALL} = 'C';
 		($status, $out) = dump_of();
@@ -233,7 +236,7 @@ sub test_deaths {
 	is_deeply([@$data{qw(schema damaged)}], ['dcm-shmdump/1', 0], 'no damage');
 	is($data->{dead}, @{$data->{findings}}, 'all that was found is of the dead');
 	my %tables = map { $_->{table} => 1 } @{$data->{findings}};
-	is_deeply([sort keys %tables], [qw(endpoint listener process)], 'of these tables');
+	is_deeply([sort keys %tables], [qw(endpoint gift listener process)], 'of these tables');
 	($left) = json_of('-t', 'processes');
 	is_deeply([map { "$_->{pid} $_->{state}" } @{$left->{processes}}], ["$server dead"], 'dead');
 	($status, $out) = dump_of('--check');

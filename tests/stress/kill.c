@@ -267,7 +267,7 @@ static void kill_with_watchers(uint32_t index)
 static uint32_t reaper_at_work(void)
 {
 	const struct dcm_table *tables[] = { &seg.process, &seg.endpoint, &seg.subscription,
-					     &seg.connection, &seg.listener };
+					     &seg.connection, &seg.listener, &seg.gift };
 
 	for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
 		for (uint32_t i = 0; i < tables[t]->count; i++) {
@@ -428,7 +428,8 @@ static void see_quiet(uint32_t round, bool anew)
 		     (struct used){ .process = KILL_WORKERS,
 				    .endpoint = KILL_SERVERS,
 				    .subscription = KILL_OBSERVERS,
-				    .listener = KILL_SERVERS },
+				    .listener = KILL_SERVERS,
+				    .gift = KILL_WORKERS },
 		     round);
 	quiet_history(&board->history, &seen, round);
 	for (uint32_t i = 0; i < KILL_WORKERS; i++)

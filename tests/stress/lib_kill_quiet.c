@@ -40,14 +40,18 @@ void quiet_tables(const struct dcm_segment *seg, struct used due, uint32_t round
 		/* A listener has a slot from the first accept on. */
 		if (due.listener != 0 && slots.listener <= due.listener)
 			due.listener = slots.listener;
+		/* Each process shows itself by its own handle, if it does. */
+		if (due.gift != 0 && slots.gift <= due.gift)
+			due.gift = slots.gift;
 	} while ((!are_as(&slots, &due) || !are_as(&bits, &due)) && now_ms() < end);
 	if (!are_as(&slots, &due) || !are_as(&bits, &due)) {
-		wrong("round %u: slots in use (process endpoint subscription connection listener): "
-		      "wanted %u %u %u %u %u, words say %u %u %u %u %u, bits %u %u %u %u %u",
+		wrong("round %u: slots in use (process endpoint subscription connection listener "
+		      "gift): wanted %u %u %u %u %u %u, words say %u %u %u %u %u %u, bits %u %u %u "
+		      "%u %u %u",
 		      round, due.process, due.endpoint, due.subscription, due.connection,
-		      due.listener, slots.process, slots.endpoint, slots.subscription,
-		      slots.connection, slots.listener, bits.process, bits.endpoint,
-		      bits.subscription, bits.connection, bits.listener);
+		      due.listener, due.gift, slots.process, slots.endpoint, slots.subscription,
+		      slots.connection, slots.listener, slots.gift, bits.process, bits.endpoint,
+		      bits.subscription, bits.connection, bits.listener, bits.gift);
 		say_slots(seg);
 	}
 	dcm_check(seg, &options, &result);

@@ -203,7 +203,8 @@ struct used slots_used(const struct dcm_segment *seg)
 			      .endpoint = count_slots(&seg->endpoint),
 			      .subscription = count_slots(&seg->subscription),
 			      .connection = count_slots(&seg->connection),
-			      .listener = count_slots(&seg->listener) };
+			      .listener = count_slots(&seg->listener),
+			      .gift = count_slots(&seg->gift) };
 }
 
 struct used bits_used(const struct dcm_segment *seg)
@@ -212,7 +213,8 @@ struct used bits_used(const struct dcm_segment *seg)
 			      .endpoint = count_bits(&seg->endpoint),
 			      .subscription = count_bits(&seg->subscription),
 			      .connection = count_bits(&seg->connection),
-			      .listener = count_bits(&seg->listener) };
+			      .listener = count_bits(&seg->listener),
+			      .gift = count_bits(&seg->gift) };
 }
 
 static void say_table(const struct dcm_table *t, const char *name)
@@ -239,4 +241,5 @@ void say_slots(const struct dcm_segment *seg)
 	say_table(&seg->subscription, "subscription");
 	say_table(&seg->connection, "connection");
 	say_table(&seg->listener, "listener");
+	say_table(&seg->gift, "gift");
 }

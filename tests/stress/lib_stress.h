@@ -62,7 +62,7 @@ void look_at_fabric(struct dcm_segment *seg);
 
 /* Slots in use, by their words; and by the bitmap. Quiet tables say the same twice. */
 struct used {
-	uint32_t process, endpoint, subscription, connection, listener;
+	uint32_t process, endpoint, subscription, connection, listener, gift;
 };
 struct used slots_used(const struct dcm_segment *seg);
 struct used bits_used(const struct dcm_segment *seg);

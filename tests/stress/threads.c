@@ -474,6 +474,7 @@ static void see_the_end(uint32_t round, unsigned fds)
 	is_uint(0, slots_used(&seg).subscription, "round %u: no subscription is left", round);
 	is_uint(0, slots_used(&seg).connection, "round %u: no connection is left", round);
 	is_uint(0, slots_used(&seg).listener, "round %u: no listener is left", round);
+	is_uint(0, slots_used(&seg).gift, "round %u: no gift is left", round);
 	if (slots_used(&seg).process != 0)
 		say_slots(&seg);
 	dcm_segment_close(&seg);
