@@ -266,7 +266,7 @@ static void kill_with_watchers(uint32_t index)
 /* Whoever is taking a slot of the dead over at this instant, if he may be killed. */
 static uint32_t reaper_at_work(void)
 {
-	const struct dcm_table *tables[] = { &seg.process, &seg.endpoint, &seg.subscription,
+	const struct dcm_table *tables[] = { &seg.process,    &seg.endpoint, &seg.subscription,
 					     &seg.connection, &seg.listener, &seg.gift };
 
 	for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
