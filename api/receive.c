@@ -8,6 +8,7 @@
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/server.h"
+#include "shm/barrier.h"
 #include "shm/listener.h"
 #include "shm/process.h"
 
@@ -58,6 +59,19 @@ struct found {
 	bool more; /* (probably) another posted call */
 };
 
+/* Under the lock, with the ready bit clear, which it stays if this finds nothing. */
+static int take(struct dcm_server_end *server, struct dcm_call *call, struct dcm_parcel *parcel)
+{
+	struct dcm_channel *ch = &server->end.channel;
+	int result = dcm_channel_take(ch, call, parcel);
+
+	if (result != DCM_CHANNEL_EMPTY || !ch->streaming)
+		return result;
+	/* K5 of shm/channel.h. */
+	DCM_LINE(end_of_stream_is_barred) dcm_barrier();
+	return dcm_channel_take(ch, call, parcel);
+}
+
 /* One call from one channel, if there is one and it is not an impossible one. */
 static struct found receive_from(struct receiving *r, struct dcm_server_end *server)
 {
@@ -69,11 +83,12 @@ static struct found receive_from(struct receiving *r, struct dcm_server_end *ser
 	/* In one step for the keeper: when it finds nothing posted, what was posted is out. */
 	dcm_lock_enter(&server->end.lock);
 	if (!server->cut) {
-		int result = dcm_channel_take(ch, &call, &parcel);
+		int result = take(server, &call, &parcel);
 
 		found.received = result == DCM_CHANNEL_TAKEN &&
 				 hand_out(server, call, parcel.flags);
-		found.more = result != DCM_CHANNEL_EMPTY && dcm_channel_more(ch);
+		/* Of a stream that cannot be said yet. */
+		found.more = result != DCM_CHANNEL_EMPTY && (ch->streaming || dcm_channel_more(ch));
 	}
 	dcm_lock_leave(&server->end.lock);
 	if (!found.received)

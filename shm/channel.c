@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "shm/barrier.h"
 #include "shm/bell.h"
 
 #define CHANNEL_MAGIC  0x314e414843204d44ull /* "DM CHAN1" in memory */
@@ -61,6 +62,7 @@ void dcm_channel_format(void *base, uint64_t bytes, uint64_t nonce)
 	h->bytes = bytes;
 	h->nonce = nonce;
 	h->half = half_of(bytes);
+	h->barriers = dcm_barrier_joined();
 	h->magic = CHANNEL_MAGIC;
 }
 
@@ -77,7 +79,9 @@ bool dcm_channel_view(struct dcm_channel *ch, void *base, uint64_t bytes, uint64
 	ch->half = half_of(bytes);
 	ch->requests = (unsigned char *)base + DCM_CHANNEL_FRONT;
 	ch->replies = ch->requests + ch->half;
+	ch->barriers = h->barriers == 1 && dcm_barrier_joined();
 	ch->next = 1;
+	ch->streaming = false;
 	ch->expected = 0;
 	return true;
 }
@@ -102,6 +106,7 @@ void dcm_channel_post(struct dcm_channel *ch, struct dcm_call call,
 		      const struct dcm_parcel *request)
 {
 	struct dcm_cell *cell = cell_of_next(ch);
+	bool waits = !ch->streaming || (request->flags & DCM_CALL_ONE_WAY) == 0;
 
 	/* relaxed: ordered by the word, K1. */
 	dcm_store(&cell->generation, call.generation, relaxed);
@@ -109,9 +114,11 @@ void dcm_channel_post(struct dcm_channel *ch, struct dcm_call call,
 	dcm_store(&cell->status, (uint32_t)request->status, relaxed);
 	dcm_store(&cell->offset, request->offset, relaxed);
 	dcm_store(&cell->size, request->size, relaxed);
-	/* seq, K1: before the caller's look at the listener. */
-	dcm_store(&cell->word, ch->next, DCM_ORDER(message_before_looking, seq, release));
+	/* seq, K1: before the caller's look at the listener; or release, K5. */
+	dcm_store(&cell->word, ch->next,
+		  waits ? DCM_ORDER(message_before_looking, seq, release) : release);
 	ch->next++;
+	ch->streaming = (request->flags & DCM_CALL_STREAM) != 0;
 }
 
 /* What a word says of that use of its slot. */
@@ -215,6 +222,7 @@ int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_p
 						.size = dcm_load(&cell->size, relaxed),
 						.status = (int32_t)dcm_load(&cell->status, relaxed),
 						.flags = where >> FLAGS_SHIFT };
+		ch->streaming = ch->barriers && (request->flags & DCM_CALL_STREAM) != 0;
 		if (DCM_ORDER(call_in_table, call->index >= DCM_CHANNEL_CALLS, false))
 			return -EBADMSG;
 		valid = parcel_valid(ch, request);
@@ -266,9 +274,10 @@ bool dcm_channel_answer(struct dcm_channel *ch, struct dcm_call call, uint32_t f
 	uint32_t old;
 
 	if (flags & DCM_CALL_ONE_WAY) {
-		/* seq, K2: before the look at who waits for room. */
+		/* seq, K2: before the look at who waits for room; or release, K5. */
 		dcm_store(&ch->shared->done[call.index], call.generation,
-			  DCM_ORDER(done_before_looking, seq, release));
+			  flags & DCM_CALL_STREAM ? release
+						  : DCM_ORDER(done_before_looking, seq, release));
 		make_room(ch);
 		return true;
 	}

@@ -35,20 +35,23 @@ static uint32_t owner_of(const void *listener)
 	return dcm_load(&((const struct dcm_listener *)listener)->owner, relaxed);
 }
 
-void dcm_listener_signal(const struct dcm_segment *seg, uint32_t index, uint32_t connection)
+bool dcm_listener_signal(const struct dcm_segment *seg, uint32_t index, uint32_t connection)
 {
 	struct dcm_listener *listener = dcm_listener_at(seg, index);
 	uint64_t bit = 1ull << connection % 64;
 	dcm_atomic64 *word;
+	bool known;
 
 	if (listener == NULL || connection >= seg->connection.count)
-		return;
+		return false;
 	word = &dcm_listener_ready(listener)[connection / 64];
 	/* seq, L1: a bit found set will be cleared later than this, and the ring looked at then. */
-	if ((dcm_load(word, DCM_ORDER(signal_looks_in_order, seq, relaxed)) & bit) == 0)
+	known = (dcm_load(word, DCM_ORDER(signal_looks_in_order, seq, relaxed)) & bit) != 0;
+	if (!known)
 		DCM_LINE(signal_sets_bit) dcm_or(word, bit);
-	dcm_park_wake_one(&listener->ec);
+	known = !dcm_park_wake_one(&listener->ec) && known;
 	DCM_LINE(signal_rings) dcm_bell_ring(seg, &listener->bell, owner_of, listener);
+	return known;
 }
 
 void dcm_listener_wake(const struct dcm_segment *seg, struct dcm_ref ref)

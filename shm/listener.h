@@ -23,8 +23,11 @@ bool dcm_listener_open(const struct dcm_segment *seg, uint32_t self, struct dcm_
 bool dcm_listener_shut(const struct dcm_segment *seg, struct dcm_ref listener, uint32_t owner,
 		       uint32_t by);
 
-/* dcm_listener_signal() - by a client: connection @index of listener slot @listener has a call */
-void dcm_listener_signal(const struct dcm_segment *seg, uint32_t listener, uint32_t index);
+/*
+ * dcm_listener_signal() - by a client: connection @index of listener slot @listener has a call
+ * Return: true: that was known, and nobody sleeps.
+ */
+bool dcm_listener_signal(const struct dcm_segment *seg, uint32_t listener, uint32_t index);
 
 /* dcm_listener_wake() - all sleeping threads look around */
 void dcm_listener_wake(const struct dcm_segment *seg, struct dcm_ref listener);
