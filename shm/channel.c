@@ -80,9 +80,9 @@ bool dcm_channel_view(struct dcm_channel *ch, void *base, uint64_t bytes, uint64
 	ch->requests = (unsigned char *)base + DCM_CHANNEL_FRONT;
 	ch->replies = ch->requests + ch->half;
 	ch->barriers = h->barriers == 1 && dcm_barrier_joined();
-	ch->next = 1;
+	dcm_store(&ch->next, 1u, relaxed);
+	dcm_store(&ch->expected, 0ull, relaxed);
 	ch->streaming = false;
-	ch->expected = 0;
 	return true;
 }
 
@@ -97,15 +97,16 @@ static bool parcel_valid(const struct dcm_channel *ch, const struct dcm_parcel *
 			 true);
 }
 
-static struct dcm_cell *cell_of_next(const struct dcm_channel *ch)
+static struct dcm_cell *cell_of(const struct dcm_channel *ch, uint32_t message)
 {
-	return &ch->shared->cells[ch->next % DCM_CHANNEL_CALLS];
+	return &ch->shared->cells[message % DCM_CHANNEL_CALLS];
 }
 
 void dcm_channel_post(struct dcm_channel *ch, struct dcm_call call,
 		      const struct dcm_parcel *request)
 {
-	struct dcm_cell *cell = cell_of_next(ch);
+	uint32_t message = dcm_load(&ch->next, relaxed);
+	struct dcm_cell *cell = cell_of(ch, message);
 	bool waits = !ch->streaming || (request->flags & DCM_CALL_ONE_WAY) == 0;
 
 	/* relaxed: ordered by the word, K1. */
@@ -115,9 +116,9 @@ void dcm_channel_post(struct dcm_channel *ch, struct dcm_call call,
 	dcm_store(&cell->offset, request->offset, relaxed);
 	dcm_store(&cell->size, request->size, relaxed);
 	/* seq, K1: before the caller's look at the listener; or release, K5. */
-	dcm_store(&cell->word, ch->next,
+	dcm_store(&cell->word, message,
 		  waits ? DCM_ORDER(message_before_looking, seq, release) : release);
-	ch->next++;
+	dcm_store(&ch->next, message + 1, relaxed);
 	ch->streaming = (request->flags & DCM_CALL_STREAM) != 0;
 }
 
@@ -207,13 +208,13 @@ int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_p
 {
 	/* A private bound: a client that posts and gives up for ever holds nobody here. */
 	for (int calls = 0; calls < DCM_CHANNEL_CALLS; calls++) {
-		struct dcm_cell *cell = cell_of_next(ch);
-		uint32_t where;
+		uint32_t message = dcm_load(&ch->next, relaxed), where;
+		struct dcm_cell *cell = cell_of(ch, message);
 		bool valid;
 
 		if (!dcm_channel_more(ch))
 			return DCM_CHANNEL_EMPTY;
-		ch->next++;
+		dcm_store(&ch->next, message + 1, relaxed);
 		where = dcm_load(&cell->call, relaxed);
 		call->index = where & ((1u << FLAGS_SHIFT) - 1);
 		call->generation =
@@ -227,7 +228,7 @@ int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_p
 			return -EBADMSG;
 		valid = parcel_valid(ch, request);
 		if (valid && !given_up(ch, *call, request->flags)) {
-			ch->expected = request->offset;
+			dcm_store(&ch->expected, request->offset, relaxed);
 			return DCM_CHANNEL_TAKEN;
 		}
 		DCM_LINE(abandoned_is_ended)
@@ -240,11 +241,15 @@ int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_p
 
 bool dcm_channel_more(struct dcm_channel *ch)
 {
+	uint32_t message = dcm_load(&ch->next, relaxed);
+	uint64_t expected;
+
 	/* seq, K1, and L2 of shm/listener.h: behind the ready bit that was cleared. */
-	if (dcm_load(&cell_of_next(ch)->word, seq) == ch->next)
+	if (dcm_load(&cell_of(ch, message)->word, seq) == message)
 		return true;
-	if (ch->expected < DCM_CHANNEL_SMALL_BYTES)
-		__builtin_prefetch(ch->requests + ch->expected);
+	expected = dcm_load(&ch->expected, relaxed);
+	if (expected < DCM_CHANNEL_SMALL_BYTES)
+		__builtin_prefetch(ch->requests + expected);
 	return false;
 }
 

@@ -163,10 +163,10 @@ struct dcm_channel {
 	uint64_t bytes, half;
 	unsigned char *requests, *replies; /* the halves */
 	bool barriers;			   /* both sides take part in those of shm/barrier.h */
-	/* Under the side's lock: */
-	uint32_t next;	   /* message to post, or to take */
-	bool streaming;	   /* the one before it said DCM_CALL_STREAM */
-	uint64_t expected; /* server: where the next small request may be */
+	/* Under the side's lock; private, and read without it by dcm_channel_more(). */
+	dcm_atomic32 next;     /* message to post, or to take */
+	dcm_atomic64 expected; /* server: where the next small request may be */
+	bool streaming;	       /* the message before the next said DCM_CALL_STREAM */
 	/* Of a server: the client's process, whose keeper the bell tells; null: nobody is told. */
 	const struct dcm_segment *seg;
 	uint32_t client;
@@ -240,7 +240,7 @@ enum { DCM_CHANNEL_TAKEN = 0, DCM_CHANNEL_EMPTY = 1 };
  */
 int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_parcel *request);
 
-/* dcm_channel_more() - is there another posted call; the server's lock is held */
+/* dcm_channel_more() - is there another posted call; without the lock: probably */
 bool dcm_channel_more(struct dcm_channel *ch);
 
 /*
