@@ -14,7 +14,6 @@
 #include "shm/listener.h"
 #include "shm/process.h"
 
-
 /* One-way messages in a row that the server had to be told nothing of, before they are a stream. */
 #ifdef DCM_HOOKS
 enum { STREAM_AFTER = 1 };
