@@ -96,6 +96,7 @@ static const struct mutant mutants[] = {
 	{ .name = "signal_sets_bit", .first = &sim_channel },
 	{ .name = "signal_looks_in_order", .first = &sim_channel, .from = 143000 },
 	{ .name = "rest_is_signalled", .first = &sim_channel },
+	{ .name = "sleeper_skips_none", .first = &sim_channel },
 	{ .name = "answer_wakes", .first = &sim_channel },
 	{ .name = "answer_wakes_any", .first = &sim_channel },
 	{ .name = "answer_makes_room", .first = &sim_channel },
