@@ -19,6 +19,7 @@
 #include "api/retcode.h"
 #include "api/spare.h"
 #include "api/spin.h"
+#include "shm/barrier.h"
 #include "shm/bell.h"
 #include "shm/gift.h"
 #include "shm/process.h"
@@ -171,6 +172,8 @@ static Retcode join(struct dcm_fabric *f)
 	rc = open_and_claim(f, &self);
 	if (rc != rcOk)
 		return rc;
+	/* While there may be one thread: it is much faster then. */
+	dcm_barrier_join();
 	r = dcm_keeper_start(&f->seg, f->self, detach, f);
 	if (r < 0)
 		dcm_process_yield(&f->seg, f->self);

@@ -10,8 +10,16 @@
 #include "api/retcode.h"
 #include "api/server.h"
 #include "api/session.h"
+#include "shm/barrier.h"
 #include "shm/listener.h"
 #include "shm/process.h"
+
+/* One-way messages in a row that the server had to be told nothing of, before they are a stream. */
+#ifdef DCM_HOOKS
+enum { STREAM_AFTER = 1 };
+#else
+enum { STREAM_AFTER = 32 };
+#endif
 
 /* One function's work on a session. */
 struct calling {
@@ -97,6 +105,14 @@ static Retcode gone(struct calling *c)
 	return dcm_fail(rcNotConnected, "the server is gone, or closed the session's listener");
 }
 
+/* To be woken when a slot or room comes free, also one of a stream: K5 of shm/channel.h. */
+static void expect_room(struct calling *c, struct dcm_wait_on *on)
+{
+	dcm_wait_on_count(on, &c->client->end.channel.shared->room);
+	if (on != NULL && dcm_load(&c->client->streamed, relaxed) != 0)
+		DCM_LINE(sleeper_for_room_bars) dcm_barrier();
+}
+
 /* Waits for room are back-pressure: that there is none is not a matter of time at timeout 0. */
 static Retcode wait_for_room(struct calling *c, int64_t timeout_ns, dcm_look_fn *look,
 			     const char *what)
@@ -139,7 +155,7 @@ static Retcode look_for_loan(void *arg, struct dcm_wait_on *on)
 	struct dcm_end *end = &c->client->end;
 	int r;
 
-	dcm_wait_on_count(on, &end->channel.shared->room);
+	expect_room(c, on);
 	if (!server_there(c, on))
 		return rcNotConnected;
 	r = take_loan(c);
@@ -191,6 +207,18 @@ static bool take_call(struct calling *c, bool last)
 		dcm_books_take(books, c->use, offset, &c->call));
 }
 
+/* Has the server kept up for so long that it need not be asked each time whether it sleeps? */
+static uint32_t stream_flag(struct calling *c)
+{
+	struct dcm_client_end *client = c->client;
+
+	if (c->use != DCM_USE_ONE_WAY || !client->end.channel.barriers ||
+	    dcm_load(&client->told_nobody, relaxed) < STREAM_AFTER)
+		return 0;
+	dcm_store(&client->streamed, 1u, relaxed);
+	return DCM_CALL_STREAM;
+}
+
 /* Claim a slot and hand the request over, in one step for whoever looks into the books. */
 static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
 {
@@ -198,7 +226,7 @@ static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
 	struct dcm_end *end = &c->client->end;
 	bool posted;
 
-	dcm_wait_on_count(on, &end->channel.shared->room);
+	expect_room(c, on);
 	if (!server_there(c, on))
 		return rcNotConnected;
 	dcm_lock_enter(&end->lock);
@@ -207,7 +235,7 @@ static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
 		struct dcm_parcel parcel = { .offset = dcm_message_offset(c->message),
 					     .size = c->message->size,
 					     .status = c->message->status,
-					     .flags = c->flags };
+					     .flags = c->flags | stream_flag(c) };
 
 		if (c->use == DCM_USE_ONE_WAY)
 			dcm_books_let_go(&c->client->books, c->call.index, c->use);
@@ -240,6 +268,18 @@ static bool give_up(struct calling *c)
 	return gave_up;
 }
 
+static void signal(struct calling *c)
+{
+	struct dcm_client_end *client = c->client;
+	bool known = dcm_listener_signal(segment_of(client), client->listener,
+					 client->end.connection.index);
+	uint32_t before = dcm_load(&client->told_nobody, relaxed);
+
+	/* relaxed, and lost by the way: a matter of cost alone. */
+	if (known ? before < STREAM_AFTER : before != 0)
+		dcm_store(&client->told_nobody, known ? before + 1 : 0u, relaxed);
+}
+
 /* Claim a slot and hand the request over. The message is consumed as the contract says. */
 static Retcode begin(struct calling *c, int64_t timeout_ns)
 {
@@ -260,7 +300,7 @@ static Retcode begin(struct calling *c, int64_t timeout_ns)
 	if (rc != rcOk)
 		return rc;
 	dcm_message_consumed(c->message);
-	dcm_listener_signal(segment_of(c->client), c->client->listener, end->connection.index);
+	signal(c);
 	if (c->gone)
 		dcm_end_gone(end);
 	return rcOk;

@@ -8,6 +8,7 @@
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/server.h"
+#include "shm/barrier.h"
 #include "shm/listener.h"
 #include "shm/process.h"
 
@@ -50,6 +51,10 @@ static bool hand_out(struct dcm_server_end *server, struct dcm_call call, uint32
 struct receiving {
 	struct dcm_listener_object *listener;
 	DcmRequest *request;
+	bool waits;		    /* or the first look is the only one */
+	uint32_t looks;		    /* so far */
+	uint32_t hot;		    /* whose end this is; 0: none */
+	struct dcm_server_end *end; /* held, from look to look */
 };
 
 /* What came of one look at a channel. */
@@ -58,8 +63,23 @@ struct found {
 	bool more; /* (probably) another posted call */
 };
 
-/* One call from one channel, if there is one and it is not an impossible one. */
-static struct found receive_from(struct receiving *r, struct dcm_server_end *server)
+/* Under the lock. @by_bit: with the ready bit clear, which it stays if this finds nothing. */
+static int take(struct dcm_server_end *server, bool by_bit, struct dcm_call *call,
+		struct dcm_parcel *parcel)
+{
+	struct dcm_channel *ch = &server->end.channel;
+	int result = dcm_channel_take(ch, call, parcel);
+
+	if (result != DCM_CHANNEL_EMPTY || !ch->streaming || !by_bit)
+		return result;
+	/* K5 of shm/channel.h. */
+	DCM_LINE(end_of_stream_is_barred) dcm_barrier();
+	return dcm_channel_take(ch, call, parcel);
+}
+
+/* One call from one channel, if there is one and it is not an impossible one. @by_bit: its bit was
+   taken for that, so it must be known whether there is more. */
+static struct found receive_from(struct receiving *r, struct dcm_server_end *server, bool by_bit)
 {
 	struct dcm_channel *ch = &server->end.channel;
 	struct found found = { .received = false };
@@ -69,11 +89,13 @@ static struct found receive_from(struct receiving *r, struct dcm_server_end *ser
 	/* In one step for the keeper: when it finds nothing posted, what was posted is out. */
 	dcm_lock_enter(&server->end.lock);
 	if (DCM_ORDER(cut_ends_receiving, !server->cut, true)) {
-		int result = dcm_channel_take(ch, &call, &parcel);
+		int result = take(server, by_bit, &call, &parcel);
 
 		found.received = result == DCM_CHANNEL_TAKEN &&
 				 hand_out(server, call, parcel.flags);
-		found.more = result != DCM_CHANNEL_EMPTY && dcm_channel_more(ch);
+		/* Of a stream that cannot be said yet. */
+		found.more = by_bit && result != DCM_CHANNEL_EMPTY &&
+			     (ch->streaming || dcm_channel_more(ch));
 	}
 	dcm_lock_leave(&server->end.lock);
 	if (!found.received)
@@ -100,56 +122,163 @@ static void drained(struct dcm_server_end *server)
 		DCM_LINE(drained_kicks) dcm_keeper_kick();
 }
 
+/* The end at a connection slot, held; null: none, now. */
+static struct dcm_server_end *end_at(struct dcm_listener_object *listener, uint32_t connection)
+{
+	uint64_t number = dcm_load(&listener->ends[connection], acquire);
+
+	return (struct dcm_server_end *)dcm_handle_find(number, 1u << DCM_KIND_CHANNEL);
+}
+
+#ifdef DCM_HOOKS
+enum { HOT_AT_ONCE = 1, OTHERS_EACH_LOOKS = 1, HOT_MOST = 2 };
+#else
+enum { HOT_AT_ONCE = 0, OTHERS_EACH_LOOKS = 8, HOT_MOST = 16 };
+#endif
+
+/*
+ * A second call from the same channel, and nothing else came: from here on it is hot, until this
+ * process is about to sleep, another channel has something as well, or somebody polls the
+ * descriptor, for which set bits are calls. All that makes it hot is that its bit is set again when
+ * it could be clear: whoever is to find all that is there looks at every channel whose bit is set.
+ */
+static void heat(struct receiving *r, uint32_t connection)
+{
+	struct dcm_listener_object *listener = r->listener;
+	bool again = dcm_load(&listener->last, relaxed) == connection + 1 || HOT_AT_ONCE;
+
+	dcm_store(&listener->last, connection + 1, relaxed);
+	if (!again || dcm_load(&listener->hot, relaxed) != 0 || dcm_source_lit(&listener->source))
+		return;
+	dcm_store(&listener->hot_in_a_row, 0u, relaxed);
+	dcm_store(&listener->hot, connection + 1, relaxed);
+	dcm_listener_mark(&listener->fabric->seg, listener->ref, connection);
+}
+
+static void let_go_of_end(struct receiving *r)
+{
+	if (r->end != NULL)
+		dcm_object_drop(&r->end->end.object);
+	r->end = NULL;
+	r->hot = 0;
+}
+
+/* Its bit is set, and so it has its turn with the others. */
+static void cool(struct receiving *r)
+{
+	let_go_of_end(r);
+	if (dcm_load(&r->listener->hot, relaxed) != 0)
+		dcm_store(&r->listener->hot, 0u, relaxed);
+}
+
 static bool try_channel(struct receiving *r, uint32_t connection)
 {
 	struct dcm_listener_object *listener = r->listener;
-	uint64_t number = dcm_load(&listener->ends[connection], acquire);
-	struct dcm_object *object = dcm_handle_find(number, 1u << DCM_KIND_CHANNEL);
-	struct dcm_server_end *server = (struct dcm_server_end *)object;
+	struct dcm_server_end *server = end_at(listener, connection);
 	struct found found;
 
-	if (object == NULL)
+	if (server == NULL)
 		return false;
-	found = receive_from(r, server);
+	found = receive_from(r, server, true);
 	if (!found.more)
 		drained(server);
 	else
 		/* We took the ready bit for one call; for what is left another thread may come. */
 		DCM_LINE(rest_is_signalled)
 		dcm_listener_signal(&listener->fabric->seg, listener->ref.index, connection);
-	dcm_object_drop(object);
+	dcm_object_drop(&server->end.object);
+	if (found.received)
+		heat(r, connection);
 	return found.received;
+}
+
+/* The channels with a ready bit, but for @skip. */
+static bool try_ready(struct receiving *r, uint32_t skip)
+{
+	struct dcm_listener_object *listener = r->listener;
+	const struct dcm_segment *seg = &listener->fabric->seg;
+	uint32_t cursor = dcm_load(&listener->cursor, relaxed); /* a hint for fairness */
+	uint32_t connection;
+
+	/* A private bound: bits that come back as fast as they are taken hold nobody here. */
+	for (uint32_t i = 0; i < seg->connection.count; i++) {
+		if (!dcm_listener_next_but(seg, listener->ref, &cursor, skip, &connection))
+			return false;
+		dcm_store(&listener->cursor, cursor, relaxed);
+		if (try_channel(r, connection))
+			return true;
+	}
+	return false;
+}
+
+/* One look at the hot channel, by itself. False, too, when it is hot no more. */
+static bool try_hot(struct receiving *r, uint32_t hot)
+{
+	struct dcm_listener_object *listener = r->listener;
+
+	if (r->hot != hot) {
+		let_go_of_end(r);
+		r->end = end_at(listener, hot - 1);
+		r->hot = hot;
+	}
+	/* What its client leaves behind is looked for by the bit, and the keeper told. */
+	if (r->end == NULL || dcm_load(&r->end->draining, relaxed) != 0 ||
+	    dcm_load(&listener->ends[hot - 1], relaxed) != r->end->end.object.number) {
+		cool(r);
+		return false;
+	}
+	if (!dcm_channel_more(&r->end->end.channel) || !receive_from(r, r->end, false).received)
+		return false;
+	dcm_store(&listener->hot_in_a_row, dcm_load(&listener->hot_in_a_row, relaxed) + 1, relaxed);
+	return true;
+}
+
+/* While one channel is hot: it, and the others now and then. */
+static bool try_with_hot(struct receiving *r, uint32_t hot)
+{
+	struct dcm_listener_object *listener = r->listener;
+	bool others = !r->waits || ++r->looks % OTHERS_EACH_LOOKS == 0;
+
+	if (dcm_load(&listener->hot_in_a_row, relaxed) >= HOT_MOST) {
+		if (try_ready(r, hot - 1)) {
+			cool(r);
+			return true;
+		}
+		dcm_store(&listener->hot_in_a_row, 0u, relaxed);
+	}
+	if (try_hot(r, hot))
+		return true;
+	return others && try_ready(r, hot - 1);
 }
 
 static Retcode look(void *arg, struct dcm_wait_on *on)
 {
 	struct receiving *r = arg;
 	struct dcm_listener_object *listener = r->listener;
-	const struct dcm_segment *seg;
-	uint32_t cursor, connection;
+	uint32_t hot;
+	bool found;
 
 	if (dcm_load(&listener->bound, acquire) == 0) {
 		if (on != NULL)
 			on->word = &listener->bound; /* key 0: until the first accept */
 		return DCM_LOOK_AGAIN;
 	}
-	seg = &listener->fabric->seg;
-	dcm_wait_on_count(on, &dcm_listener_at(seg, listener->ref.index)->ec);
-	cursor = dcm_load(&listener->cursor, relaxed); /* a hint for fairness */
-	/* A private bound: bits that come back as fast as they are taken hold nobody here. */
-	for (uint32_t i = 0; i < seg->connection.count; i++) {
-		if (!dcm_listener_next(seg, listener->ref, &cursor, &connection))
-			return DCM_LOOK_AGAIN;
-		dcm_store(&listener->cursor, cursor, relaxed);
-		if (try_channel(r, connection))
-			return rcOk;
+	dcm_wait_on_count(on, &dcm_listener_at(&listener->fabric->seg, listener->ref.index)->ec);
+	hot = dcm_load(&listener->hot, relaxed);
+	/* Before a sleep, or where somebody is told by bits: all of them, also that of the hot one. */
+	if (hot != 0 && on == NULL && !dcm_source_lit(&listener->source)) {
+		found = try_with_hot(r, hot);
+	} else {
+		cool(r);
+		found = try_ready(r, DCM_ORDER(sleeper_skips_none, DCM_LISTENER_SKIPS_NONE,
+					       hot - 1));
 	}
-	return DCM_LOOK_AGAIN;
+	return found ? rcOk : DCM_LOOK_AGAIN;
 }
 
 Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
 {
-	struct receiving r = { .request = outRequest };
+	struct receiving r = { .request = outRequest, .waits = timeoutNs != 0 };
 	struct dcm_kernel_object *object;
 	uint32_t pulses;
 	Retcode rc;
@@ -165,6 +294,7 @@ Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
 	r.listener = (struct dcm_listener_object *)object;
 	pulses = dcm_source_pulses(&r.listener->source);
 	rc = dcm_wait_for(&r.listener->blocker, timeoutNs, true, look, &r);
+	let_go_of_end(&r);
 	if (rc == rcNotConnected && dcm_kernel_revoked(object))
 		rc = dcm_fail(rcHandleRevoked, "the listener was revoked");
 	else if (rc == rcNotConnected)

@@ -27,6 +27,12 @@ struct dcm_listener_object {
 	struct dcm_ref ref;
 	dcm_atomic64 *ends;  /* number of the channel end at each connection slot; 0: none */
 	dcm_atomic32 cursor; /* where the next look for a ready channel begins */
+	/* The channel that calls come from, one after the other: 1 + its connection slot; 0: none. Its
+	   ready bit stays set, so its client need not set it, and it is looked at all the same. All
+	   of it are guesses of any thread's: */
+	dcm_atomic32 hot;
+	dcm_atomic32 last;	   /* as hot: where the last call came from */
+	dcm_atomic32 hot_in_a_row; /* calls from the hot one, since the others were looked at */
 };
 
 extern const struct dcm_object_type dcm_listener_type;

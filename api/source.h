@@ -160,6 +160,12 @@ static inline void dcm_source_drained(struct dcm_source *source, uint32_t pulses
 		dcm_source_drain(source, pulses);
 }
 
+/* dcm_source_lit() - is there a descriptor that tells of it */
+static inline bool dcm_source_lit(const struct dcm_source *source)
+{
+	return dcm_load(&source->lit, relaxed) != 0;
+}
+
 /* dcm_source_tend() - by the keeper: look at the active sources whose bell was rung, or at @all */
 void dcm_source_tend(bool all);
 

@@ -50,6 +50,8 @@ struct dcm_hooks {
 	int (*futex_wake)(dcm_atomic32 *word, int count);
 	/* Add and wake all, in one step of the kernel. */
 	int (*futex_add_wake)(dcm_atomic32 *word, uint32_t add);
+	/* shm/barrier.h; null: the real one */
+	void (*barrier)(void);
 	int64_t (*now_ns)(void);
 	void (*pause)(void);
 	/* The proof of a death: dcm_process_dead(). */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "shm/barrier.h"
 #include "shm/bell.h"
 
 #define CHANNEL_MAGIC  0x314e414843204d44ull /* "DM CHAN1" in memory */
@@ -61,6 +62,7 @@ void dcm_channel_format(void *base, uint64_t bytes, uint64_t nonce)
 	h->bytes = bytes;
 	h->nonce = nonce;
 	h->half = half_of(bytes);
+	h->barriers = dcm_barrier_joined();
 	h->magic = CHANNEL_MAGIC;
 }
 
@@ -77,8 +79,10 @@ bool dcm_channel_view(struct dcm_channel *ch, void *base, uint64_t bytes, uint64
 	ch->half = half_of(bytes);
 	ch->requests = (unsigned char *)base + DCM_CHANNEL_FRONT;
 	ch->replies = ch->requests + ch->half;
-	ch->next = 1;
-	ch->expected = 0;
+	ch->barriers = h->barriers == 1 && dcm_barrier_joined();
+	dcm_store(&ch->next, 1u, relaxed);
+	dcm_store(&ch->expected, 0ull, relaxed);
+	ch->streaming = false;
 	return true;
 }
 
@@ -93,15 +97,17 @@ static bool parcel_valid(const struct dcm_channel *ch, const struct dcm_parcel *
 			 true);
 }
 
-static struct dcm_cell *cell_of_next(const struct dcm_channel *ch)
+static struct dcm_cell *cell_of(const struct dcm_channel *ch, uint32_t message)
 {
-	return &ch->shared->cells[ch->next % DCM_CHANNEL_CALLS];
+	return &ch->shared->cells[message % DCM_CHANNEL_CALLS];
 }
 
 void dcm_channel_post(struct dcm_channel *ch, struct dcm_call call,
 		      const struct dcm_parcel *request)
 {
-	struct dcm_cell *cell = cell_of_next(ch);
+	uint32_t message = dcm_load(&ch->next, relaxed);
+	struct dcm_cell *cell = cell_of(ch, message);
+	bool waits = !ch->streaming || (request->flags & DCM_CALL_ONE_WAY) == 0;
 
 	/* relaxed: ordered by the word, K1. */
 	dcm_store(&cell->generation, call.generation, relaxed);
@@ -109,9 +115,11 @@ void dcm_channel_post(struct dcm_channel *ch, struct dcm_call call,
 	dcm_store(&cell->status, (uint32_t)request->status, relaxed);
 	dcm_store(&cell->offset, request->offset, relaxed);
 	dcm_store(&cell->size, request->size, relaxed);
-	/* seq, K1: before the caller's look at the listener. */
-	dcm_store(&cell->word, ch->next, DCM_ORDER(message_before_looking, seq, release));
-	ch->next++;
+	/* seq, K1: before the caller's look at the listener; or release, K5. */
+	dcm_store(&cell->word, message,
+		  waits ? DCM_ORDER(message_before_looking, seq, release) : release);
+	dcm_store(&ch->next, message + 1, relaxed);
+	ch->streaming = (request->flags & DCM_CALL_STREAM) != 0;
 }
 
 /* What a word says of that use of its slot. */
@@ -200,13 +208,13 @@ int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_p
 {
 	/* A private bound: a client that posts and gives up for ever holds nobody here. */
 	for (int calls = 0; calls < DCM_CHANNEL_CALLS; calls++) {
-		struct dcm_cell *cell = cell_of_next(ch);
-		uint32_t where;
+		uint32_t message = dcm_load(&ch->next, relaxed), where;
+		struct dcm_cell *cell = cell_of(ch, message);
 		bool valid;
 
 		if (!dcm_channel_more(ch))
 			return DCM_CHANNEL_EMPTY;
-		ch->next++;
+		dcm_store(&ch->next, message + 1, relaxed);
 		where = dcm_load(&cell->call, relaxed);
 		call->index = where & ((1u << FLAGS_SHIFT) - 1);
 		call->generation =
@@ -215,11 +223,12 @@ int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_p
 						.size = dcm_load(&cell->size, relaxed),
 						.status = (int32_t)dcm_load(&cell->status, relaxed),
 						.flags = where >> FLAGS_SHIFT };
+		ch->streaming = ch->barriers && (request->flags & DCM_CALL_STREAM) != 0;
 		if (DCM_ORDER(call_in_table, call->index >= DCM_CHANNEL_CALLS, false))
 			return -EBADMSG;
 		valid = parcel_valid(ch, request);
 		if (valid && !given_up(ch, *call, request->flags)) {
-			ch->expected = request->offset;
+			dcm_store(&ch->expected, request->offset, relaxed);
 			return DCM_CHANNEL_TAKEN;
 		}
 		DCM_LINE(abandoned_is_ended)
@@ -232,11 +241,15 @@ int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_p
 
 bool dcm_channel_more(struct dcm_channel *ch)
 {
+	uint32_t message = dcm_load(&ch->next, relaxed);
+	uint64_t expected;
+
 	/* seq, K1, and L2 of shm/listener.h: behind the ready bit that was cleared. */
-	if (dcm_load(&cell_of_next(ch)->word, seq) == ch->next)
+	if (dcm_load(&cell_of(ch, message)->word, seq) == message)
 		return true;
-	if (ch->expected < DCM_CHANNEL_SMALL_BYTES)
-		__builtin_prefetch(ch->requests + ch->expected);
+	expected = dcm_load(&ch->expected, relaxed);
+	if (expected < DCM_CHANNEL_SMALL_BYTES)
+		__builtin_prefetch(ch->requests + expected);
 	return false;
 }
 
@@ -266,9 +279,10 @@ bool dcm_channel_answer(struct dcm_channel *ch, struct dcm_call call, uint32_t f
 	uint32_t old;
 
 	if (flags & DCM_CALL_ONE_WAY) {
-		/* seq, K2: before the look at who waits for room. */
+		/* seq, K2: before the look at who waits for room; or release, K5. */
 		dcm_store(&ch->shared->done[call.index], call.generation,
-			  DCM_ORDER(done_before_looking, seq, release));
+			  flags & DCM_CALL_STREAM ? release
+						  : DCM_ORDER(done_before_looking, seq, release));
 		make_room(ch);
 		return true;
 	}

@@ -51,6 +51,20 @@
  *           client: mark, then look at server_gone (Dekker, all seq): nobody sleeps for the gone.
  *           What was not answered by then is given up by its caller, whom the step from POSTED to
  *           ABANDONED tells whether an answer came after all. Why it is gone is in that one store.
+ *        K5 a stream's messages and their ends: plain stores, see below.
+ *
+ * Streams. A store and a look behind it in order (K1, and of done K2) cost what it takes to own all
+ * lines written before, a multiple of the message itself. A client that has sent message after
+ * message one way, and found the listener's bit set and nobody asleep, says DCM_CALL_STREAM in one,
+ * and may then post the next one without waiting; that one says so again, or the stream is over.
+ * What the others do seldom makes up for it (K5):
+ *   server: clear the listener's bit, look; if the last message taken said so: barrier, look again
+ *           before the bit stays clear. Since it takes messages in order, it knows of the stream
+ *           when a message that was not waited for can be there. So the client saw the clear bit and
+ *           sets it, or the look behind the barrier sees the message.
+ *   client: prepare its sleep for room, barrier, look at done. So the server, whose answer to such
+ *           a message is a plain store of done, sees the sleeper, or the look sees it done.
+ * Both sides take part in barriers, which the server says in the header, or there are no streams.
  *
  * What a death leaves. Of a client, before the word of a cell: nothing; behind it: a message that
  * the server receives or drops, as its keeper decides. Of a server, before an answer: a caller whose
@@ -96,6 +110,7 @@ enum dcm_server_says {
 /* Flags of a request, beside those of the public API. */
 #define DCM_CALL_ONE_WAY 1u /* = DCM_REQUEST_ONE_WAY */
 #define DCM_CALL_ASYNC	 2u /* the client waits for any of several: bump its event count */
+#define DCM_CALL_STREAM	 4u /* one way; the next one may be posted without a barrier */
 
 /* Two to a line: of a stream, every second message brings its neighbour's. */
 struct dcm_cell {
@@ -121,7 +136,8 @@ struct dcm_channel_header {
 	uint32_t fingerprint;
 	uint64_t bytes;
 	uint64_t nonce;
-	uint64_t half; /* bytes of each side's half */
+	uint64_t half;	   /* bytes of each side's half */
+	uint64_t barriers; /* 1: the server takes part in those of shm/barrier.h */
 	alignas(DCM_PAGE) dcm_atomic32 client_gone;
 	dcm_atomic64 client_committed; /* bytes of its arena, as it last said: for people */
 	alignas(DCM_CHANNEL_APART) dcm_atomic32 server_gone; /* enum dcm_server_says */
@@ -146,8 +162,11 @@ struct dcm_channel {
 	struct dcm_channel_header *shared;
 	uint64_t bytes, half;
 	unsigned char *requests, *replies; /* the halves */
-	uint32_t next;			   /* message to post, or to take; under the side's lock */
-	uint64_t expected;		   /* server: where the next small request may be */
+	bool barriers;			   /* both sides take part in those of shm/barrier.h */
+	/* Under the side's lock; private, and read without it by dcm_channel_more(). */
+	dcm_atomic32 next;     /* message to post, or to take */
+	dcm_atomic64 expected; /* server: where the next small request may be */
+	bool streaming;	       /* the message before the next said DCM_CALL_STREAM */
 	/* Of a server: the client's process, whose keeper the bell tells; null: nobody is told. */
 	const struct dcm_segment *seg;
 	uint32_t client;
@@ -221,7 +240,7 @@ enum { DCM_CHANNEL_TAKEN = 0, DCM_CHANNEL_EMPTY = 1 };
  */
 int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_parcel *request);
 
-/* dcm_channel_more() - is there another posted call; the server's lock is held */
+/* dcm_channel_more() - is there another posted call; without the lock: probably */
 bool dcm_channel_more(struct dcm_channel *ch);
 
 /*

@@ -14,7 +14,11 @@ bool dcm_listener_open(const struct dcm_segment *seg, uint32_t self, struct dcm_
 	listener = dcm_listener_at(seg, out->index);
 	dcm_store(&listener->bell, 0u, relaxed);
 	dcm_store(&listener->owner, self, relaxed);
-	/* Bits of an earlier use are looked at once and found to mean nothing. */
+	/* A server leaves the bits of its busy channels set. What a client of an earlier use sets from
+	   here on is looked at once and found to mean nothing. */
+	for (uint32_t i = 0; i < dcm_bitmap_words(seg->connection.count); i++)
+		if (dcm_load(&dcm_listener_ready(listener)[i], relaxed) != 0)
+			dcm_store(&dcm_listener_ready(listener)[i], 0ull, relaxed);
 	dcm_store(&listener->word, dcm_word(out->generation, self, DCM_LISTENER_LIVE), release);
 	return true;
 }
@@ -35,20 +39,31 @@ static uint32_t owner_of(const void *listener)
 	return dcm_load(&((const struct dcm_listener *)listener)->owner, relaxed);
 }
 
-void dcm_listener_signal(const struct dcm_segment *seg, uint32_t index, uint32_t connection)
+bool dcm_listener_signal(const struct dcm_segment *seg, uint32_t index, uint32_t connection)
 {
 	struct dcm_listener *listener = dcm_listener_at(seg, index);
 	uint64_t bit = 1ull << connection % 64;
 	dcm_atomic64 *word;
+	bool known;
 
 	if (listener == NULL || connection >= seg->connection.count)
-		return;
+		return false;
 	word = &dcm_listener_ready(listener)[connection / 64];
 	/* seq, L1: a bit found set will be cleared later than this, and the ring looked at then. */
-	if ((dcm_load(word, DCM_ORDER(signal_looks_in_order, seq, relaxed)) & bit) == 0)
+	known = (dcm_load(word, DCM_ORDER(signal_looks_in_order, seq, relaxed)) & bit) != 0;
+	if (!known)
 		DCM_LINE(signal_sets_bit) dcm_or(word, bit);
-	dcm_park_wake_one(&listener->ec);
+	known = !dcm_park_wake_one(&listener->ec) && known;
 	DCM_LINE(signal_rings) dcm_bell_ring(seg, &listener->bell, owner_of, listener);
+	return known;
+}
+
+void dcm_listener_mark(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t connection)
+{
+	struct dcm_listener *listener = dcm_listener_at(seg, ref.index);
+
+	if (listener != NULL && connection < seg->connection.count)
+		dcm_or(&dcm_listener_ready(listener)[connection / 64], 1ull << connection % 64);
 }
 
 void dcm_listener_wake(const struct dcm_segment *seg, struct dcm_ref ref)
@@ -83,8 +98,8 @@ static bool take_bit(dcm_atomic64 *word, uint64_t bits, uint32_t *bit)
 	return false;
 }
 
-bool dcm_listener_next(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t *cursor,
-		       uint32_t *index)
+bool dcm_listener_next_but(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t *cursor,
+			   uint32_t skip, uint32_t *index)
 {
 	struct dcm_listener *listener = dcm_listener_at(seg, ref.index);
 	uint32_t count = seg->connection.count, words = dcm_bitmap_words(count);
@@ -99,6 +114,8 @@ bool dcm_listener_next(const struct dcm_segment *seg, struct dcm_ref ref, uint32
 		uint32_t w = (first / 64 + i) % words;
 		uint64_t mask = i == 0 ? ~0ull << first % 64 : ~0ull;
 
+		if (skip / 64 == w)
+			mask &= ~(1ull << skip % 64);
 		/* seq, L2. */
 		if (!take_bit(&ready[w], dcm_load(&ready[w], seq) & mask, &bit))
 			continue;

@@ -23,19 +23,35 @@ bool dcm_listener_open(const struct dcm_segment *seg, uint32_t self, struct dcm_
 bool dcm_listener_shut(const struct dcm_segment *seg, struct dcm_ref listener, uint32_t owner,
 		       uint32_t by);
 
-/* dcm_listener_signal() - by a client: connection @index of listener slot @listener has a call */
-void dcm_listener_signal(const struct dcm_segment *seg, uint32_t listener, uint32_t index);
+/*
+ * dcm_listener_signal() - by a client: connection @index of listener slot @listener has a call
+ * Return: true: that was known, and nobody sleeps.
+ */
+bool dcm_listener_signal(const struct dcm_segment *seg, uint32_t listener, uint32_t index);
 
 /* dcm_listener_wake() - all sleeping threads look around */
 void dcm_listener_wake(const struct dcm_segment *seg, struct dcm_ref listener);
 
+/* dcm_listener_mark() - by the server: the bit of connection @index is set again; wakes nobody */
+void dcm_listener_mark(const struct dcm_segment *seg, struct dcm_ref listener, uint32_t index);
+
+#define DCM_LISTENER_SKIPS_NONE UINT32_MAX
+
 /*
- * dcm_listener_next() - take one ready bit
+ * dcm_listener_next_but() - take one ready bit
  * @cursor: where to begin, in and out: behind the one found, so that every channel has its turn
+ * @skip:   a connection whose bit is left alone, or DCM_LISTENER_SKIPS_NONE
  * Return: true with *@index set and its bit cleared by this call.
  */
-bool dcm_listener_next(const struct dcm_segment *seg, struct dcm_ref listener, uint32_t *cursor,
-		       uint32_t *index);
+bool dcm_listener_next_but(const struct dcm_segment *seg, struct dcm_ref listener, uint32_t *cursor,
+			   uint32_t skip, uint32_t *index);
+
+/* dcm_listener_next() - the same of all */
+static inline bool dcm_listener_next(const struct dcm_segment *seg, struct dcm_ref listener,
+				     uint32_t *cursor, uint32_t *index)
+{
+	return dcm_listener_next_but(seg, listener, cursor, DCM_LISTENER_SKIPS_NONE, index);
+}
 
 /* dcm_listener_any() - is there something for dcm_listener_next() to take; looks only */
 bool dcm_listener_any(const struct dcm_segment *seg, struct dcm_ref listener);

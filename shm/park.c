@@ -273,16 +273,17 @@ void dcm_park_wake_all(dcm_atomic32 *ec)
 	add_and_wake_all(ec, DCM_ORDER(waker_counts, 1u, 0u));
 }
 
-void dcm_park_wake_one(dcm_atomic32 *ec)
+bool dcm_park_wake_one(dcm_atomic32 *ec)
 {
 	uint32_t seen = dcm_load(ec, DCM_ORDER(waker_looks_in_order, seq, relaxed));
 
 	if ((seen & 1) == 0)
-		return;
+		return false;
 	/* Odd + 2: counted, and the bit stays for the others that sleep. Added, not swapped in: a
 	   second waker has a second piece of work and must wake a second sleeper. */
 	seen = dcm_add(ec, DCM_ORDER(waker_of_one_counts, 2u, 0u)) + 2;
 	if (wake(ec, 1) == 0 && (seen & 1) != 0)
 		/* Nobody slept; whoever does by now is woken, since its bit goes. */
 		add_and_wake_all(ec, 1u);
+	return true;
 }

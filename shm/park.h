@@ -48,7 +48,8 @@ int dcm_park_sleep(dcm_atomic32 *ec, uint32_t key, const struct dcm_park_guard *
 		   int64_t deadline_ns);
 
 void dcm_park_wake_all(dcm_atomic32 *ec);
-void dcm_park_wake_one(dcm_atomic32 *ec);
+/* Return: whether somebody may have been asleep. */
+bool dcm_park_wake_one(dcm_atomic32 *ec);
 
 /* dcm_park_wake_word() - everybody who sleeps on a word that is not an event count */
 void dcm_park_wake_word(dcm_atomic32 *word);

@@ -24,6 +24,7 @@ static const struct dcm_hooks hooks = {
 	.futex_wait = sim_hook_futex_wait,
 	.futex_wake = sim_hook_futex_wake,
 	.futex_add_wake = sim_hook_futex_add_wake,
+	.barrier = sim_hook_barrier,
 	.now_ns = sim_hook_now,
 	.pause = sim_hook_pause,
 	.process_dead = sim_hook_process_dead,

@@ -117,6 +117,17 @@ int sim_hook_futex_add_wake(dcm_atomic32 *word, uint32_t add)
 	return wake_on(word, INT32_MAX);
 }
 
+/* On every processor at this moment: no store waits, and no load to come was early. */
+void sim_hook_barrier(void)
+{
+	sim_step();
+	sim_note("barrier");
+	for (unsigned i = 0; i < SIM_THREADS; i++) {
+		sim_drain(i);
+		sim.threads[i].floor = sim.steps;
+	}
+}
+
 int64_t sim_hook_now(void)
 {
 	return sim.now_ns;

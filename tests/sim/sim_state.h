@@ -148,6 +148,7 @@ void sim_poke(volatile void *word, unsigned bytes, uint64_t value);
 int sim_hook_futex_wait(const struct dcm_park_word *words, unsigned count, int64_t deadline_ns);
 int sim_hook_futex_wake(dcm_atomic32 *word, int count);
 int sim_hook_futex_add_wake(dcm_atomic32 *word, uint32_t add);
+void sim_hook_barrier(void);
 int64_t sim_hook_now(void);
 void sim_hook_pause(void);
 bool sim_hook_process_dead(uint32_t index, uint64_t generation);

@@ -148,6 +148,7 @@ static void test_bad_requests(struct pair *p)
 				    { .offset = UINT64_MAX, .size = 2 } };
 	struct dcm_parcel seen, good = { .offset = p->client.half, .size = 0 };
 	struct dcm_call call;
+	uint32_t next;
 
 	for (uint32_t i = 0; i < 3; i++) {
 		dcm_channel_post(&p->client, use_of(3, 5 + i), &bad[i]);
@@ -160,8 +161,8 @@ static void test_bad_requests(struct pair *p)
 	is_int(DCM_CHANNEL_TAKEN, dcm_channel_take(&p->server, &call, &seen), "empty, at its end");
 	dcm_channel_post(&p->client, use_of(DCM_CHANNEL_CALLS, 1), &good);
 	is_int(-EBADMSG, dcm_channel_take(&p->server, &call, &seen), "no such call");
-	dcm_store(&p->client.shared->cells[p->client.next % DCM_CHANNEL_CALLS].word,
-		  p->client.next + 1, relaxed);
+	next = dcm_load(&p->client.next, relaxed);
+	dcm_store(&p->client.shared->cells[next % DCM_CHANNEL_CALLS].word, next + 1, relaxed);
 	is_int(DCM_CHANNEL_EMPTY, dcm_channel_take(&p->server, &call, &seen),
 	       "a message that is not the next");
 }
@@ -190,7 +191,8 @@ static void test_numbers(struct pair *p)
 	struct dcm_call call;
 	uint32_t good = 0;
 
-	p->client.next = p->server.next = UINT32_MAX - 300;
+	dcm_store(&p->client.next, UINT32_MAX - 300, relaxed);
+	dcm_store(&p->server.next, UINT32_MAX - 300, relaxed);
 	for (uint32_t i = 0; i < 600; i++) {
 		dcm_channel_post(&p->client, use_of(i % 7, 1000 + i), &request);
 		good += dcm_channel_take(&p->server, &call, &seen) == DCM_CHANNEL_TAKEN &&
@@ -445,6 +447,7 @@ static void overwrite(struct pair *p, struct world_random *random)
 {
 	struct dcm_channel_header *h = p->memory;
 	uint64_t *words = (uint64_t *)p->memory + DCM_PAGE / 8;
+	uint32_t next = dcm_load(&p->server.next, relaxed);
 	uint32_t count = (DCM_CHANNEL_FRONT - DCM_PAGE) / 8;
 
 	for (int i = 0; i < 10; i++)
@@ -452,7 +455,7 @@ static void overwrite(struct pair *p, struct world_random *random)
 							    ? world_next(random)
 							    : world_below(random, 600);
 	if (world_below(random, 2) == 0)
-		words = (uint64_t *)(void *)&h->cells[p->server.next % DCM_CHANNEL_CALLS];
+		words = (uint64_t *)(void *)&h->cells[next % DCM_CHANNEL_CALLS];
 	else
 		words = (uint64_t *)(void *)&h->replies[world_below(random, 4)];
 	words[1 + world_below(random, 3)] = world_next(random);
@@ -471,7 +474,7 @@ static void test_scribbled(void)
 	for (uint64_t round = 0; round < tap_scaled(30000); round++) {
 		struct dcm_call mine = use_of(world_below(&random, 4), (uint32_t)round + 1);
 
-		p.client.next = p.server.next;
+		dcm_store(&p.client.next, dcm_load(&p.server.next, relaxed), relaxed);
 		dcm_channel_post(&p.client, mine, &request);
 		overwrite(&p, &random);
 		if (dcm_channel_take(&p.server, &call, &seen) == DCM_CHANNEL_TAKEN) {
