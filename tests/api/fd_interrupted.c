@@ -12,6 +12,8 @@
 
 enum { ROUNDS = 1500 };
 
+static uint64_t rounds;
+
 static struct side {
 	uint64_t handle;
 	Retcode (*wait)(uint64_t handle, bool long_enough);
@@ -50,7 +52,7 @@ static Retcode wait_for_call(uint64_t handle, bool long_enough)
 static void interrupt_each(void *unused)
 {
 	(void)unused;
-	for (uint32_t round = 1; round <= ROUNDS; round++) {
+	for (uint32_t round = 1; round <= rounds; round++) {
 		struct timespec now, start;
 		int64_t after_ns = (int64_t)(random_next(&side.dice) % 400000) + 800000;
 
@@ -81,7 +83,7 @@ static void test_race(const char *what)
 
 	side.round = side.done = 0;
 	task_start(&task, interrupt_each, NULL);
-	for (uint32_t round = 1; round <= ROUNDS; round++) {
+	for (uint32_t round = 1; round <= rounds; round++) {
 		Retcode rc;
 
 		side.round = round;
@@ -96,9 +98,10 @@ static void test_race(const char *what)
 		wrong += side.wait(side.handle, true) != rcIpcInterrupt;
 	}
 	task_join(&task);
-	diag("%s: %u of %d calls timed out", what, timeouts, ROUNDS);
+	note("%s: %u of %llu calls timed out", what, timeouts, (unsigned long long)rounds);
 	is_uint(0, wrong, "%s: each interruption ends one call", what);
-	is_uint(0, silent, "%s: and the descriptor tells of each that a call did not hear of", what);
+	is_uint(0, silent, "%s: and the descriptor tells of each that a call did not hear of",
+		what);
 }
 
 static void test_before(const char *what)
@@ -131,6 +134,7 @@ int main(void)
 
 	plan_lazy();
 	tap_watchdog(120);
+	rounds = tap_scaled(ROUNDS);
 	tap_fabric_dir();
 	side.dice = 4711;
 	must(DcmInit());

@@ -157,7 +157,7 @@ static void enumerate_reaping(void)
 	uint64_t kills = 0, bad = 0;
 	unsigned lives = 0;
 
-	for (dies_at = 1; lives < LIVES && bad < BAD_MAX; dies_at++) {
+	for (dies_at = 1; lives < LIVES && bad < BAD_MAX; dies_at = step_next(dies_at)) {
 		bool died = kill_reaper();
 
 		lives = died ? 0 : lives + 1;

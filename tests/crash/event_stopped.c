@@ -10,6 +10,7 @@
 #include <dcm/fabric.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,6 +29,10 @@
 
 enum { PATIENCE_MS = 60 * 1000, AT_ONCE_MS = 20 };
 enum { CHANGED = 1, CONNECTED, RELEASED }; /* ids of events */
+
+/* Most of the time is waited for the look once a second: so many fabrics at a time, each with those who
+   wait there; the steps are dealt out to them. */
+enum { LANES = 8 };
 
 /* Of the victim and the one who waits. */
 static struct shared {
@@ -268,29 +273,45 @@ static void settle(void)
 		nap_us(200);
 }
 
-static void stop_everywhere(const struct stop *stop)
-{
-	uint64_t count[LIVED + 1] = { 0 }, at;
-	DcmHandle subscription;
+/* What came of all stops, by all lanes. */
+static struct outcome {
+	_Atomic uint64_t count[LIVED + 1];
+} * outcomes;
 
-	for (at = 1; count[LIVED] == 0 && count[TOLD_NEVER] == 0; at++) {
+/* From @first on, every LANES-th. */
+static void stop_everywhere(const struct stop *stop, uint64_t first, struct outcome *outcome)
+{
+	DcmHandle subscription;
+	enum told told = TOLD_NOTHING;
+
+	for (uint64_t at = first; told != LIVED && told != TOLD_NEVER; at += LANES) {
 		expect(rcOk,
 		       DcmSetSubscription(TYPE, "victim", NULL, INVALID_HANDLE, &subscription),
 		       "DcmSetSubscription");
 		expect(rcOk,
 		       DcmSubscribeToEvents(notice, subscription, DCM_PUBLICATION_CHANGED, CHANGED),
 		       "DcmSubscribeToEvents");
-		count[stop_at(stop, at, subscription)]++;
+		told = stop_at(stop, at, subscription);
+		atomic_fetch_add(&outcome->count[told], 1);
 		expect(rcOk, DcmCloseHandle(subscription), "closing a subscription");
 		settle();
 		wait_for(0, 0);
 	}
+}
+
+static void report(const struct stop *stop, const struct outcome *outcome)
+{
+	uint64_t nothing_to_tell = outcome->count[TOLD_NOTHING];
+	uint64_t at_once = outcome->count[TOLD_AT_ONCE], later = outcome->count[TOLD_BY_LOOK];
+	uint64_t never = outcome->count[TOLD_NEVER],
+		 all = nothing_to_tell + at_once + later + never;
+
 	note("%s: %llu steps, nothing to tell at %llu, told at once at %llu, later at %llu",
-	     stop->name, (unsigned long long)at - 2, (unsigned long long)count[TOLD_NOTHING],
-	     (unsigned long long)count[TOLD_AT_ONCE], (unsigned long long)count[TOLD_BY_LOOK]);
-	ok(count[TOLD_NEVER] == 0 && count[TOLD_AT_ONCE] + count[TOLD_BY_LOOK] > 0,
-	   "%s: what had changed when it was stopped was told", stop->name);
-	tap_proof("stop enumeration", stop->name, at - 2, "stops", count[TOLD_NEVER]);
+	     stop->name, (unsigned long long)all, (unsigned long long)nothing_to_tell,
+	     (unsigned long long)at_once, (unsigned long long)later);
+	ok(never == 0 && at_once + later > 0, "%s: what had changed when it was stopped was told",
+	   stop->name);
+	tap_proof("stop enumeration", stop->name, all, "stops", never);
 }
 
 /* To read. A second dcm_segment_open() in this process would give up its lock bytes. */
@@ -310,18 +331,10 @@ static void look_at_fabric(void)
 		bail("cannot look at the fabric");
 }
 
-int main(void)
+enum { STOPS = sizeof stops / sizeof stops[0] };
+
+static void run_lane(unsigned lane)
 {
-	plan_lazy();
-	tap_watchdog((unsigned int)(600 * (1 + tap_scale())));
-	tap_fabric_dir();
-	setenv("DCM_MAX_CHANNEL_BYTES", "1048576", 1);
-	setenv("DCM_MAX_ENDPOINTS", "8", 1);
-	setenv("DCM_MAX_CONNECTIONS", "4", 1);
-	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-		      0);
-	if (shared == MAP_FAILED)
-		sysbail("no shared memory");
 	expect(rcOk, DcmInit(), "DcmInit");
 	look_at_fabric();
 	expect(rcOk, KnNoticeCreate(&notice), "KnNoticeCreate");
@@ -329,11 +342,59 @@ int main(void)
 	       "DcmPublishEndpoint");
 	expect(rcOk, DcmSubscribeToEvents(notice, own, DCM_CLIENT_CONNECTED, CONNECTED),
 	       "DcmSubscribeToEvents");
-	for (size_t i = 0; i < sizeof stops / sizeof stops[0] && tap_failed() == 0; i++)
-		stop_everywhere(&stops[i]);
+	for (size_t i = 0; i < STOPS && tap_failed() == 0; i++)
+		stop_everywhere(&stops[i], 1 + lane, &outcomes[i]);
 	expect(rcOk, DcmCloseHandle(own), "closing a publication");
 	expect(rcOk, KnNoticeRelease(notice), "KnNoticeRelease");
 	munmap(segment.base, segment.bytes);
 	DcmFini();
+}
+
+static void start_lane(const char *directory, unsigned lane)
+{
+	char path[512];
+	pid_t pid = fork();
+
+	if (pid < 0)
+		sysbail("fork");
+	if (pid != 0)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	snprintf(path, sizeof path, "%s/fabric-%u", directory, lane);
+	setenv("DCM_FABRIC", path, 1);
+	shared += lane;
+	run_lane(lane);
+	_exit(0);
+}
+
+static void *shared_memory(size_t bytes)
+{
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		sysbail("no shared memory");
+	return memory;
+}
+
+int main(void)
+{
+	const char *directory;
+	unsigned ended = 0;
+	int status;
+
+	plan_lazy();
+	directory = tap_fabric_dir();
+	setenv("DCM_MAX_CHANNEL_BYTES", "1048576", 1);
+	setenv("DCM_MAX_ENDPOINTS", "8", 1);
+	setenv("DCM_MAX_CONNECTIONS", "4", 1);
+	shared = shared_memory(LANES * sizeof *shared);
+	outcomes = shared_memory(STOPS * sizeof *outcomes);
+	for (unsigned lane = 0; lane < LANES; lane++)
+		start_lane(directory, lane);
+	while (wait(&status) > 0)
+		ended += status == 0;
+	is_uint(LANES, ended, "all lanes came to their end");
+	for (size_t i = 0; i < STOPS; i++)
+		report(&stops[i], &outcomes[i]);
 	return 0;
 }

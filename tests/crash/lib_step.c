@@ -4,6 +4,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "tests/tap.h"
+
+enum { STRIDE_SMALL = 8 };
+
 static _Atomic uint64_t steps, die_at;
 static _Atomic bool armed, of_others;
 static _Thread_local bool armed_here;
@@ -26,6 +30,16 @@ void step_stop(void)
 void step_disarm(void)
 {
 	atomic_store(&armed, false);
+}
+
+uint64_t step_next(uint64_t at)
+{
+	uint64_t stride = tap_scale() < 1 ? STRIDE_SMALL : 1;
+
+	do
+		at++;
+	while (at % stride != tap_seed() % stride);
+	return at;
 }
 
 static void step(void)

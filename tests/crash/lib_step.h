@@ -19,4 +19,10 @@ void step_stop(void);
 /* step_disarm() - none counts any more */
 void step_disarm(void);
 
+/*
+ * step_next() - where the next one dies, behind step @at: at the step behind it; on a scale below 1
+ * at every eighth, from one on that the seed says
+ */
+uint64_t step_next(uint64_t at);
+
 #endif

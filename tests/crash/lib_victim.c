@@ -281,7 +281,7 @@ static void enumerate(const struct scenario *scenario)
 
 	playing = scenario;
 	/* One that waits takes now more, now fewer steps: that one lived is not the end of them. */
-	for (dies_at = 1; lives < LIVES && bad < BAD_MAX; dies_at++) {
+	for (dies_at = 1; lives < LIVES && bad < BAD_MAX; dies_at = step_next(dies_at)) {
 		pid_t pid = fork_to(play);
 
 		while (waitpid(pid, &status, 0) < 0)

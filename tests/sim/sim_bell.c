@@ -134,9 +134,10 @@ static bool see_states(struct owner *o)
 {
 	uint32_t cursor = 0, index;
 
+	/* As a server looks: where a ready bit was, and nowhere else. */
 	while (way == BY_LISTENER && dcm_listener_next(&sim_world, o->listener, &cursor, &index))
-		;
-	for (unsigned i = 0; i < RINGERS; i++)
+		o->seen[index] = dcm_load(&o->states[index], seq);
+	for (unsigned i = 0; way != BY_LISTENER && i < RINGERS; i++)
 		o->seen[i] = dcm_load(&o->states[i], seq);
 	return true;
 }
