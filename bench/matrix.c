@@ -33,9 +33,9 @@ void matrix_options(struct matrix *m, const struct option_is *own, struct option
 	for (; own->name != NULL; own++)
 		all[count++] = *own;
 	memcpy(all + count, common, sizeof(common));
-	m->runs = (struct list){ { 5 }, 1, 1, 1, RUNS_MAX - ROUNDS_MORE, NULL };
+	m->runs = (struct list)LIST_ONE(1, RUNS_MAX - ROUNDS_MORE, 5);
 	if (m->ms.count == 0)
-		m->ms = (struct list){ { 300 }, 1, 1, 1, 600000, NULL };
+		m->ms = (struct list)LIST_ONE(1, 600000, 300);
 	place_parse(NULL, &m->place);
 }
 
