@@ -68,12 +68,12 @@ int contention_main(int argc, char **argv)
 	static const struct options_help help = { "contention", before, behind };
 	static struct matrix m = { .subcommand = "contention" };
 	struct wishes w = {
-		.sizes = { { 64 }, 1, 0, 8, 1 << 30, NULL },
-		.waits = { { WAIT_ADAPTIVE }, 1, 0, 0, 0, wait_names },
-		.batches = { { 1 }, 1, 0, 1, 256, NULL },
-		.producers = { { 1, 2, 4, 8, 16, 24 }, 6, 0, 1, 128, NULL },
-		.pairs = { { 12 }, 1, 0, 1, 64, NULL },
-		.parts = { { PRODUCERS, PAIRS }, 2, 0, 0, 0, parts },
+		.sizes = LIST_SIZES(64),
+		.waits = LIST_NAMES(wait_names, WAIT_ADAPTIVE),
+		.batches = LIST_NUMBERS(1, 256, 1),
+		.producers = LIST_NUMBERS(1, 128, 1, 2, 4, 8, 16, 24),
+		.pairs = LIST_NUMBERS(1, 64, 12),
+		.parts = LIST_NAMES(parts, PRODUCERS, PAIRS),
 	};
 	struct option_is all[OPTIONS_MAX];
 	const struct option_is own[] = {

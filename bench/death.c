@@ -56,15 +56,11 @@ static bool p99_is_max(const struct result *r)
 int death_main(int argc, char **argv)
 {
 	struct wishes w = {
-		.callers = { { 1, 64 }, 2, 0, 1, DEATH_CALLERS_MAX, NULL },
-		.resident = { { 0, 512ull << 20, 4ull << 30 }, 3, 0, 0, 1ull << 40, NULL },
-		.calls = { { DEATH_CALL, DEATH_CONNECT, DEATH_LISTEN, DEATH_READ },
-			   4,
-			   0,
-			   0,
-			   0,
-			   death_call_names },
-		.rounds = { { 0 }, 1, 1, 1, 1000000, NULL },
+		.callers = LIST_NUMBERS(1, DEATH_CALLERS_MAX, 1, 64),
+		.resident = LIST_NUMBERS(0, 1ull << 40, 0, 512ull << 20, 4ull << 30),
+		.calls = LIST_NAMES(death_call_names, DEATH_CALL, DEATH_CONNECT, DEATH_LISTEN,
+				    DEATH_READ),
+		.rounds = LIST_ONE(1, 1000000, 0),
 	};
 	struct death_caller_is is[DEATH_CALLERS_MAX];
 	int status = parse(argc, argv, &w);
@@ -150,8 +146,8 @@ static int parse(int argc, char **argv, struct wishes *w)
 static int measure_peers(const struct wishes *w)
 {
 	static struct matrix m = { .subcommand = "death-peers",
-				   .runs = { { 5 }, 1, 1, 1, 1, NULL },
-				   .ms = { { 1000 }, 1, 1, 1, 1, NULL } };
+				   .runs = LIST_ONE(1, 1, 5),
+				   .ms = LIST_ONE(1, 1, 1000) };
 
 	m.place = w->place;
 	m.json = w->json;

@@ -37,7 +37,7 @@ static void print_foot(const struct wishes *w, int64_t canary_before, int64_t af
 
 int events_main(int argc, char **argv)
 {
-	struct wishes w = { .rounds = { { 500 }, 1, 1, 1, EVENTS_ROUNDS_MAX, NULL } };
+	struct wishes w = { .rounds = LIST_ONE(1, EVENTS_ROUNDS_MAX, 500) };
 	struct events_server servers[EVENTS_SERVERS];
 	int status = parse(argc, argv, &w);
 	struct stage *stage;

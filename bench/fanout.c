@@ -18,10 +18,9 @@ static const char behind[] =
 int fanout_main(int argc, char **argv)
 {
 	static const struct options_help help = { "fanout", before, behind };
-	static struct matrix m = { .subcommand = "fanout",
-				   .ms = { { 500 }, 1, 1, 1, 600000, NULL } };
-	struct list subscribers = { { 1, 8, 64 }, 3, 0, 1, 128, NULL };
-	struct list gap = { { 1000 }, 1, 1, 1, 1000000, NULL };
+	static struct matrix m = { .subcommand = "fanout", .ms = LIST_ONE(1, 600000, 500) };
+	struct list subscribers = LIST_NUMBERS(1, 128, 1, 8, 64);
+	struct list gap = LIST_ONE(1, 1000000, 1000);
 	struct option_is all[OPTIONS_MAX];
 	const struct option_is own[] = {
 		{ "subscribers", "LIST", "so many (1,8,64)", .list = &subscribers },

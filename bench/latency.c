@@ -26,9 +26,9 @@ int latency_main(int argc, char **argv)
 {
 	static const struct options_help help = { "latency", before, behind };
 	static struct matrix m = { .subcommand = "latency" };
-	struct list sizes = { { 64, 4096, 65536, 1 << 20 }, 4, 0, 8, 1 << 30, NULL };
-	struct list waits = { { 0, 1, 2 }, 3, 0, 0, 0, wait_names };
-	struct list pace = { { 0 }, 1, 1, 1, 1000000000, NULL };
+	struct list sizes = LIST_SIZES(64, 4096, 65536, 1 << 20);
+	struct list waits = LIST_NAMES(wait_names, 0, 1, 2);
+	struct list pace = LIST_ONE(1, 1000000000, 0);
 	struct option_is all[OPTIONS_MAX];
 	bool header = false;
 	const struct option_is own[] = {

@@ -17,7 +17,29 @@ struct list {
 	unsigned most_items; /* 0: LIST_MAX */
 	uint64_t least, most;
 	const char *const *names; /* null: numbers; ends with a null: values are indices of it */
+	uint64_t multiple_of;	  /* 0: any number */
 };
+
+/* What is said when nothing is, and its bounds. */
+#define LIST_COUNT(...) (sizeof((uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t))
+#define LIST_NUMBERS(low, high, ...)                                                               \
+	{                                                                                          \
+		.of = { __VA_ARGS__ }, .count = LIST_COUNT(__VA_ARGS__), .least = (low),           \
+		.most = (high)                                                                     \
+	}
+#define LIST_SIZES(...)                                                                            \
+	{                                                                                          \
+		.of = { __VA_ARGS__ }, .count = LIST_COUNT(__VA_ARGS__), .least = 8,               \
+		.most = 1 << 30, .multiple_of = 8                                                  \
+	}
+#define LIST_NAMES(of_them, ...)                                                                   \
+	{                                                                                          \
+		.of = { __VA_ARGS__ }, .count = LIST_COUNT(__VA_ARGS__), .names = (of_them)        \
+	}
+#define LIST_ONE(low, high, number)                                                                \
+	{                                                                                          \
+		.of = { number }, .count = 1, .most_items = 1, .least = (low), .most = (high)      \
+	}
 
 /* Exactly one of the last is set; a flag has no argument. */
 struct option_is {

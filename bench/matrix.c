@@ -14,7 +14,7 @@
 #include "bench/matrix_results.h"
 
 /* More runs, of those that were not made in the placement that most were. */
-enum { ROUNDS_MORE = 3, BAR = 24 };
+enum { ROUNDS_MORE = 5, BAR = 24 };
 
 void matrix_options(struct matrix *m, const struct option_is *own, struct option_is *all)
 {
@@ -33,9 +33,9 @@ void matrix_options(struct matrix *m, const struct option_is *own, struct option
 	for (; own->name != NULL; own++)
 		all[count++] = *own;
 	memcpy(all + count, common, sizeof(common));
-	m->runs = (struct list){ { 5 }, 1, 1, 1, RUNS_MAX - ROUNDS_MORE, NULL };
+	m->runs = (struct list)LIST_ONE(1, RUNS_MAX - ROUNDS_MORE, 5);
 	if (m->ms.count == 0)
-		m->ms = (struct list){ { 300 }, 1, 1, 1, 600000, NULL };
+		m->ms = (struct list)LIST_ONE(1, 600000, 300);
 	place_parse(NULL, &m->place);
 }
 
@@ -106,7 +106,13 @@ static void measure(const struct matrix *m, const struct peers *peers, unsigned 
 		    struct results *r)
 {
 	unsigned runs = (unsigned)m->runs.of[0];
+	const char *limit = m->cell[cell].reference;
 
+	r->wanted = runs;
+	r->reference = PEERS_MAX;
+	for (unsigned p = 0; p < peers->count; p++)
+		if (limit != NULL && strcmp(peers->is[p].name, limit) == 0)
+			r->reference = p;
 	for (unsigned run = 0; run < runs + ROUNDS_MORE; run++) {
 		for (unsigned p = 0; p < peers->count; p++) {
 			if (!needs_more(&r->peer[p], run, runs))

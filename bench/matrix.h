@@ -4,8 +4,8 @@
  *
  * A run of each peer is made before the second of any. What is compared was made in one placement
  * of the two processors: a canary, the round trip of a bounced cache line, is taken before and
- * after each run, and those runs count whose canaries lie within a third of what most had. The
- * others are marked and made again, as long as it is of use.
+ * after each run, and those runs count whose canaries lie within a third of one that most peers, and
+ * the limit, have had. The others are marked and made again, five times at most.
  */
 #ifndef DCM_BENCH_MATRIX_H
 #define DCM_BENCH_MATRIX_H

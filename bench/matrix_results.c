@@ -40,14 +40,21 @@ static bool is_of(const struct one_run *run, double canary_ns)
 	return alike(run->canary_before, canary_ns) && alike(run->canary_after, canary_ns);
 }
 
-static unsigned count_of(const struct results *r, unsigned peers, double canary_ns)
+/* How well a placement serves: all are to have their runs in it, and the limit some at least. */
+static unsigned worth(const struct results *r, unsigned peers, double canary_ns)
 {
-	unsigned count = 0;
+	unsigned sum = 0;
 
-	for (unsigned p = 0; p < peers; p++)
+	for (unsigned p = 0; p < peers; p++) {
+		unsigned count = 0;
+
 		for (unsigned i = 0; i < r->peer[p].runs; i++)
 			count += is_of(&r->peer[p].run[i], canary_ns);
-	return count;
+		sum += count < r->wanted ? count : r->wanted;
+		if (p == r->reference && count > 0)
+			sum += RUNS_MAX * PEERS_MAX;
+	}
+	return sum;
 }
 
 void results_choose(struct results *r, unsigned peers)
@@ -58,10 +65,10 @@ void results_choose(struct results *r, unsigned peers)
 	for (unsigned p = 0; p < peers; p++)
 		for (unsigned i = 0; i < r->peer[p].runs; i++) {
 			double canary_ns = r->peer[p].run[i].canary_before;
-			unsigned count = count_of(r, peers, canary_ns);
+			unsigned here = worth(r, peers, canary_ns);
 
-			if (count > best) {
-				best = count;
+			if (here > best) {
+				best = here;
 				r->canary_ns = canary_ns;
 			}
 		}

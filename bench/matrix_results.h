@@ -20,13 +20,15 @@ struct of_peer {
 
 struct results {
 	struct of_peer peer[PEERS_MAX];
-	double canary_ns; /* of the placement that counts; 0: one processor */
+	unsigned wanted;    /* runs of each */
+	unsigned reference; /* of which peer the limit is; PEERS_MAX: of none */
+	double canary_ns;   /* of the placement that counts; 0: one processor */
 };
 
 /* results_add() - one more run; of RUN_MADE its line is copied */
 void results_add(struct of_peer *p, enum run_state state, const char *line);
 
-/* results_choose() - the placement that most runs had, and which of them count */
+/* results_choose() - the placement in which most have their runs, and which of these count */
 void results_choose(struct results *r, unsigned peers);
 
 /* A value over the runs that count. */

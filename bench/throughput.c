@@ -26,11 +26,11 @@ int throughput_main(int argc, char **argv)
 {
 	static const struct options_help help = { "throughput", before, behind };
 	static struct matrix m = { .subcommand = "throughput" };
-	struct list sizes = { { 64, 4096, 65536, 1 << 20 }, 4, 0, 8, 1 << 30, NULL };
-	struct list waits = { { WAIT_SPIN, WAIT_ADAPTIVE }, 2, 0, 0, 0, wait_names };
-	struct list batches = { { 1, 16 }, 2, 0, 1, 256, NULL };
-	struct list touch = { { 0, 1 }, 2, 0, 0, 0, touches };
-	struct list footprint = { { 0 }, 1, 1, 1, UINT64_C(1) << 40, NULL };
+	struct list sizes = LIST_SIZES(64, 4096, 65536, 1 << 20);
+	struct list waits = LIST_NAMES(wait_names, WAIT_SPIN, WAIT_ADAPTIVE);
+	struct list batches = LIST_NUMBERS(1, 256, 1, 16);
+	struct list touch = LIST_NAMES(touches, 0, 1);
+	struct list footprint = LIST_ONE(1, UINT64_C(1) << 40, 0);
 	struct option_is all[OPTIONS_MAX];
 	const struct option_is own[] = {
 		{ "sizes", "LIST", "bytes of a message (64,4K,64K,1M)", .list = &sizes },
