@@ -14,7 +14,8 @@ import subprocess
 import sys
 import time
 
-import report
+sys.dont_write_bytecode = True
+import report  # noqa: E402 (nothing is to be left beside the sources)
 
 # What is measured: file, arguments of dcm-bench, and whether under a real-time policy where that is
 # asked for (not what has more ends on a processor than one).

@@ -16,7 +16,7 @@ int connect_main(int argc, char **argv)
 {
 	static const struct options_help help = { "connect", before, behind };
 	static struct matrix m = { .subcommand = "connect" };
-	struct list sizes = { { 64 }, 1, 0, 8, 1 << 30, NULL };
+	struct list sizes = { { 64 }, 1, 0, 8, 1 << 30, NULL, 8 };
 	struct option_is all[OPTIONS_MAX];
 	const struct option_is own[] = {
 		{ "sizes", "LIST", "bytes of request and reply (64)", .list = &sizes },

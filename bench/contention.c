@@ -68,7 +68,7 @@ int contention_main(int argc, char **argv)
 	static const struct options_help help = { "contention", before, behind };
 	static struct matrix m = { .subcommand = "contention" };
 	struct wishes w = {
-		.sizes = { { 64 }, 1, 0, 8, 1 << 30, NULL },
+		.sizes = { { 64 }, 1, 0, 8, 1 << 30, NULL, 8 },
 		.waits = { { WAIT_ADAPTIVE }, 1, 0, 0, 0, wait_names },
 		.batches = { { 1 }, 1, 0, 1, 256, NULL },
 		.producers = { { 1, 2, 4, 8, 16, 24 }, 6, 0, 1, 128, NULL },

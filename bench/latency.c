@@ -26,7 +26,7 @@ int latency_main(int argc, char **argv)
 {
 	static const struct options_help help = { "latency", before, behind };
 	static struct matrix m = { .subcommand = "latency" };
-	struct list sizes = { { 64, 4096, 65536, 1 << 20 }, 4, 0, 8, 1 << 30, NULL };
+	struct list sizes = { { 64, 4096, 65536, 1 << 20 }, 4, 0, 8, 1 << 30, NULL, 8 };
 	struct list waits = { { 0, 1, 2 }, 3, 0, 0, 0, wait_names };
 	struct list pace = { { 0 }, 1, 1, 1, 1000000000, NULL };
 	struct option_is all[OPTIONS_MAX];

@@ -25,6 +25,7 @@
 
 static char directory[64];
 static pid_t master;
+static void (*end_hook)(void);
 static volatile sig_atomic_t ended_by;
 
 static void on_signal(int number)
@@ -38,10 +39,21 @@ static int remove_one(const char *path, const struct stat *status, int type, str
 	return remove(path);
 }
 
+void bench_at_end(void (*at_end)(void))
+{
+	end_hook = at_end;
+}
+
 static void clean_up(void)
 {
-	if (getpid() == master)
-		nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	void (*hook)(void) = end_hook;
+
+	if (getpid() != master)
+		return;
+	end_hook = NULL;
+	if (hook != NULL)
+		hook();
+	nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 const char *bench_begin(void)

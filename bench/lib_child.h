@@ -20,6 +20,9 @@
  * directory goes with this process, and whatever is in it */
 const char *bench_begin(void);
 
+/* bench_at_end() - what this process does before that directory goes, however it ends */
+void bench_at_end(void (*at_end)(void));
+
 /* bench_fail() - say it and end: this process and, by that, its children */
 void bench_fail(const char *format, ...) BENCH_PRINTF(1, 2) __attribute__((noreturn));
 

@@ -33,7 +33,8 @@ static bool parse_number(const char *text, const struct list *list, uint64_t *nu
 		*number <<= 10 * (unit - units + 1);
 		end++;
 	}
-	return *end == '\0' && *number >= list->least && *number <= list->most;
+	return *end == '\0' && *number >= list->least && *number <= list->most &&
+	       (list->multiple_of == 0 || *number % list->multiple_of == 0);
 }
 
 static bool parse_name(const char *text, const struct list *list, uint64_t *index)

@@ -17,6 +17,7 @@ struct list {
 	unsigned most_items; /* 0: LIST_MAX */
 	uint64_t least, most;
 	const char *const *names; /* null: numbers; ends with a null: values are indices of it */
+	uint64_t multiple_of;	  /* 0: any number */
 };
 
 /* Exactly one of the last is set; a flag has no argument. */

@@ -26,7 +26,7 @@ int throughput_main(int argc, char **argv)
 {
 	static const struct options_help help = { "throughput", before, behind };
 	static struct matrix m = { .subcommand = "throughput" };
-	struct list sizes = { { 64, 4096, 65536, 1 << 20 }, 4, 0, 8, 1 << 30, NULL };
+	struct list sizes = { { 64, 4096, 65536, 1 << 20 }, 4, 0, 8, 1 << 30, NULL, 8 };
 	struct list waits = { { WAIT_SPIN, WAIT_ADAPTIVE }, 2, 0, 0, 0, wait_names };
 	struct list batches = { { 1, 16 }, 2, 0, 1, 256, NULL };
 	struct list touch = { { 0, 1 }, 2, 0, 0, 0, touches };

@@ -32,6 +32,9 @@ struct role {
 	end_part *part;
 };
 
+static struct run *prepared;	 /* and not cleaned */
+static pid_t pids[2 * ENDS_MAX]; /* servers, and behind them clients */
+static unsigned pid_count;
 static pid_t daemons[DAEMONS_MAX];
 static unsigned daemon_count;
 
@@ -93,7 +96,7 @@ static void play(void *arg)
 	rest();
 }
 
-static void start(struct run *run, struct role *role, pid_t *pid, bool serves)
+static void start(struct run *run, bool serves)
 {
 	static end_part *const parts[][2] = {
 		{ calls_client, calls_server },	    { sends_client, sends_server },
@@ -101,24 +104,36 @@ static void start(struct run *run, struct role *role, pid_t *pid, bool serves)
 		{ connect_client, connect_server }, { appear_client, appear_server },
 		{ death_client, death_server },
 	};
+	static struct role roles[2][ENDS_MAX];
 	uint32_t count = serves ? run->job.servers : run->job.clients;
 
 	for (uint32_t i = 0; i < count; i++) {
-		role[i] = (struct role){ .run = run,
-					 .end = { &run->job, i, serves, NULL },
-					 .part = parts[__builtin_ctz(run->job.what)][serves] };
-		pid[i] = bench_child(play, &role[i]);
+		struct role *role = &roles[serves][i];
+
+		*role = (struct role){ .run = run,
+				       .end = { &run->job, i, serves, NULL },
+				       .part = parts[__builtin_ctz(run->job.what)][serves] };
+		pids[pid_count++] = bench_child(play, role);
 	}
 }
 
 static void prepare(struct run *run)
 {
+	prepared = run;
 	if (peer.prepare != NULL)
 		peer.prepare(&run->job);
 }
 
-static void clean(struct run *run)
+/* Also when something has failed, or somebody wants this to end. */
+static void clean(void)
 {
+	struct run *run = prepared;
+
+	if (run == NULL)
+		return;
+	prepared = NULL;
+	while (pid_count > 0)
+		bench_kill(pids[--pid_count]);
 	if (peer.clean != NULL)
 		peer.clean(&run->job);
 	while (daemon_count > 0)
@@ -127,26 +142,16 @@ static void clean(struct run *run)
 
 static void measure(struct run *run)
 {
-	static struct role clients[ENDS_MAX], servers[ENDS_MAX];
-	static pid_t client_pids[ENDS_MAX], server_pids[ENDS_MAX];
-	uint32_t all = run->job.clients + run->job.servers;
-
 	prepare(run);
-	start(run, servers, server_pids, true);
-	start(run, clients, client_pids, false);
-	bench_reach(&run->done, all);
-	for (uint32_t i = 0; i < run->job.clients; i++)
-		bench_kill(client_pids[i]);
-	for (uint32_t i = 0; i < run->job.servers; i++)
-		bench_kill(server_pids[i]);
-	clean(run);
+	start(run, true);
+	start(run, false);
+	bench_reach(&run->done, run->job.clients + run->job.servers);
+	clean();
 }
 
 /* One kill. Return: false: who called never learned of it. */
 static bool kill_one(struct run *run)
 {
-	static struct role client, server;
-	pid_t client_pid, server_pid;
 	int64_t killed_ns;
 	bool told;
 
@@ -154,21 +159,19 @@ static bool kill_one(struct run *run)
 	atomic_store(&run->opened, 0);
 	atomic_store(&run->turn, 0);
 	prepare(run);
-	start(run, &server, &server_pid, true);
-	start(run, &client, &client_pid, false);
+	start(run, true);
+	start(run, false);
 	bench_reach(&run->turn, 1);
 	if (run->job.wait != PEER_SPIN)
-		bench_asleep(client_pid, client_pid);
+		bench_asleep(pids[1], pids[1]);
 	bench_nap(SETTLE_NS);
 	killed_ns = bench_now();
-	kill(server_pid, SIGKILL);
+	kill(pids[0], SIGKILL);
 	told = bench_reach_within(&run->turn, 2, NEVER_NS);
 	if (told)
 		hist_add(&run->client[0].time,
 			 (uint64_t)((double)(run->turn_ns - killed_ns) * run->clock.per_ns));
-	bench_kill(server_pid);
-	bench_kill(client_pid);
-	clean(run);
+	clean();
 	return told;
 }
 
@@ -203,6 +206,7 @@ int main(int argc, char **argv)
 		return EXIT_CANNOT;
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	run->job.directory = bench_begin();
+	bench_at_end(clean);
 	run->client = bench_shared(run->job.clients * sizeof(*run->client));
 	run->server = bench_shared(run->job.servers * sizeof(*run->server));
 	place_pin(run->place.near);

@@ -59,7 +59,7 @@ static void read_one(struct run *run, const char *key, const char *value)
 	else if (strcmp(key, "wait") == 0)
 		job->wait = (enum peer_wait)bit_of(value, waits, sizeof(waits) / sizeof(waits[0]));
 	else if (strcmp(key, "size") == 0)
-		job->size = number_of(value, 8, UINT64_C(1) << 30) / 8 * 8;
+		job->size = number_of(value, 8, UINT64_C(1) << 30);
 	else if (strcmp(key, "batch") == 0)
 		job->batch = (uint32_t)number_of(value, 1, 1024);
 	else if (strcmp(key, "clients") == 0)
@@ -106,6 +106,9 @@ void job_read(struct run *run, int count, char **arguments)
 		*equals = '\0';
 		read_one(run, arguments[i], equals + 1);
 	}
+	if (run->job.size % 8 != 0 || (run->job.servers > 1 && run->job.what != PEER_FAN &&
+				       run->job.servers != run->job.clients))
+		bench_fail("a size that is no multiple of 8, or servers that are not as many");
 }
 
 void job_in_ticks(struct run *run)

@@ -77,7 +77,7 @@ sub check_cell {
 }
 
 # What is not possible is said.
-my @bad = ([qw(latency --sizes 0)], [qw(latency --sizes 64,x)], [qw(latency --waits never)],
+my @bad = ([qw(latency --sizes 0)], [qw(latency --sizes 64,x)], [qw(latency --sizes 100)], [qw(latency --waits never)],
 	   [qw(latency --runs 0)], [qw(latency --cpus 0)], [qw(latency --cpus 0,99999)],
 	   [qw(throughput --batches 0)], [qw(contention --producers 1000)], [qw(fanout --subscribers 0)],
 	   [qw(connect --duration 0)]);
