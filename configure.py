@@ -40,12 +40,14 @@ PEER_SHARED = ('child', 'clock', 'hist', 'need', 'place', 'stats')
 PEER_MODULES = {
 }
 PEER_LIBS = {
+    'iceoryx': ['iceoryx_binding_c'],
     'zeromq': ['zmq'],
     'libqb-ring': ['qb'],
     'libqb-ipc': ['qb'],
     'ck': ['ck'],
 }
 PEER_INCLUDES = {
+    'iceoryx': ['/usr/include/iceoryx/v2.0.3'],
 }
 
 # Tests of these kinds are built, and linked with a library that is built, with -DDCM_HOOKS.
@@ -340,7 +342,7 @@ class Build:
         name, ending = os.path.basename(source).rsplit('.', 1)
         module = PEER_MODULES.get(name)
         config = '$$(pkg-config --silence-errors {} ' + module + ')' if module else ''
-        flags = ['-I' + directory for directory in PEER_INCLUDES.get(name, [])]
+        flags = ['-isystem ' + directory for directory in PEER_INCLUDES.get(name, [])]
         libs = ['$$(f=$$($cc -print-file-name=lib{0}.so); test "$$f" = lib{0}.so || echo -l{0})'
                 .format(lib) for lib in PEER_LIBS.get(name, [])]
         if module:
