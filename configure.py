@@ -40,6 +40,7 @@ PEER_SHARED = ('child', 'clock', 'hist', 'need', 'place', 'stats')
 PEER_MODULES = {
 }
 PEER_LIBS = {
+    'dbus': ['systemd'],
     'iceoryx': ['iceoryx_binding_c'],
     'zeromq': ['zmq'],
     'libqb-ring': ['qb'],

@@ -3,7 +3,7 @@
  * driver - one run of one peer: NAME KEY=VALUE... prints one line of JSON
  *
  * dcm-bench starts it. "NAME describe" says what the peer is. Exit status 77: its library was not
- * there when it was built. 78: it cannot do that job.
+ * there when it was built, or a program that it needs is not there now. 78: it cannot do that job.
  */
 #define _GNU_SOURCE
 #include "bench/peers/driver.h"
@@ -233,6 +233,12 @@ void peer_fail(const char *format, ...)
 	vsnprintf(text, sizeof(text), format, list);
 	va_end(list);
 	bench_fail("%s", text);
+}
+
+void peer_absent(const char *package)
+{
+	fprintf(stderr, "%s: %s is not installed\n", peer.name, package);
+	exit(EXIT_ABSENT);
 }
 
 void *peer_shared(size_t bytes)

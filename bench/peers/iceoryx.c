@@ -102,9 +102,11 @@ static void remove_names(void)
 static void prepare(struct peer_job *job)
 {
 	static char path[256];
-	static const char *const command[] = { "iox-roudi", "-c", path, NULL };
+	static const char *const command[] = { "/usr/bin/iox-roudi", "-c", path, NULL };
 	struct stat status;
 
+	if (access("/usr/bin/iox-roudi", X_OK) != 0)
+		peer_absent("iceoryx");
 	if (!private_names(job) && stat("/dev/shm/iceoryx_mgmt", &status) == 0)
 		peer_fail("there is a RouDi here already, or what one left");
 	parent = getpid();
@@ -113,7 +115,7 @@ static void prepare(struct peer_job *job)
 	peer_daemon(command);
 	for (int ms = 0; stat(ROUDI, &status) != 0; ms++) {
 		if (ms == UP_MS)
-			peer_fail("iox-roudi does not come up; is the package iceoryx there?");
+			peer_fail("iox-roudi does not come up");
 		nap(1000 * 1000);
 	}
 	for (int i = 0; i < 10; i++)

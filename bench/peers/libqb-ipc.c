@@ -14,6 +14,7 @@
 #if __has_include(<qb/qbipcs.h>)
 
 #include <errno.h>
+#include <glob.h>
 #include <qb/qbdefs.h>
 #include <qb/qbipcc.h>
 #include <qb/qbipcs.h>
@@ -33,6 +34,11 @@ enum {
 struct request {
 	qb_ipcs_connection_t *from;
 	unsigned char *data;
+};
+
+/* Of the processes that are in the names of what is made. */
+struct names {
+	pid_t parent, server[256];
 };
 
 struct own {
@@ -92,24 +98,45 @@ static int32_t process(qb_ipcs_connection_t *link, void *data, size_t size)
 
 static void prepare(struct peer_job *job)
 {
-	static pid_t parent;
+	struct names *names = peer_shared(sizeof(*names));
 
 	private_names(job);
-	parent = getpid();
-	job->shared = &parent;
+	names->parent = getpid();
+	job->shared = names;
+}
+
+/* What servers that were killed have left. */
+static void clean(struct peer_job *job)
+{
+	const struct names *names = job->shared;
+	char pattern[64];
+	glob_t found;
+
+	for (uint32_t i = 0; i < job->servers; i++) {
+		snprintf(pattern, sizeof(pattern), "/dev/shm/qb-%d-*/*", (int)names->server[i]);
+		if (glob(pattern, 0, NULL, &found) != 0)
+			continue;
+		for (size_t j = 0; j < found.gl_pathc; j++) {
+			unlink(found.gl_pathv[j]);
+			*strrchr(found.gl_pathv[j], '/') = '\0';
+			rmdir(found.gl_pathv[j]); /* with the last of its files */
+		}
+		globfree(&found);
+	}
 }
 
 static void begin(struct peer_end *e)
 {
 	struct own *o = peer_memory(sizeof(*o));
 	uint32_t number = e->serves || e->job->servers > 1 ? e->number : 0;
+	struct names *names = e->job->shared;
 
 	o->size = e->job->size;
 	o->in = (unsigned char *)peer_memory(64 + o->size) + 64;
 	o->out = (unsigned char *)peer_memory(64 + o->size) + 64;
-	snprintf(o->name, sizeof(o->name), "dcm-bench-%d-%u", (int)*(pid_t *)e->job->shared,
-		 number);
+	snprintf(o->name, sizeof(o->name), "dcm-bench-%d-%u", (int)names->parent, number);
 	if (e->serves) {
+		names->server[number] = getpid();
 		o->room = e->job->clients;
 		o->requests = peer_memory(o->room * sizeof(*o->requests));
 		for (uint32_t i = 0; i < o->room; i++)
@@ -224,6 +251,7 @@ const struct peer peer = {
 	.can = PEER_CALL | PEER_CONNECT | PEER_DEATH,
 	.waits = PEER_SLEEP,
 	.prepare = prepare,
+	.clean = clean,
 	.begin = begin,
 	.close = close_end,
 	.serve = serve,

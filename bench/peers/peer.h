@@ -161,6 +161,9 @@ extern const struct peer peer;
 /* peer_fail() - say it, and end this run */
 void peer_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
+/* peer_absent() - in prepare(): @package, of whose programs one is needed, is not installed */
+void peer_absent(const char *package) __attribute__((noreturn));
+
 /* peer_shared() - in prepare(): zeroed memory, in place, that all processes will share */
 void *peer_shared(size_t bytes);
 
