@@ -116,7 +116,9 @@ void serve(peer_end *e)
 	bool publication = e->job->what == PEER_FAN;
 
 	open_all(e, "server", "client",
-		 publication ? 0 : e->job->servers == 1 ? e->job->clients : 1);
+		 publication		? 0
+		 : e->job->servers == 1 ? e->job->clients
+					: 1);
 }
 
 void open_queues(peer_end *e)
@@ -222,6 +224,14 @@ const struct peer peer = describe();
 
 #include "bench/peers/peer.h"
 
-PEER_ABSENT("boost", "Boost.Interprocess message_queue in shared memory", "libboost-dev");
+const struct peer peer = []() {
+	struct peer p = {};
+
+	p.name = "boost";
+	p.what = "Boost.Interprocess message_queue in shared memory";
+	p.package = "libboost-dev";
+	p.kind = PEER_OTHER;
+	return p;
+}();
 
 #endif

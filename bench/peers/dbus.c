@@ -2,15 +2,16 @@
 /*
  * dbus - D-Bus: sd-bus, and a dbus-daemon of this run's own
  *
- * Calls of a method with one array of 64-bit numbers, which is written and read in the message; sd-bus
- * and the daemon copy it, and the kernel four times each way, for everything goes through the
- * daemon. It is on no processor in particular. There is no spinning: the daemon sleeps anyway.
+ * Calls of a method with one array of 64-bit numbers, which is written and read in the message. On
+ * its way it is copied by the kernel four times, for everything goes through the daemon, which is
+ * on no processor in particular. There is no spinning: the daemon sleeps anyway.
  * Neither one-way messages nor publications were given to it, which is not for that.
  *
  * To connect is to connect to the daemon and say hello, and to call the server by its name. A
  * service appears when it has its name: the client waits for NameOwnerChanged of just that one. Of
  * a death the daemon tells the client, whose call fails.
  */
+#define _GNU_SOURCE
 #if __has_include(<systemd/sd-bus.h>)
 
 #include <errno.h>
@@ -62,8 +63,8 @@ static void configure(const struct peer_job *job, const char *path)
 static void prepare(struct peer_job *job)
 {
 	static char option[300];
-	static const char *const command[] = { DAEMON,	       option, "--nofork", "--nopidfile",
-					       "--nosyslog", NULL };
+	static const char *const command[] = { DAEMON,	      option,	    "--nofork",
+					       "--nopidfile", "--nosyslog", NULL };
 	const struct timespec ms = { 0, 1000 * 1000 };
 	struct stat status;
 

@@ -5,17 +5,18 @@
  * Messages lie in chunks of shared memory, are written and read there, and only their places go
  * through queues. Calls: its client and server. One-way and publications: publisher and subscriber;
  * queues of 256 and policies that lose nothing (the producer waits). Spinning: to take in a loop.
- * Sleeping: to take, and when there is nothing a WaitSet. Who finds a queue full or no chunk left is
- * let wait by iceoryx, or tries again, and does not sleep.
+ * Sleeping: to take, and when there is nothing a WaitSet. Who finds a queue full is let wait by
+ * iceoryx; who finds no chunk left tries again after sched_yield(), sleeping or not.
  *
  * RouDi has one pool, of chunks that fit; it is monitoring, as by default. It and all processes are
  * in names of the run's own, if this process may have them (see lib_private); otherwise there must
  * not be another RouDi. It has no processor of its own here, which does matter to it when a process
  * begins, connects or offers, and not when messages go.
  *
- * That a service appears is told by RouDi, which looks around every 100 ms. Of a death nothing comes
- * to who is blocked in a WaitSet. It can ask for the state of its connection: so, and only with
- * PEER_DEATH, it looks up every 10 ms; RouDi finds a process dead when it has been silent for 1.5 s.
+ * That a service appears is told by RouDi, which looks around every 100 ms. Of a death nothing
+ * comes to who is blocked in a WaitSet: by itself iceoryx never tells it. It can ask for the state
+ * of its connection. So it does here, every 10 ms and only with PEER_DEATH; RouDi finds a process
+ * dead when it has been silent for 1.5 s.
  */
 #define _GNU_SOURCE
 #if __has_include(<iceoryx_binding_c/client.h>)
@@ -171,9 +172,8 @@ static void start_server(struct own *o, bool offer)
 	options.clientTooSlowPolicy = ConsumerTooSlowPolicy_WAIT_FOR_CONSUMER;
 	options.offerOnCreate = offer;
 	o->server = iox_server_init(&o->server_memory, SERVICE, o->instance, "call", &options);
-	if (o->set != NULL &&
-	    iox_ws_attach_server_state(o->set, o->server, ServerState_HAS_REQUEST, 0, NULL) !=
-		    WaitSetResult_SUCCESS)
+	if (o->set != NULL && iox_ws_attach_server_state(o->set, o->server, ServerState_HAS_REQUEST,
+							 0, NULL) != WaitSetResult_SUCCESS)
 		peer_fail("the WaitSet does not take the server");
 }
 
@@ -393,10 +393,10 @@ static void watch(struct peer_end *e)
 	struct own *o = e->own;
 
 	is_there(o);
-	if (o->set != NULL && iox_ws_attach_service_discovery_event(
-				      o->set, o->discovery,
-				      ServiceDiscoveryEvent_SERVICE_REGISTRY_CHANGED, 0,
-				      NULL) != WaitSetResult_SUCCESS)
+	if (o->set != NULL &&
+	    iox_ws_attach_service_discovery_event(o->set, o->discovery,
+						  ServiceDiscoveryEvent_SERVICE_REGISTRY_CHANGED, 0,
+						  NULL) != WaitSetResult_SUCCESS)
 		peer_fail("the WaitSet does not take the discovery of services");
 }
 

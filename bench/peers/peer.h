@@ -155,8 +155,12 @@ struct peer {
 
 extern const struct peer peer;
 
+/* Nothing but this can be asked of it. */
 #define PEER_ABSENT(its_name, its_what, its_package)                                               \
-	const struct peer peer = { its_name, its_what, its_package, PEER_OTHER }
+	const struct peer peer = { .name = its_name,                                               \
+				   .what = its_what,                                               \
+				   .package = its_package,                                         \
+				   .kind = PEER_OTHER }
 
 /* peer_fail() - say it, and end this run */
 void peer_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
