@@ -133,7 +133,7 @@ static struct dcm_server_end *end_at(struct dcm_listener_object *listener, uint3
 #ifdef DCM_HOOKS
 enum { HOT_AT_ONCE = 1, OTHERS_EACH_LOOKS = 1, HOT_MOST = 2 };
 #else
-enum { HOT_AT_ONCE = 0, OTHERS_EACH_LOOKS = 8, HOT_MOST = 16 };
+enum { HOT_AT_ONCE = 0, OTHERS_EACH_LOOKS = 32, HOT_MOST = 16 };
 #endif
 
 /*
