@@ -148,6 +148,7 @@ static int take_loan(struct calling *c)
 		DCM_LINE(room_is_looked_for_again)
 		r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, 0, c->message);
 	}
+	dcm_channel_will_post(&end->channel);
 	dcm_lock_leave(&end->lock);
 	return r;
 }

@@ -431,6 +431,7 @@ static int take_reply_room(struct dcm_server_end *server, struct dcm_call call, 
 		return -EINVAL;
 	if (client_left(end))
 		return -ENOTCONN;
+	dcm_channel_will_answer(&end->channel, call);
 	r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, call.index, out);
 	if (r != -ENOSPC)
 		return r;
