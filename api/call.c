@@ -14,6 +14,9 @@
 #include "shm/listener.h"
 #include "shm/process.h"
 
+/* One look in so many is at all there is to see, the others at what comes first most often. */
+enum { LOOKS_AT_ALL = 8 };
+
 /* One-way messages in a row that the server had to be told nothing of, before they are a stream. */
 #ifdef DCM_HOOKS
 enum { STREAM_AFTER = 1 };
@@ -29,7 +32,7 @@ struct calling {
 	enum dcm_call_use use; /* what a slot is taken for */
 	uint32_t flags;	       /* of a request */
 	bool impatient;	       /* there is one look for room */
-	uint32_t looks;
+	uint32_t looks;	       /* so far, of one wait */
 	bool gone;	       /* with the message that was sent, the end */
 	size_t size;	       /* of a loan */
 	DcmMessage *message;   /* of a loan: the result; else the request */
@@ -145,6 +148,7 @@ static int take_loan(struct calling *c)
 		DCM_LINE(room_is_looked_for_again)
 		r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, 0, c->message);
 	}
+	dcm_channel_will_post(&end->channel);
 	dcm_lock_leave(&end->lock);
 	return r;
 }
@@ -192,8 +196,6 @@ Retcode DcmLoan(Handle session, size_t size, int64_t timeoutNs, DcmMessage *outM
 	errno = saved;
 	return rc;
 }
-
-enum { LOOKS_AT_ALL = 8 }; /* one in so many, while the others look for what ends first */
 
 /* A slot that is free, or can be. @last: perhaps the last look before a sleep, or of all. */
 static bool take_call(struct calling *c, bool last)
@@ -301,6 +303,7 @@ static Retcode begin(struct calling *c, int64_t timeout_ns)
 		return rc;
 	dcm_message_consumed(c->message);
 	signal(c);
+	c->looks = 0;
 	if (c->gone)
 		dcm_end_gone(end);
 	return rcOk;
@@ -377,6 +380,9 @@ static Retcode look_for_end(void *arg, struct dcm_wait_on *on)
 	for (int looks = 0; looks < 4; looks++) {
 		if (is_over(dcm_channel_state(ch, c->call, &word)))
 			return rcOk;
+		/* The first look may be the only one. */
+		if (on == NULL && c->looks++ % LOOKS_AT_ALL != 0)
+			return DCM_LOOK_AGAIN;
 		if (on == NULL || dcm_channel_wait(ch, c->call, &word))
 			break;
 	}

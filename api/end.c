@@ -189,6 +189,7 @@ int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind ki
 	end->out++;
 	end->last_stamp = end->last_stamp == UINT32_MAX ? 1 : end->last_stamp + 1;
 	*stamp_at(end, offset) = end->last_stamp;
+	dcm_channel_own(end->half + offset);
 	*message = (DcmMessage){ .data = end->half + offset, .size = size };
 	dcm_message_mark(message, end, kind, 0, end->last_stamp, offset);
 	return 0;

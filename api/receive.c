@@ -133,7 +133,7 @@ static struct dcm_server_end *end_at(struct dcm_listener_object *listener, uint3
 #ifdef DCM_HOOKS
 enum { HOT_AT_ONCE = 1, OTHERS_EACH_LOOKS = 1, HOT_MOST = 2 };
 #else
-enum { HOT_AT_ONCE = 0, OTHERS_EACH_LOOKS = 8, HOT_MOST = 16 };
+enum { HOT_AT_ONCE = 0, OTHERS_EACH_LOOKS = 32, HOT_MOST = 16 };
 #endif
 
 /*
@@ -431,6 +431,7 @@ static int take_reply_room(struct dcm_server_end *server, struct dcm_call call, 
 		return -EINVAL;
 	if (client_left(end))
 		return -ENOTCONN;
+	dcm_channel_will_answer(&end->channel, call);
 	r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, call.index, out);
 	if (r != -ENOSPC)
 		return r;
