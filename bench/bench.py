@@ -17,23 +17,21 @@ import time
 sys.dont_write_bytecode = True
 import report  # noqa: E402 (nothing is to be left beside the sources)
 
-# What is measured: file, arguments of dcm-bench, and whether under a real-time policy where that is
-# asked for: where ends spin, each on its processor.  The kernel takes such a processor away for 50 ms
-# in each second, which is in the longest times.
+# What is measured: file, and arguments of dcm-bench.
 PLAN = [
-    ('latency', ['latency'], True),
+    ('latency', ['latency']),
     ('latency-one-core', ['latency', '--sizes', '64', '--waits', 'adaptive,sleep', '--cpus',
-                          '{one}'], False),
-    ('latency-paced', ['latency', '--sizes', '64', '--waits', 'adaptive', '--pace', '20000'], True),
-    ('throughput', ['throughput'], True),
-    ('contention', ['contention', '--batches', '1,16'], False),
-    ('fanout', ['fanout'], False),
-    ('connect', ['connect'], False),
-    ('discovery', ['discovery'], False),
-    ('death', ['death', '--rounds', '30', '--callers', '1', '--resident', '0,512M'], False),
-    ('death-peers', ['death', '--peers', 'all', '--resident', '0,512M'], False),
-    ('events', ['events'], False),
-    ('scale', ['scale'], False),
+                          '{one}']),
+    ('latency-paced', ['latency', '--sizes', '64', '--waits', 'adaptive', '--pace', '20000']),
+    ('throughput', ['throughput']),
+    ('contention', ['contention', '--batches', '1,16']),
+    ('fanout', ['fanout']),
+    ('connect', ['connect']),
+    ('discovery', ['discovery']),
+    ('death', ['death', '--rounds', '30', '--callers', '1', '--resident', '0,512M']),
+    ('death-peers', ['death', '--peers', 'all', '--resident', '0,512M']),
+    ('events', ['events']),
+    ('scale', ['scale']),
 ]
 
 # Of each run these are kept, and of all that count together a curve of so many points.
@@ -89,15 +87,13 @@ def dump(data, path):
     os.replace(path + '.new', path)
 
 
-def measure(options, name, arguments, real_time):
+def measure(options, name, arguments):
     raw_path = os.path.join(options.build_dir, 'bench', 'results', name + '.json')
     os.makedirs(os.path.dirname(raw_path), exist_ok=True)
     command = [os.path.join(options.build_dir, 'dcm-bench')]
     command += [a.format(one=','.join([first_processor()] * 2)) for a in arguments] + ['--json']
     if arguments[0] not in ('death', 'events', 'scale', 'memory'):
         command += ['--runs', str(options.runs), '--duration', str(options.duration)]
-    if options.real_time:
-        command = (['chrt', '-f', '1'] if real_time else ['nice', '-n', '-20']) + command
     began = time.time()
     print('bench: ' + ' '.join(command), flush=True)
     with open(raw_path, 'w') as out:
@@ -109,7 +105,6 @@ def measure(options, name, arguments, real_time):
     except ValueError:
         print('bench: {}: no result, status {}'.format(name, status))
         return False
-    data['real_time'] = bool(real_time and options.real_time)
     dump(compact(data), os.path.join(report.RESULTS, name + '.json'))
     return status == 0
 
@@ -117,12 +112,9 @@ def measure(options, name, arguments, real_time):
 def parse(arguments):
     p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     p.add_argument('--build-dir', default='build', help='where dcm-bench is')
-    p.add_argument('--only', default='', help='of ' + ','.join(name for name, _, _ in PLAN))
+    p.add_argument('--only', default='', help='of ' + ','.join(name for name, _ in PLAN))
     p.add_argument('--runs', type=int, default=5, help='runs of each (5)')
     p.add_argument('--duration', type=int, default=300, help='milliseconds of each run (300)')
-    p.add_argument('--real-time', action='store_true',
-                   help='as root, before all others on a machine that others use: under SCHED_FIFO '
-                        'where that is fair, else with the highest priority')
     p.add_argument('--report', action='store_true', help='measure nothing')
     return p.parse_args(arguments)
 
@@ -131,14 +123,14 @@ def main():
     os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
     options = parse(sys.argv[1:])
     only = [name for name in options.only.split(',') if name]
-    unknown = set(only) - {name for name, _, _ in PLAN}
+    unknown = set(only) - {name for name, _ in PLAN}
     if unknown:
         sys.exit('bench: there is no ' + ', '.join(sorted(unknown)))
     failed = []
     os.makedirs(report.RESULTS, exist_ok=True)
-    for name, arguments, real_time in PLAN:
+    for name, arguments in PLAN:
         if not options.report and (not only or name in only):
-            if not measure(options, name, arguments, real_time):
+            if not measure(options, name, arguments):
                 failed.append(name)
     report.write()
     if failed:

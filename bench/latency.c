@@ -20,6 +20,7 @@ static const char behind[] =
 	" spin      never gives the processor away; compared with ring\n"
 	" adaptive  what each does by itself between the two; compared with spin-futex\n"
 	" sleep     at once; compared with futex2\n"
+	"Not under a real-time policy: who spins would take both processors from all others.\n"
 	"With a pace, a call that is kept back by the one before counts from when it was due.\n";
 
 int latency_main(int argc, char **argv)

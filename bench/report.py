@@ -363,8 +363,8 @@ def head(data):
             '- compiler ' + some['compiler'] + (', ' + some['flags'] if 'flags' in some else '')]
     timed = data.files.get('latency')
     if timed:
-        text.append('- {} runs of {} ms of each, in turns{}'.format(
-            timed['runs'], timed['duration_ms'], ', under SCHED_FIFO' if timed.get('real_time') else ''))
+        text.append('- {} runs of {} ms of each, in turns'.format(timed['runs'],
+                                                                  timed['duration_ms']))
         absent = [p['name'] + ' (' + p['package'] + ')' for p in timed['peers'] if p['absent']]
         text.append('- absent: ' + (', '.join(absent) or 'none'))
     return '\n'.join(text) + '\n\n'

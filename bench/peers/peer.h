@@ -66,8 +66,8 @@ enum {
 
 /*
  * How an end waits, always the same on both sides. Spin: it never gives the processor away.
- * Adaptive: what the peer does by itself between the two (spins a while, then sleeps; several
- * writings of an adaptive peer: the one that its documentation proposes). Sleep: it blocks at once.
+ * Adaptive: what the peer does by itself between the two: looks for a while, then sleeps; of several
+ * such ways the one that its documentation proposes. Sleep: it blocks at once.
  */
 enum peer_wait {
 	PEER_SPIN = 1,
