@@ -6,22 +6,27 @@
 #include <unistd.h>
 
 /* Data is aligned for 64 bytes when its message is the first in the buffer. */
-enum { READ_WHOLE = 1 << 14, READ_AHEAD = 1 << 16, FIRST = 64 - sizeof(struct stream_frame) };
+enum { AT_ONCE = 1 << 16, FIRST = 64 - sizeof(struct stream_frame) };
 
-void stream_begin_in(struct stream_in *s, size_t size)
+/* Of a batch, as far as that many bytes hold it. */
+static size_t bytes_at_once(const struct peer_job *job, size_t most)
 {
-	s->room = FIRST + sizeof(struct stream_frame) + size;
-	if (size < READ_WHOLE)
-		s->room += READ_AHEAD;
+	size_t each = sizeof(struct stream_frame) + job->size;
+	size_t count = most / each < job->batch ? most / each : job->batch;
+
+	return count < 1 ? each : count * each;
+}
+
+void stream_begin_in(struct stream_in *s, const struct peer_job *job)
+{
+	s->room = FIRST + bytes_at_once(job, AT_ONCE);
 	s->buffer = peer_memory(s->room);
 	s->start = s->end = FIRST;
 }
 
-void stream_begin_out(struct stream_out *s, size_t size, size_t at_once)
+void stream_begin_out(struct stream_out *s, const struct peer_job *job, size_t most)
 {
-	size_t least = sizeof(struct stream_frame) + size;
-
-	s->room = FIRST + (least > at_once ? least : at_once);
+	s->room = FIRST + bytes_at_once(job, most < AT_ONCE ? most : AT_ONCE);
 	s->buffer = peer_memory(s->room);
 	s->end = FIRST;
 }

@@ -2,10 +2,11 @@
 /*
  * stream - messages in a stream of bytes: a length and a number in front of each
  *
- * Read as much as is there at once: one call brings many small messages, and a message is used
- * where it was read. The buffer holds one large message and not more, so that nothing has to be
- * moved. Written at once as well: the frame stands in front of the data, and messages of
- * one batch stand behind each other.
+ * Written at once: the frame stands in front of the data, and messages of one batch stand behind
+ * each other. Read at once: as many messages as a batch has, so without batches one. (To read ahead
+ * more makes pipes slower by a third: the reader is always there already, and both want the lock.)
+ * The buffer holds as much and not more, so that little has to be moved; a message is used where it
+ * was read.
  */
 #ifndef DCM_BENCH_STREAM_H
 #define DCM_BENCH_STREAM_H
@@ -26,9 +27,9 @@ struct stream_out {
 	size_t room, end;
 };
 
-/* stream_begin() - buffers for messages of @size bytes, @at_once bytes written together at most */
-void stream_begin_in(struct stream_in *s, size_t size);
-void stream_begin_out(struct stream_out *s, size_t size, size_t at_once);
+/* stream_begin() - buffers for messages of the job, @most bytes written at once if not one message */
+void stream_begin_in(struct stream_in *s, const struct peer_job *job);
+void stream_begin_out(struct stream_out *s, const struct peer_job *job, size_t most);
 
 /* stream_whole() - the next message, if all of it has been read: its frame, or null */
 const struct stream_frame *stream_whole(struct stream_in *s, struct peer_message *m);

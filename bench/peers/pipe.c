@@ -3,10 +3,10 @@
  * pipe - FIFOs of 1 MiB, one into each server and one back to each client
  *
  * A frame of 8 bytes stands in front of each message (see lib_stream); every byte is copied in and
- * out by the kernel. A batch is one write, and one read brings all that is there. Producers share
- * the pipe of their server, since a write of up to PIPE_BUF (4,096) bytes is not mixed with others:
- * larger messages of several producers it cannot do. A publication is written to one pipe for each
- * subscriber. Spinning: the same calls that do not block, in a loop; there is no other.
+ * out by the kernel. A batch is one write and one read. Producers share the pipe of their server,
+ * since a write of up to PIPE_BUF (4,096) bytes is not mixed with others: larger messages of
+ * several producers it cannot do. A publication is written to one pipe for each subscriber.
+ * Spinning: the same calls that do not block, in a loop; there is no other.
  *
  * Connecting is nothing that pipes do (both ends come from one process, or both have to know two
  * names and who is alone with them), and so is appearing. A death is told: named pipes, so that
@@ -27,7 +27,7 @@
 
 #include "bench/peers/lib_stream.h"
 
-enum { PIPE_BYTES = 1 << 20, AT_ONCE = 1 << 16 };
+enum { PIPE_BYTES = 1 << 20 };
 
 struct own {
 	struct stream_in in;
@@ -83,8 +83,8 @@ static void begin(struct peer_end *e)
 	struct own *o = peer_memory(sizeof(*o));
 
 	signal(SIGPIPE, SIG_IGN);
-	stream_begin_in(&o->in, job->size);
-	stream_begin_out(&o->out, job->size, job->clients > job->servers ? PIPE_BUF - 64 : AT_ONCE);
+	stream_begin_in(&o->in, job);
+	stream_begin_out(&o->out, job, job->clients > job->servers ? PIPE_BUF : SIZE_MAX);
 	o->count = 1;
 	if (e->serves && job->servers == 1)
 		o->count = job->clients;
@@ -179,7 +179,7 @@ static void send_one(struct peer_end *e, struct peer_message *m, bool more)
 
 const struct peer peer = {
 	.name = "pipe",
-	.what = "pipes of 1 MiB, reading ahead",
+	.what = "pipes of 1 MiB",
 	.kind = PEER_OTHER,
 	.can = PEER_CALL | PEER_SEND | PEER_MANY | PEER_FAN | PEER_DEATH,
 	.waits = PEER_SPIN | PEER_SLEEP,

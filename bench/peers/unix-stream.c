@@ -3,13 +3,10 @@
  * unix-stream - AF_UNIX sockets without bounds between messages
  *
  * A frame of 8 bytes stands in front of each message (see lib_stream); every byte is copied in and
- * out by the kernel. A batch is one write, and one read brings all that is there. A server of one
- * client blocks in its socket; of several, it asks epoll, and reads once from each that is ready. A
- * publication is written to one socket for each subscriber.
- * Spinning: the same calls that do not block, in a loop; there is no other.
- *
- * Fairness: reading ahead is what a program with streams does, and what makes it faster with small
- * messages than unix-seqpacket, which needs one call for each.
+ * out by the kernel. A batch is one write and one read. A server of one client blocks in its
+ * socket; of several, it asks epoll, and reads once from each that is ready. A publication is
+ * written to one socket for each subscriber. Spinning: the same calls that do not block, in a loop;
+ * there is no other.
  */
 #include <errno.h>
 #include <signal.h>
@@ -18,8 +15,6 @@
 
 #include "bench/peers/lib_stream.h"
 #include "bench/peers/lib_unix.h"
-
-enum { AT_ONCE = 1 << 16 };
 
 struct own {
 	struct unix_server server;
@@ -39,8 +34,8 @@ static void begin(struct peer_end *e)
 	signal(SIGPIPE, SIG_IGN);
 	o->ins = peer_memory(ins * sizeof(*o->ins));
 	for (uint32_t i = 0; i < ins; i++)
-		stream_begin_in(&o->ins[i], e->job->size);
-	stream_begin_out(&o->out, e->job->size, AT_ONCE);
+		stream_begin_in(&o->ins[i], e->job);
+	stream_begin_out(&o->out, e->job, SIZE_MAX);
 	o->count = e->job->what == PEER_FAN ? e->job->servers : 1;
 	o->fds = peer_memory(o->count * sizeof(*o->fds));
 	e->own = o;
@@ -166,7 +161,7 @@ static void told(struct peer_end *e)
 
 const struct peer peer = {
 	.name = "unix-stream",
-	.what = "AF_UNIX SOCK_STREAM, reading ahead",
+	.what = "AF_UNIX SOCK_STREAM",
 	.kind = PEER_OTHER,
 	.can = PEER_CALL | PEER_SEND | PEER_MANY | PEER_FAN | PEER_CONNECT | PEER_APPEAR |
 	       PEER_DEATH,
