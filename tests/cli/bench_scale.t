@@ -32,8 +32,7 @@ for my $which (qw(scale memory)) {
 	like($help, qr/--json/, 'says what it takes');
 }
 
-my %before = map { $_ => 1 } glob('/dev/shm/dcm-bench-*');
-my @few = qw(--runs 3 --endpoints 10,50 --matches 1,20 --sessions 1,5 --processes 8,10);
+my @few = split / /, '--runs 3 --endpoints 10,50 --matches 1,20 --sessions 1,5 --processes 8,10';
 ($status, my $json) = run('scale', @few, '--json');
 is($status, 0, 'scale runs');
 my $data = eval { decode_json($json) } // {};
@@ -72,6 +71,4 @@ ok($data->{channel_committed_bytes} >= 65536, 'and what a channel has committed'
 ($status, $table) = run(qw(memory --count 20));
 is($status, 0, 'memory runs without --json');
 like($table, qr/^channel\s+\d+\s+\d+/m, 'the table has channels');
-is_deeply([grep { !$before{$_} && !-e "$_/fabric" } glob('/dev/shm/dcm-bench-*')], [],
-	  'nothing stays');
 done_testing();
