@@ -115,6 +115,13 @@ static struct dcm_server_end *end_object(struct dcm_identity *callable, struct d
 	return server;
 }
 
+/* Return: 0, or negative errno. */
+static int map(int fd, uint64_t bytes, void **base)
+{
+	*base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	return *base == MAP_FAILED ? -errno : 0;
+}
+
 static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 		       struct dcm_badge *badge, struct dcm_ref connection, struct dcm_ref client,
 		       struct dcm_server_end **out, uint64_t *nonce)
@@ -137,8 +144,8 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 	server->end.peer = client;
 	if (getrandom(nonce, sizeof *nonce, 0) != sizeof *nonce)
 		*nonce = dcm_sid_next();
-	server->fd = dcm_spare_take(bytes, &base);
-	r = server->fd;
+	server->fd = dcm_spare_take(bytes);
+	r = server->fd < 0 ? server->fd : map(server->fd, bytes, &base);
 	if (r >= 0) {
 		dcm_channel_format(base, bytes, *nonce);
 		r = dcm_end_init(&server->end, fabric, base, bytes, *nonce, false);

@@ -12,6 +12,7 @@
 #include "api/sized.h"
 #include "api/who.h"
 #include "shm/hash.h"
+#include "shm/index.h"
 #include "shm/registry.h"
 
 /* The caller's array. */
@@ -51,9 +52,11 @@ static void put_view(struct list *list, const struct dcm_segment *seg,
 static void list_all(struct list *list, const struct dcm_segment *seg)
 {
 	struct dcm_endpoint_view view;
+	uint32_t cursor = 0, index;
 
-	for (uint32_t i = 0; i < seg->endpoint.count; i++)
-		if (dcm_registry_look(seg, i, 0, &view))
+	/* Of what is visible the used bit is set. */
+	while (dcm_index_next(seg->endpoint.used, seg->endpoint.count, &cursor, &index))
+		if (dcm_registry_look(seg, index, 0, &view))
 			put_view(list, seg, &view);
 }
 

@@ -25,7 +25,7 @@ struct item {
 TAILQ_HEAD(items, item);
 
 struct dcm_known {
-	uint64_t type_hash, sid;
+	uint64_t type_hash, name_hash, sid; /* name_hash 0: any */
 	char *type, *name, *server;
 	struct items announced; /* in order of announcement */
 	struct items pending;	  /* notices not read yet */
@@ -89,6 +89,7 @@ struct dcm_known *dcm_known_create(uint64_t type_hash, const char *type, const c
 	if (known == NULL)
 		return NULL;
 	known->type_hash = type_hash;
+	known->name_hash = name != NULL ? dcm_hash(name) : 0;
 	known->sid = sid;
 	TAILQ_INIT(&known->announced);
 	TAILQ_INIT(&known->pending);
@@ -208,7 +209,8 @@ int dcm_known_update(struct dcm_known *known, const struct dcm_segment *seg, uin
 	/* What is announced and still there needs no second look at its names. */
 	if (item != NULL && dcm_registry_is_live(seg, item->notice.endpoint))
 		return 0;
-	live = dcm_registry_look(seg, index, known->type_hash, &view) && wanted(known, &view);
+	live = dcm_registry_may_be(seg, index, known->type_hash, known->name_hash) &&
+	       dcm_registry_look(seg, index, known->type_hash, &view) && wanted(known, &view);
 	if (item != NULL)
 		withdraw(known, item);
 	return live ? announce(known, &view) : 0;

@@ -12,18 +12,13 @@
 #include "shm/channel.h"
 #include "shm/kernel.h"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
-
-struct memory {
+struct file {
 	int fd;
-	void *base;
-	uint64_t bytes;
+	uint64_t bytes; /* 0: there is none */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct memory spare;   /* under lock; bytes 0: none */
+static struct file spare;     /* under lock */
 static uint64_t wanted_bytes; /* under lock; 0: nothing was taken, or it was tried in vain */
 
 /* Kernels before 6.3 do not know the exec seal; the other seals must not be lost with it. */
@@ -38,65 +33,49 @@ static int make_memfd(void)
 	return fd;
 }
 
-static void unmake(struct memory *m)
-{
-	if (m->base != MAP_FAILED)
-		munmap(m->base, m->bytes);
-	close(m->fd);
-}
-
 /* Return: 0, or negative errno. */
-static int prepare(struct memory *m)
+static int prepare(const struct file *file)
 {
 	int r;
 
-	if (fchmod(m->fd, 0600) < 0 || ftruncate(m->fd, (off_t)m->bytes) < 0)
+	if (fchmod(file->fd, 0600) < 0 || ftruncate(file->fd, (off_t)file->bytes) < 0)
 		return -errno;
-	r = dcm_channel_commit(m->fd, m->bytes);
+	r = dcm_channel_commit(file->fd, file->bytes);
 	if (r < 0)
 		return r;
-	m->base =
-		mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd, 0);
-	if (m->base == MAP_FAILED)
-		return -errno;
-	/* A child of this process is not a party to the channel. */
-	madvise(m->base, m->bytes, MADV_DONTFORK);
 	/* Never another size: no access of ours can end in SIGBUS. */
-	return fcntl(m->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ? -errno
-											: 0;
+	return fcntl(file->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ? -errno
+											   : 0;
 }
 
-static int make(struct memory *m, uint64_t bytes)
+static int make(struct file *file, uint64_t bytes)
 {
 	int r;
 
-	*m = (struct memory){ .fd = make_memfd(), .base = MAP_FAILED, .bytes = bytes };
-	if (m->fd < 0)
+	*file = (struct file){ .fd = make_memfd(), .bytes = bytes };
+	if (file->fd < 0)
 		return -errno;
-	r = prepare(m);
+	r = prepare(file);
 	if (r < 0)
-		unmake(m);
+		close(file->fd);
 	return r;
 }
 
-int dcm_spare_take(uint64_t bytes, void **base)
+int dcm_spare_take(uint64_t bytes)
 {
-	struct memory m = { .bytes = 0 };
+	struct file file = { .bytes = 0 };
 	int r = 0;
 
 	pthread_mutex_lock(&lock);
 	wanted_bytes = bytes;
 	if (spare.bytes == bytes) {
-		m = spare;
+		file = spare;
 		spare.bytes = 0;
 	}
 	pthread_mutex_unlock(&lock);
-	if (m.bytes == 0)
-		r = make(&m, bytes);
-	if (r < 0)
-		return r;
-	*base = m.base;
-	return m.fd;
+	if (file.bytes == 0)
+		r = make(&file, bytes);
+	return r < 0 ? r : file.fd;
 }
 
 bool dcm_spare_wanted(void)
@@ -111,37 +90,31 @@ bool dcm_spare_wanted(void)
 
 void dcm_spare_fill(void)
 {
-	struct memory m;
+	struct file file;
 	uint64_t bytes;
-	int r;
 
 	pthread_mutex_lock(&lock);
 	bytes = spare.bytes == 0 ? wanted_bytes : 0;
 	wanted_bytes = 0;
 	pthread_mutex_unlock(&lock);
-	if (bytes == 0)
+	if (bytes == 0 || make(&file, bytes) < 0)
 		return;
-	r = make(&m, bytes);
-	if (r < 0)
-		return;
-	/* So that who gets it need not fault them in, one after the other. */
-	madvise(m.base, DCM_CHANNEL_COMMITTED, MADV_POPULATE_WRITE);
 	pthread_mutex_lock(&lock);
-	spare = m; /* the keeper alone puts one there */
+	spare = file; /* the keeper alone puts one there */
 	pthread_mutex_unlock(&lock);
 }
 
 void dcm_spare_drop(void)
 {
-	struct memory m;
+	struct file file;
 
 	pthread_mutex_lock(&lock);
-	m = spare;
+	file = spare;
 	spare.bytes = 0;
 	wanted_bytes = 0;
 	pthread_mutex_unlock(&lock);
-	if (m.bytes != 0)
-		unmake(&m);
+	if (file.bytes != 0)
+		close(file.fd);
 }
 
 void dcm_spare_forked(void)

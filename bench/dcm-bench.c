@@ -17,6 +17,7 @@ static const struct subcommand subcommands[] = {
 	{ "death", "how soon blocked calls return when a process is killed", death_main },
 	{ "events", "what it costs to tell of something, and to be told", events_main },
 	{ "scale", "what things cost beside much else", scale_main },
+	{ "memory", "what each thing costs that only is there", memory_main },
 };
 enum { SUBCOMMANDS = sizeof(subcommands) / sizeof(subcommands[0]) };
 

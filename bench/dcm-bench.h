@@ -20,5 +20,6 @@ int discovery_main(int argc, char **argv);
 int death_main(int argc, char **argv);
 int events_main(int argc, char **argv);
 int scale_main(int argc, char **argv);
+int memory_main(int argc, char **argv);
 
 #endif

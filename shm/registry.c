@@ -158,6 +158,16 @@ static void copy_view(const struct dcm_segment *seg, uint32_t index, uint64_t wo
 	dcm_name_load(view->server, &dcm_process_at(seg, owner)->name);
 }
 
+bool dcm_registry_may_be(const struct dcm_segment *seg, uint32_t index, uint64_t type_hash,
+			 uint64_t name_hash)
+{
+	const struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, index);
+
+	/* acquire, pairs R3. What changes them tells of it when it is visible. */
+	return endpoint != NULL && dcm_load(&endpoint->type_hash, acquire) == type_hash &&
+	       (name_hash == 0 || dcm_load(&endpoint->name_hash, acquire) == name_hash);
+}
+
 bool dcm_registry_look(const struct dcm_segment *seg, uint32_t index, uint64_t type_hash,
 		       struct dcm_endpoint_view *view)
 {

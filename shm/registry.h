@@ -88,6 +88,14 @@ void dcm_registry_announce(const struct dcm_segment *seg, uint32_t bucket, uint3
 bool dcm_registry_look(const struct dcm_segment *seg, uint32_t index, uint64_t type_hash,
 		       struct dcm_endpoint_view *view);
 
+/*
+ * dcm_registry_may_be() - a look at two words: could endpoint slot @index hold what is wanted
+ * @name_hash: 0: any name
+ * Return: false: what is visible there, if anything is, is of another interface or name.
+ */
+bool dcm_registry_may_be(const struct dcm_segment *seg, uint32_t index, uint64_t type_hash,
+			 uint64_t name_hash);
+
 /* dcm_registry_is_live() - is that very publication there now, and its process not known dead */
 bool dcm_registry_is_live(const struct dcm_segment *seg, struct dcm_ref endpoint);
 

@@ -139,7 +139,7 @@ static enum sent send_to(const struct dcm_segment *seg, struct dcm_connection *c
 
 /* Find an endpoint for an own request. SENT_NOT: none is there, it stays parked. */
 static enum sent find_endpoint(const struct dcm_segment *seg, struct dcm_connection *c,
-			       struct dcm_ref request, uint64_t type_hash)
+			       struct dcm_ref request, uint64_t type_hash, uint64_t name_hash)
 {
 	uint32_t cursor = 0, index;
 	enum sent sent;
@@ -149,7 +149,8 @@ static enum sent find_endpoint(const struct dcm_segment *seg, struct dcm_connect
 		uint64_t word = dcm_load(slot, seq);
 		struct dcm_ref endpoint = { index, dcm_word_generation(word) };
 
-		if (!dcm_registry_is_live(seg, endpoint) || !matches(seg, c, index) ||
+		if (!dcm_registry_may_be(seg, index, type_hash, name_hash) ||
+		    !dcm_registry_is_live(seg, endpoint) || !matches(seg, c, index) ||
 		    dcm_load(slot, seq) != word)
 			continue;
 		sent = send_to(seg, c, request, endpoint);
@@ -189,7 +190,7 @@ bool dcm_rendezvous_ask(const struct dcm_segment *seg, uint32_t self,
 		/* seq, C1. */
 		dcm_store(&c->word, dcm_word(out->generation, self, DCM_CONNECTION_POSTED),
 			  DCM_ORDER(post_before_looking, seq, release));
-		if (find_endpoint(seg, c, *out, key->type_hash) != SENT_TO_THE_GONE)
+		if (find_endpoint(seg, c, *out, key->type_hash, key->name_hash) != SENT_TO_THE_GONE)
 			return true;
 		if (!drop(seg, *out, self, DCM_CONNECTION_POSTED, self))
 			return true; /* taken or refused after all: the state says which */

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "api/known.h"
+#include "shm/hash.h"
 #include "shm/park.h"
 #include "shm/process.h"
 #include "shm/publication.h"
@@ -65,7 +66,7 @@ static unsigned publish(unsigned self, const char *name, uint64_t hash, struct d
 	struct dcm_endpoint_key key = { .type = hash == HASH ? "t" : "u",
 					.name = name,
 					.type_hash = hash,
-					.name_hash = (uint64_t)name[0],
+					.name_hash = dcm_hash(name),
 					.sid = 100 + self };
 
 	if (!dcm_publication_begin(&sim_world, sim_world_ref(self).index, &key, out))
@@ -217,7 +218,7 @@ static bool live_now(const struct subscriber *s, unsigned i, unsigned use)
 
 	return dcm_registry_is_live(&sim_world, (struct dcm_ref){ i, use }) &&
 	       dcm_load(&e->type_hash, seq) == HASH &&
-	       (s->filter == NULL || (uint64_t)s->filter[0] == dcm_load(&e->name_hash, seq));
+	       (s->filter == NULL || dcm_hash(s->filter) == dcm_load(&e->name_hash, seq));
 }
 
 static void count_known(const struct dcm_notice *notice, void *arg)
