@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* call - what a client does with a session: loan, call, start, finish, send */
+/* call - what a client does with a session: loan, call, start, finish */
 #include <coresrv/handle/handle_api.h>
-#include <dcm/dcm_api.h>
-#include <dcm/fabric.h>
 #include <errno.h>
 
+#include "api/calling.h"
 #include "api/fork.h"
 #include "api/guard.h"
 #include "api/retcode.h"
@@ -24,22 +23,6 @@ enum { STREAM_AFTER = 1 };
 enum { STREAM_AFTER = 32 };
 #endif
 
-/* One function's work on a session. */
-struct calling {
-	struct dcm_session *session;
-	struct dcm_client_end *client;
-	struct dcm_call call;
-	enum dcm_call_use use; /* what a slot is taken for */
-	uint32_t flags;	       /* of a request */
-	bool impatient;	       /* there is one look for room */
-	uint32_t looks;	       /* so far, of one wait */
-	bool gone;	       /* with the message that was sent, the end */
-	size_t size;	       /* of a loan */
-	DcmMessage *message;   /* of a loan: the result; else the request */
-	bool any;	       /* finish: whichever is done */
-	int64_t deadline_ns;   /* for dcm_wait_until() */
-};
-
 /* The message is not sent, and the caller's no more. */
 static void consume(struct calling *c)
 {
@@ -57,8 +40,7 @@ static Retcode consume_in_vain(struct calling *c)
 	return dcm_kernel_check(&c->session->kernel, OCAP_IPC_CALL, "the session");
 }
 
-/* The session behind a handle, if calls may be made on it. The caller drops *@object. */
-static Retcode find_session(Handle handle, struct dcm_object **object, struct calling *c)
+Retcode dcm_calling_find(Handle handle, struct dcm_object **object, struct calling *c)
 {
 	Retcode rc;
 
@@ -188,7 +170,7 @@ Retcode DcmLoan(Handle session, size_t size, int64_t timeoutNs, DcmMessage *outM
 	if (outMessage == NULL)
 		return dcm_fail(rcInvalidArgument, "outMessage is null");
 	*outMessage = (DcmMessage){ .data = NULL };
-	rc = find_session(session, &object, &c);
+	rc = dcm_calling_find(session, &object, &c);
 	if (rc != rcOk)
 		return rc;
 	rc = wait_for_room(&c, timeoutNs, look_for_loan, "room");
@@ -282,8 +264,7 @@ static void signal(struct calling *c)
 		dcm_store(&client->told_nobody, known ? before + 1 : 0u, relaxed);
 }
 
-/* Claim a slot and hand the request over. The message is consumed as the contract says. */
-static Retcode begin(struct calling *c, int64_t timeout_ns)
+Retcode dcm_calling_begin(struct calling *c, int64_t timeout_ns)
 {
 	struct dcm_end *end = &c->client->end;
 	Retcode rc;
@@ -295,7 +276,7 @@ static Retcode begin(struct calling *c, int64_t timeout_ns)
 		return rc;
 	c->impatient = timeout_ns == 0;
 	rc = wait_for_room(c, timeout_ns, look_for_call, "call slot");
-	if (rc == rcQuotaExceeded)
+	if (rc == rcQuotaExceeded || (rc != rcOk && c->keeps))
 		dcm_message_unclaim(end, c->message);
 	else if (rc != rcOk)
 		consume(c);
@@ -422,12 +403,12 @@ Retcode DcmCall(Handle session, DcmMessage *request, int64_t timeoutNs, DcmMessa
 	int saved = errno;
 
 	dcm_fork_check();
-	rc = find_session(session, &object, &c);
+	rc = dcm_calling_find(session, &object, &c);
 	if (rc != rcOk)
 		return rc;
 	if (outReply != NULL && outReply != request)
 		*outReply = (DcmMessage){ .data = NULL };
-	rc = begin(&c, timeoutNs);
+	rc = dcm_calling_begin(&c, timeoutNs);
 	if (rc == rcOk) {
 		rc = dcm_wait_until(&c.client->blocker, timeoutNs, &c.deadline_ns, true,
 				    look_for_end, &c);
@@ -455,31 +436,12 @@ Retcode DcmStart(Handle session, DcmMessage *request, int64_t timeoutNs, uint64_
 	if (outCall == NULL)
 		return dcm_fail(rcInvalidArgument, "outCall is null");
 	*outCall = DCM_ANY_CALL;
-	rc = find_session(session, &object, &c);
+	rc = dcm_calling_find(session, &object, &c);
 	if (rc != rcOk)
 		return rc;
-	rc = begin(&c, timeoutNs);
+	rc = dcm_calling_begin(&c, timeoutNs);
 	if (rc == rcOk)
 		*outCall = name_of(&c);
-	dcm_object_drop(object);
-	errno = saved;
-	return rc;
-}
-
-Retcode DcmSend(Handle session, DcmMessage *message, int64_t timeoutNs)
-{
-	struct calling c = { .message = message,
-			     .use = DCM_USE_ONE_WAY,
-			     .flags = DCM_CALL_ONE_WAY };
-	struct dcm_object *object;
-	Retcode rc;
-	int saved = errno;
-
-	dcm_fork_check();
-	rc = find_session(session, &object, &c);
-	if (rc != rcOk)
-		return rc;
-	rc = begin(&c, timeoutNs);
 	dcm_object_drop(object);
 	errno = saved;
 	return rc;
@@ -580,7 +542,7 @@ Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint64_t *ou
 		*outReply = (DcmMessage){ .data = NULL };
 	if (outCall != NULL)
 		*outCall = DCM_ANY_CALL;
-	rc = find_session(session, &object, &c);
+	rc = dcm_calling_find(session, &object, &c);
 	if (rc != rcOk)
 		return rc;
 	pulses = dcm_source_pulses(&c.client->source);
@@ -593,27 +555,4 @@ Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint64_t *ou
 	dcm_object_drop(object);
 	errno = saved;
 	return rc;
-}
-
-Retcode DcmInterruptCall(Handle handle)
-{
-	struct dcm_kernel_object *object;
-	struct dcm_source *source;
-	Retcode rc;
-	int saved = errno;
-
-	dcm_fork_check();
-	rc = dcm_kernel_find(handle, 1u << DCM_KIND_SESSION | 1u << DCM_KIND_LISTENER, 0, &object);
-	if (rc != rcOk)
-		return rc;
-	if (object->object.type->kind == DCM_KIND_SESSION)
-		dcm_wait_interrupt(&((struct dcm_session *)object)->client->blocker);
-	else
-		dcm_wait_interrupt(&((struct dcm_listener_object *)object)->blocker);
-	source = dcm_source_of(&object->object);
-	if (source != NULL)
-		dcm_source_fire(source, DCM_BLOCKING_CALL_INTERRUPTED);
-	dcm_object_drop(&object->object);
-	errno = saved;
-	return rcOk;
 }

@@ -276,11 +276,58 @@ static Retcode look(void *arg, struct dcm_wait_on *on)
 	return found ? rcOk : DCM_LOOK_AGAIN;
 }
 
-Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
+/* What is there at once, behind what was waited for. */
+static size_t receive_more(struct receiving *r, size_t capacity)
 {
-	struct receiving r = { .request = outRequest, .waits = timeoutNs != 0 };
+	size_t count = 1;
+
+	for (; count < capacity; count++) {
+		++r->request;
+		if (look(r, NULL) != rcOk)
+			break;
+	}
+	return count;
+}
+
+static Retcode say_why(struct receiving *r, Retcode rc, uint32_t pulses)
+{
+	if (rc == rcNotConnected && dcm_kernel_revoked(&r->listener->kernel))
+		return dcm_fail(rcHandleRevoked, "the listener was revoked");
+	if (rc == rcNotConnected)
+		return dcm_fail(rc, "the listener was closed");
+	if (rc == rcIpcInterrupt)
+		return dcm_fail(rc, "interrupted by DcmInterruptCall");
+	if (rc != rcTimeout)
+		return rc;
+	dcm_source_drained(&r->listener->source, pulses);
+	return dcm_fail(rc, "no call came in time");
+}
+
+static Retcode receive(Handle handle, int64_t timeout_ns, DcmRequest *requests, size_t capacity,
+		       size_t *count)
+{
+	struct receiving r = { .request = requests, .waits = timeout_ns != 0 };
 	struct dcm_kernel_object *object;
 	uint32_t pulses;
+	Retcode rc = dcm_kernel_find(handle, KIND_LISTENER, 0, &object);
+
+	if (rc != rcOk)
+		return rc;
+	r.listener = (struct dcm_listener_object *)object;
+	pulses = dcm_source_pulses(&r.listener->source);
+	rc = dcm_wait_for(&r.listener->blocker, timeout_ns, true, look, &r);
+	if (rc == rcOk)
+		*count = receive_more(&r, capacity);
+	else
+		rc = say_why(&r, rc, pulses);
+	let_go_of_end(&r);
+	dcm_object_drop(&object->object);
+	return rc;
+}
+
+Retcode DcmReceive(Handle listener, int64_t timeoutNs, DcmRequest *outRequest)
+{
+	size_t count;
 	Retcode rc;
 	int saved = errno;
 
@@ -288,23 +335,26 @@ Retcode DcmReceive(Handle handle, int64_t timeoutNs, DcmRequest *outRequest)
 	if (outRequest == NULL)
 		return dcm_fail(rcInvalidArgument, "outRequest is null");
 	*outRequest = (DcmRequest){ .riid = INVALID_RIID };
-	rc = dcm_kernel_find(handle, KIND_LISTENER, 0, &object);
-	if (rc != rcOk)
-		return rc;
-	r.listener = (struct dcm_listener_object *)object;
-	pulses = dcm_source_pulses(&r.listener->source);
-	rc = dcm_wait_for(&r.listener->blocker, timeoutNs, true, look, &r);
-	let_go_of_end(&r);
-	if (rc == rcNotConnected && dcm_kernel_revoked(object))
-		rc = dcm_fail(rcHandleRevoked, "the listener was revoked");
-	else if (rc == rcNotConnected)
-		dcm_fail(rc, "the listener was closed");
-	else if (rc == rcTimeout) {
-		dcm_source_drained(&r.listener->source, pulses);
-		dcm_fail(rc, "no call came in time");
-	} else if (rc == rcIpcInterrupt)
-		dcm_fail(rc, "interrupted by DcmInterruptCall");
-	dcm_object_drop(&object->object);
+	rc = receive(listener, timeoutNs, outRequest, 1, &count);
+	errno = saved;
+	return rc;
+}
+
+Retcode DcmReceiveBatch(Handle listener, int64_t timeoutNs, DcmRequest *requests, size_t capacity,
+			size_t *outCount)
+{
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (outCount != NULL)
+		*outCount = 0;
+	if (capacity == 0 || requests == NULL || outCount == NULL)
+		return dcm_fail(rcInvalidArgument, "%s",
+				capacity == 0	   ? "capacity is 0"
+				: requests == NULL ? "requests is null"
+						   : "outCount is null");
+	rc = receive(listener, timeoutNs, requests, capacity, outCount);
 	errno = saved;
 	return rc;
 }

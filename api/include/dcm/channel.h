@@ -154,6 +154,31 @@ DCM_API Retcode DcmFinish(Handle session, uint64_t call, int64_t timeoutNs, uint
 DCM_API Retcode DcmSend(Handle session, DcmMessage *message, int64_t timeoutNs);
 
 /**
+ * DcmSendBatch() - send many messages that are not answered
+ * @session:   the callable handle, with OCAP_IPC_CALL
+ * @messages:  loans of this session, in the order in which they are to arrive
+ * @count:     of them; 0 sends nothing
+ * @timeoutNs: how long to wait for room, for all of them together
+ * @outSent:   or null; how many were sent, also on an error
+ *
+ * As many calls of DcmSend(), but that those which were not sent, @messages[*@outSent] and all behind
+ * it, are still the caller's, whatever the answer: to be sent again, or released. The server may
+ * receive the first while the last waits for room. Messages that other threads send over the
+ * session may come between.
+ *
+ * Threads:  any number over one session.
+ * Blocks:   only if the channel is full and @timeoutNs is not 0.
+ * Progress: lock-free.
+ * Memory:   what the caller stored before is visible to the server's DcmReceive().
+ * Return:   rcOk (all are sent); else why @messages[*@outSent] was not: rcTimeout; rcIpcInterrupt;
+ *           rcNotConnected; rcHandleRevoked; rcInvalidArgument; rcNoCapability; rcQuotaExceeded: as
+ *           DcmCall().
+ * Origin:   ours.
+ */
+DCM_API Retcode DcmSendBatch(Handle session, DcmMessage *messages, size_t count, int64_t timeoutNs,
+			     size_t *outSent);
+
+/**
  * DcmReceive() - take one request from any channel of a listener
  * @listener:   from KnHandleCreateListener()
  * @timeoutNs:  how long to wait for one
@@ -170,6 +195,26 @@ DCM_API Retcode DcmSend(Handle session, DcmMessage *message, int64_t timeoutNs);
  * Origin:   a blocking receive at the server's handle: KCE 1.2. The rest: ours.
  */
 DCM_API Retcode DcmReceive(Handle listener, int64_t timeoutNs, DcmRequest *outRequest);
+
+/**
+ * DcmReceiveBatch() - take all requests that are there, up to a number
+ * @listener:  from KnHandleCreateListener()
+ * @timeoutNs: how long to wait for the first; the others are not waited for
+ * @requests:  as from DcmReceive(), each to be answered or released by itself
+ * @capacity:  how many there is room for in @requests; at least 1
+ * @outCount:  how many were received; not 0 with rcOk, 0 else
+ *
+ * Clients have their turns as with DcmReceive(); what one thread of a client sent comes in its order.
+ *
+ * Threads:  any number on one listener; each request goes to one of them.
+ * Blocks:   until a request is there or the time is over.
+ * Progress: as DcmReceive().
+ * Memory:   as DcmReceive(); elements from *@outCount on may be written to, to no use.
+ * Return:   as DcmReceive(); rcInvalidArgument (@capacity is 0; null).
+ * Origin:   ours.
+ */
+DCM_API Retcode DcmReceiveBatch(Handle listener, int64_t timeoutNs, DcmRequest *requests,
+				size_t capacity, size_t *outCount);
 
 /**
  * DcmLoanReply() - room for the reply to a request
