@@ -55,7 +55,7 @@ typedef struct DcmRequest {
  * @session:    the callable handle from DcmConnect()
  * @size:       bytes; 0 up to what the channel can ever give: a quarter of it, 16 MiB by default
  * @timeoutNs:  how long to wait for room in a full channel
- * @outMessage: data is aligned for every type, and holds anything; size as asked, status 0
+ * @outMessage: data is aligned to 64 bytes, and holds anything; size as asked, status 0
  *
  * Threads:  any.
  * Blocks:   only if the channel is full and @timeoutNs is not 0.
