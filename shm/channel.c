@@ -80,8 +80,8 @@ bool dcm_channel_view(struct dcm_channel *ch, void *base, uint64_t bytes, uint64
 	ch->requests = (unsigned char *)base + DCM_CHANNEL_FRONT;
 	ch->replies = ch->requests + ch->half;
 	ch->barriers = h->barriers == 1 && dcm_barrier_joined();
-	dcm_store(&ch->next, 1u, relaxed);
-	dcm_store(&ch->expected, 0ull, relaxed);
+	atomic_init(&ch->next, 1);
+	atomic_init(&ch->expected, 0);
 	ch->streaming = false;
 	return true;
 }
