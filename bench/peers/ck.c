@@ -145,7 +145,7 @@ static size_t pairs(const struct peer_job *job)
 static void prepare(struct peer_job *job)
 {
 	if (job->clients > job->servers && job->what != PEER_CALL && job->size > SMALL)
-		peer_fail("several producers of more than %d bytes", SMALL);
+		peer_cannot("what several producers send has to fit into an entry");
 	job->shared = peer_shared(2 * pairs(job) * lane_bytes(job));
 	for (size_t i = 0; i < 2 * pairs(job); i++) {
 		ck_ring_init(&lane_at(job, i)->ring, entries(job));

@@ -241,6 +241,12 @@ void peer_absent(const char *package)
 	exit(EXIT_ABSENT);
 }
 
+void peer_cannot(const char *why)
+{
+	fprintf(stderr, "%s: %s\n", peer.name, why);
+	exit(EXIT_CANNOT);
+}
+
 void *peer_shared(size_t bytes)
 {
 	return bench_shared(bytes);

@@ -66,6 +66,8 @@ static void prepare(struct peer_job *job)
 {
 	struct rings *all = peer_memory(sizeof(*all));
 
+	if (job->clients > job->servers)
+		peer_cannot("a ring of libqb has one producer");
 	for (uint32_t i = 0; i < job->clients || i < job->servers; i++) {
 		all->there[i] = make(job);
 		if (job->what == PEER_CALL)
@@ -79,8 +81,6 @@ static void begin(struct peer_end *e)
 	struct rings *all = e->job->shared;
 	struct own *o = peer_memory(sizeof(*o));
 
-	if (e->job->clients > e->job->servers)
-		peer_fail("a ring of libqb has one producer");
 	o->there = &all->there[e->number];
 	o->back = all->back[e->number];
 	o->count = e->job->what == PEER_FAN && !e->serves ? e->job->servers : 1;

@@ -54,6 +54,8 @@ static mqd_t make(const struct peer_job *job)
 	snprintf(name, sizeof(name), "/dcm-bench-%d", (int)getpid());
 	queue = mq_open(name, O_RDWR | O_CREAT | O_EXCL | (job->wait == PEER_SPIN ? O_NONBLOCK : 0),
 			0600, &attributes);
+	if (queue == (mqd_t)-1 && (errno == EMFILE || errno == ENOSPC))
+		peer_cannot("more queues than this user may have");
 	if (queue == (mqd_t)-1)
 		peer_fail("mq_open: %s", strerror(errno));
 	mq_unlink(name);

@@ -168,6 +168,9 @@ void peer_fail(const char *format, ...) __attribute__((format(printf, 1, 2), nor
 /* peer_absent() - in prepare(): @package, of whose programs one is needed, is not installed */
 void peer_absent(const char *package) __attribute__((noreturn));
 
+/* peer_cannot() - in prepare(): the job is not one that it can do, which can and most do not say */
+void peer_cannot(const char *why) __attribute__((noreturn));
+
 /* peer_shared() - in prepare(): zeroed memory, in place, that all processes will share */
 void *peer_shared(size_t bytes);
 

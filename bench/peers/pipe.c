@@ -60,7 +60,7 @@ static void prepare(struct peer_job *job)
 	size_t bytes = sizeof(struct stream_frame) + job->size;
 
 	if (job->clients > job->servers && bytes > PIPE_BUF)
-		peer_fail("several producers of %zu bytes would mix them", job->size);
+		peer_cannot("several writers of more than PIPE_BUF would mix their messages");
 	make(job, "server", job->servers);
 	make(job, "client", job->clients);
 }
