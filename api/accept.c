@@ -2,6 +2,7 @@
 /* accept - the channel of an accepted connection, from its making to its end, on the server's side */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -14,8 +15,8 @@
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/server.h"
-#include "api/spare.h"
 #include "api/transfer.h"
+#include "shm/kernel.h"
 #include "shm/listener.h"
 #include "shm/process.h"
 #include "shm/reap.h"
@@ -58,12 +59,57 @@ static void forget_server_end(struct dcm_object *object)
 	dcm_end_forget(object);
 }
 
+/* Kernels before 6.3 do not know the exec seal; the other seals must not be lost with it. */
+static int make_memfd(void)
+{
+	int fd = -1;
+
+	if (DCM_KERNEL_NEW)
+		fd = memfd_create("dcm-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+	if (fd < 0 && (!DCM_KERNEL_NEW || errno == EINVAL))
+		fd = memfd_create("dcm-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	return fd;
+}
+
 /* Past this limit of the process the kernel would send SIGXFSZ, which ends the program. */
 static bool may_be_so_long(uint64_t bytes)
 {
 	struct rlimit limit;
 
 	return getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur >= bytes;
+}
+
+/* A sealed, formatted, mapped memfd. Return: its descriptor, or negative errno. */
+static int make_memory(uint64_t bytes, uint64_t nonce, void **base)
+{
+	int fd = make_memfd();
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fchmod(fd, 0600) < 0 || ftruncate(fd, (off_t)bytes) < 0)
+		r = -errno;
+	else
+		r = dcm_channel_commit(fd, bytes);
+	if (r == 0) {
+		*base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
+			     0);
+		if (*base == MAP_FAILED)
+			r = -errno;
+	}
+	if (r == 0) {
+		dcm_channel_format(*base, bytes, nonce);
+		/* Never another size: no access of ours can end in SIGBUS. */
+		if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+			r = -errno;
+	}
+	if (r < 0) {
+		if (*base != MAP_FAILED)
+			munmap(*base, bytes);
+		close(fd);
+		return r;
+	}
+	return fd;
 }
 
 /* A listener becomes known to the fabric with the first request that is accepted for it. */
@@ -115,13 +161,6 @@ static struct dcm_server_end *end_object(struct dcm_identity *callable, struct d
 	return server;
 }
 
-/* Return: 0, or negative errno. */
-static int map(int fd, uint64_t bytes, void **base)
-{
-	*base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	return *base == MAP_FAILED ? -errno : 0;
-}
-
 static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 		       struct dcm_badge *badge, struct dcm_ref connection, struct dcm_ref client,
 		       struct dcm_server_end **out, uint64_t *nonce)
@@ -144,12 +183,10 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 	server->end.peer = client;
 	if (getrandom(nonce, sizeof *nonce, 0) != sizeof *nonce)
 		*nonce = dcm_sid_next();
-	server->fd = dcm_spare_take(bytes);
-	r = server->fd < 0 ? server->fd : map(server->fd, bytes, &base);
-	if (r >= 0) {
-		dcm_channel_format(base, bytes, *nonce);
+	server->fd = make_memory(bytes, *nonce, &base);
+	r = server->fd;
+	if (r >= 0)
 		r = dcm_end_init(&server->end, fabric, base, bytes, *nonce, false);
-	}
 	if (r < 0) {
 		dcm_object_drop(&server->end.object);
 		return dcm_fail_errno(r, "cannot make a channel of %llu bytes",

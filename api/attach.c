@@ -17,7 +17,6 @@
 #include "api/identity.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
-#include "api/spare.h"
 #include "api/spin.h"
 #include "shm/barrier.h"
 #include "shm/bell.h"
@@ -56,7 +55,6 @@ static void reset_in_child(void)
 	closing = false;
 	dcm_store(&attached, 0u, relaxed);
 	dcm_keeper_forked();
-	dcm_spare_forked();
 	dcm_guard_unwatch();
 	if (fabric == NULL)
 		return;

@@ -9,7 +9,6 @@
 
 #include "api/handle.h"
 #include "api/source.h"
-#include "api/spare.h"
 #include "shm/baton.h"
 #include "shm/beacon.h"
 #include "shm/park.h"
@@ -18,8 +17,6 @@
 
 #define TICK_NS (1000 * 1000 * 1000)
 #define SOON_NS_MIN (1000 * 1000)
-/* Behind the rush of an accept, and of the first calls. */
-#define FILL_NS (1000 * 1000)
 #define SOON_NS_MAX (100 * 1000 * 1000)
 
 enum { STACK_BYTES = 256 * 1024 };
@@ -74,7 +71,6 @@ struct life {
 	int64_t soon_ns; /* how soon to look after the dying again */
 	struct dcm_hands hands;
 	int64_t second_ns; /* when chores were last told that a second is over */
-	int64_t fill_ns;   /* when the spare memory of a channel is to be made; or DCM_FOREVER */
 };
 
 void dcm_keeper_chore(uint32_t (*chore)(bool second))
@@ -276,7 +272,7 @@ static uint32_t take_wanted(struct dcm_park_guard *guard)
 }
 
 /* What needs no whole round. */
-static void see_to(struct life *life, uint32_t asked, uint32_t wanted)
+static void see_to(const struct life *life, uint32_t asked, uint32_t wanted)
 {
 	void (*look)(const struct dcm_segment *, uint32_t) = atomic_load(&on_marks);
 
@@ -285,23 +281,6 @@ static void see_to(struct life *life, uint32_t asked, uint32_t wanted)
 	if ((wanted & WANTED_RECLAIM) != 0)
 		dcm_handle_reclaim();
 	dcm_source_tend((asked & DCM_KICK_SOURCES) != 0);
-	if (life->fill_ns == DCM_FOREVER && dcm_spare_wanted())
-		life->fill_ns = dcm_park_now() + FILL_NS;
-}
-
-/* One sleep. False: it is over because its time was. */
-static bool slept(struct life *life, dcm_atomic32 *control, uint32_t key,
-		  const struct dcm_park_guard *guard, int64_t deadline)
-{
-	int64_t until = life->fill_ns < deadline ? life->fill_ns : deadline;
-
-	if (dcm_park_sleep(control, key, guard, until) == 0)
-		return true;
-	if (until == deadline)
-		return false;
-	life->fill_ns = DCM_FOREVER;
-	dcm_spare_fill();
-	return true;
 }
 
 /* Sleep until a whole round is due. What needs none is seen to in between: it comes often. */
@@ -311,7 +290,7 @@ static void sleep_and_listen(struct life *life, uint32_t key, struct dcm_park_gu
 	struct dcm_process *process = dcm_process_at(life->seg, life->self);
 	uint32_t asked, wanted;
 
-	while (slept(life, &process->control, key, guard, deadline)) {
+	while (dcm_park_sleep(&process->control, key, guard, deadline) == 0) {
 		key = listen(process, &asked);
 		wanted = take_wanted(guard);
 		if ((asked & DCM_KICK_AROUND) != 0 || (wanted & WANTED_LOOK) != 0 ||
@@ -374,7 +353,7 @@ static void started(struct start *start, int result)
 static void *keeper_main(void *arg)
 {
 	struct start start = *(struct start *)arg;
-	struct life life = { .seg = start.seg, .self = start.self.index, .fill_ns = DCM_FOREVER };
+	struct life life = { .seg = start.seg, .self = start.self.index };
 	int result;
 
 	begin(&life);
@@ -392,7 +371,6 @@ static void *keeper_main(void *arg)
 		round_once(&life);
 	}
 	dcm_handle_on_retire(NULL);
-	dcm_spare_drop();
 	dcm_beacon_disarm(start.seg, start.self, &life.beacon);
 	start.detach(start.arg);
 	end(&life);
