@@ -108,7 +108,7 @@ static const struct mutant mutants[] = {
 	{ .name = "done_before_looking", .first = &sim_channel },
 	{ .name = "gone_before_rousing", .first = &sim_channel },
 	{ .name = "end_of_stream_is_barred", .first = &sim_channel },
-	{ .name = "sleeper_for_room_bars", .first = &sim_channel, .from = 24000 },
+	{ .name = "sleeper_for_room_bars", .first = &sim_channel },
 	{ .name = "revoked_is_said", .first = &sim_channel },
 	{ .name = "cut_ends_receiving", .first = &sim_channel },
 	{ .name = "hang_up_wakes_caller", .first = &sim_channel },
