@@ -34,6 +34,7 @@ RUNS = [
     ('sim/ring', 20, 1),
     ('sim/bell', 20, 1),
     ('sim/group', 20, 1),
+    ('sim/gift', 20, 1),
     ('stress/event_loop', 4, 1),
     ('stress/publish', 3, 2),
     ('stress/calls', 3, 2),
@@ -44,6 +45,7 @@ RUNS = [
     ('crash/event_server', 4, 1),
     ('crash/event_stopped', 1, 1),
     ('crash/attach', 4, 1),
+    ('crash/shown_anywhere', 4, 1),
     ('crash/making', 1, 1),
     ('crash/stopped_reaper', 1, 1),
 ]
