@@ -86,6 +86,7 @@ while ($source =~ /\{ "(DCM_MAX_\w+)", &c->(\w+), (\w+) \}/g) {
 is($tables, 5, 'tables');
 while ($source =~ /read_number\("(DCM_\w+)",\s*([^,]+),\s*([^,]+),/g) {
 	my %of = (DCM_MAX_HINTS => 1 << $default{ring_shift},
+		  DCM_MAX_GIFTS => 1 << $default{gift_shift},
 		  DCM_USER_SHARE => 100,
 		  DCM_MAX_CHANNEL_BYTES => value('DCM_CHANNEL_BYTES_DEFAULT'));
 	my ($name, $least, $most) = ($1, $2, $3);
