@@ -211,7 +211,7 @@ static Retcode create(struct dcm_fabric *fabric, const char *type, const char *n
 	}
 	c->giving = giving;
 	pthread_mutex_init(&c->lock, NULL);
-	c->ladder.socket = -1;
+	c->ladder.socket = c->ladder.caller = -1;
 	dcm_source_init(&c->source, &connection_source, &c->object);
 	c->server = *server;
 	c->client_sid = client_sid;

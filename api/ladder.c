@@ -10,10 +10,7 @@
 #include "api/retcode.h"
 #include "shm/process.h"
 
-/*
- * So many times what the server says it sent may not be there: a client that looks between the
- * server's connect and its send finds a caller with nothing to say, and turns it away.
- */
+/* So many times what the server says it sent may not be there. */
 enum { LOST_MAX = 3 };
 
 typedef int fetch_fn(const struct dcm_segment *seg, uint32_t self, struct dcm_ref server,
@@ -28,7 +25,7 @@ static bool is_final(int result)
 
 int dcm_ladder_begin(struct dcm_ladder *l, const struct dcm_fabric *fabric)
 {
-	*l = (struct dcm_ladder){ .socket = -1 };
+	*l = (struct dcm_ladder){ .socket = -1, .caller = -1 };
 	if (!fabric->seg.shared && fabric->settings.transfer != DCM_TRANSFER_SOCKET)
 		return 0;
 	l->socket = dcm_transfer_listen(&l->socket_name);
@@ -40,9 +37,11 @@ int dcm_ladder_begin(struct dcm_ladder *l, const struct dcm_fabric *fabric)
 
 void dcm_ladder_end(struct dcm_ladder *l)
 {
+	if (l->caller >= 0)
+		close(l->caller);
 	if (l->socket >= 0)
 		close(l->socket);
-	l->socket = -1;
+	l->socket = l->caller = -1;
 	l->socket_name = 0;
 }
 
@@ -75,7 +74,8 @@ static int from_socket(struct dcm_ladder *l, const struct dcm_fabric *fabric,
 	const struct dcm_segment *seg = &fabric->seg;
 	/* Read before the look: if it says sent, then what was sent is there. */
 	int answer = dcm_transfer_answered(offer->sent, offer->nonce, l->socket_name);
-	int fd = dcm_transfer_receive(seg, fabric->self.index, l->socket, server, offer, &l->who);
+	int fd = dcm_transfer_receive(seg, fabric->self.index, l->socket, &l->caller, server, offer,
+				      &l->who);
 
 	if (fd != -EAGAIN && fd != -EBUSY)
 		return fd;

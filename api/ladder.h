@@ -5,7 +5,7 @@
  * pidfd_getfd, then /proc, then the socket; or the one way that DCM_TRANSFER names. A fabric that
  * several users share knows the socket only, which tells each side who the other is.
  *
- *	struct dcm_ladder ladder = { .socket = -1 };
+ *	struct dcm_ladder ladder = { .socket = -1, .caller = -1 };
  *	dcm_ladder_begin(&ladder, fabric);             ... ask the server, with ladder.socket_name
  *	fd = dcm_ladder_fetch(&ladder, ...);           ... again each time that the slot's word moves
  *	dcm_ladder_end(&ladder);
@@ -19,6 +19,7 @@
 
 struct dcm_ladder {
 	int socket;		    /* listening for the memory; -1: not */
+	int caller;		    /* to it: the server, which has not spoken yet; negative: nobody */
 	uint64_t socket_name;	    /* 0: none */
 	unsigned lost;		    /* sockets that the server answered and that held nothing */
 	uint32_t transfer;	    /* how it came */

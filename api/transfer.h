@@ -48,10 +48,11 @@ int dcm_transfer_procfs(const struct dcm_segment *seg, uint32_t self, struct dcm
 
 /*
  * dcm_transfer_receive() - the same, from the socket; *@who is then who sent it
+ * @caller: the server's connection that had nothing to say yet, or -1; in and out, the caller's
  * Return: as the others; -EAGAIN: nothing has come yet; -EBUSY: strangers call faster than they
  * can be sent away, it is time for another socket.
  */
-int dcm_transfer_receive(const struct dcm_segment *seg, uint32_t self, int listener,
+int dcm_transfer_receive(const struct dcm_segment *seg, uint32_t self, int listener, int *caller,
 			 struct dcm_ref server, const struct dcm_offer *offer,
 			 struct dcm_credentials *who);
 

@@ -186,7 +186,8 @@ static int take_descriptor(struct msghdr *message)
 	return first;
 }
 
-/* Return: descriptor; -EMFILE the kernel had to drop it; -ENODATA it is not what is waited for. */
+/* Return: descriptor; -EAGAIN it has said nothing yet; -EMFILE the kernel had to drop it; -ENODATA it
+   is not what is waited for. */
 static int receive(int from, uint64_t nonce)
 {
 	union control control;
@@ -199,6 +200,8 @@ static int receive(int from, uint64_t nonce)
 	ssize_t bytes = recvmsg(from, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	int fd = bytes < 0 ? -1 : take_descriptor(&message);
 
+	if (bytes < 0 && errno == EAGAIN)
+		return -EAGAIN;
 	if (bytes == sizeof data && data == nonce) {
 		if (fd >= 0)
 			return fd;
@@ -209,21 +212,39 @@ static int receive(int from, uint64_t nonce)
 	return -ENODATA;
 }
 
-int dcm_transfer_receive(const struct dcm_segment *seg, uint32_t self, int listener,
+/* The next who calls and is the server, checked; or negative errno, ENODATA: a stranger. */
+static int next_caller(const struct dcm_segment *seg, uint32_t self, int listener,
+		       struct dcm_ref server, struct dcm_credentials *who)
+{
+	int from = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (from < 0)
+		return errno == ECONNABORTED ? -ENODATA : -errno;
+	if (check_peer(seg, self, from, server, who) == 0)
+		return from;
+	close(from);
+	return -ENODATA;
+}
+
+int dcm_transfer_receive(const struct dcm_segment *seg, uint32_t self, int listener, int *caller,
 			 struct dcm_ref server, const struct dcm_offer *offer,
 			 struct dcm_credentials *who)
 {
-	int from, fd, r;
+	int fd;
 
 	for (int visitors = 0; visitors < VISITORS_MAX; visitors++) {
-		from = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (from < 0 && errno == ECONNABORTED)
+		if (*caller < 0)
+			*caller = next_caller(seg, self, listener, server, who);
+		if (*caller == -ENODATA)
 			continue;
-		if (from < 0)
-			return -errno;
-		r = check_peer(seg, self, from, server, who);
-		fd = r == 0 ? receive(from, offer->nonce) : r;
-		close(from);
+		if (*caller < 0)
+			return *caller;
+		fd = receive(*caller, offer->nonce);
+		/* Between its connect and its send: it is heard out. */
+		if (fd == -EAGAIN)
+			return fd;
+		close(*caller);
+		*caller = -1;
 		if (fd >= 0)
 			return dcm_transfer_verified(fd, offer);
 		if (fd == -EMFILE)
