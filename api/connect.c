@@ -427,8 +427,9 @@ static Retcode guard_wait(struct dcm_connection_object *c, uint32_t server, stru
 static bool is_undecided(struct dcm_connection_object *c)
 {
 	const struct dcm_segment *seg = &c->fabric->seg;
+	struct dcm_connection_look look = dcm_rendezvous_look(seg, c->ref);
 
-	return dcm_rendezvous_look(seg, c->ref).unseen || !dcm_process_there(seg, server_now(c));
+	return look.unseen || (!look.declined && !dcm_process_there(seg, server_now(c)));
 }
 
 /* Under the lock: what became of the request. */

@@ -113,6 +113,8 @@ static Retcode spin(const struct waiting *w, int64_t spin_ns)
 			return rcNotConnected;
 		if (interrupted(w->b, w->generation))
 			return rcIpcInterrupt;
+		if (dcm_guard_lost())
+			return rcFail;
 		now = dcm_park_now();
 		if (now >= w->deadline_ns)
 			return rcTimeout;

@@ -98,6 +98,7 @@ uint32_t dcm_layout_fingerprint(void)
 		offsetof(struct dcm_subscription, ring),
 		sizeof(struct dcm_connection),
 		offsetof(struct dcm_connection, bell),
+		offsetof(struct dcm_connection, declined),
 		offsetof(struct dcm_connection, type_hash),
 		offsetof(struct dcm_connection, gift),
 		offsetof(struct dcm_connection, fd),

@@ -161,6 +161,7 @@ struct dcm_connection {
 	dcm_atomic32 server; /* valid from TAKEN on */
 	dcm_atomic32 listener;
 	dcm_atomic32 bell; /* shm/bell.h: whenever the client is woken at ec */
+	dcm_atomic32 declined; /* 1: if it is refused, its server did that, and not its end */
 	/* The request: written in CLAIMED. */
 	alignas(DCM_CACHELINE) dcm_atomic64 type_hash;
 	dcm_atomic64 name_hash;

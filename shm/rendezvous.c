@@ -75,6 +75,7 @@ static void fill(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t sel
 	dcm_store(&c->sent, 0u, release);
 	dcm_store(&c->opened_ns, 0ull, release);
 	dcm_store(&c->bell, 0u, release);
+	dcm_store(&c->declined, 0u, release);
 	dcm_name_store(&c->type, key->type);
 	dcm_name_store(&c->name, key->name);
 }
@@ -311,6 +312,8 @@ struct dcm_connection_look dcm_rendezvous_look(const struct dcm_segment *seg, st
 	/* acquire: who takes it says so before he refuses. */
 	look.unseen = look.state == DCM_CONNECTION_REFUSED &&
 		      dcm_load(&c->server, acquire) == UINT32_MAX;
+	look.declined = look.state == DCM_CONNECTION_REFUSED &&
+			dcm_load(&c->declined, acquire) != 0;
 	if (look.state == DCM_CONNECTION_TAKEN || look.state == DCM_CONNECTION_ACCEPTED) {
 		look.server = dcm_word_owner(word);
 	} else if (look.state == DCM_CONNECTION_POSTED && dcm_target_is_sent(target)) {
@@ -384,6 +387,10 @@ static bool server_step(const struct dcm_segment *seg, struct dcm_ref ref, uint6
 			return true;
 		client = dcm_load(&c->client, acquire);
 		next = DCM_CONNECTION_REFUSED;
+		/* The slot is not given back without us. Dying before the step leaves it to the reaper,
+		   whose refusal then is as good as ours. */
+		if (by == server)
+			dcm_store(&c->declined, 1u, release);
 		break;
 	case DCM_CONNECTION_OPEN:
 		if (dcm_load(&c->server, acquire) != server)

@@ -113,6 +113,7 @@ struct dcm_connection_look {
 	uint32_t state;	 /* DCM_FREE when the slot is of another use */
 	uint32_t server; /* process index; UINT32_MAX: none yet (parked) */
 	bool unseen;	 /* REFUSED, and nobody had taken it: its endpoint ended */
+	bool declined;	 /* REFUSED by its server, whatever became of that since */
 };
 struct dcm_connection_look dcm_rendezvous_look(const struct dcm_segment *seg,
 					       struct dcm_ref connection);

@@ -2,6 +2,7 @@
 /* tsan: no (several processes: it sees one of them at a time) */
 /* One-call connect: who is asked, what ends it, and that nothing is left of it. */
 #define _GNU_SOURCE
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -266,6 +267,25 @@ static void test_server_killed(int step)
 		must(KnHandleClose(call.session));
 }
 
+/* It has decided, and is gone before the client hears of it: what it decided stands. */
+static void test_refused_and_gone(void)
+{
+	struct peer client = peer_attached("slow client");
+	struct server server = serve("refuser", "x");
+	struct peer_answer a;
+
+	peer_post(&client, PEER_CONNECT_ANY, .type = TYPE, .timeout = 0);
+	take(&server);
+	peer_asleep(&client);
+	kill(client.pid, SIGSTOP);
+	decide(&server, false);
+	peer_kill(&server.peer);
+	kill(client.pid, SIGCONT);
+	a = peer_wait(&client);
+	is_answer(rcNotConnected, &a, "refused by a server that is gone since");
+	peer_end(&client);
+}
+
 /* Withdrawn, and not refused: as long as no server has it in its hands. */
 static void test_withdrawn(void)
 {
@@ -442,6 +462,7 @@ int main(void)
 		test_server_killed(step);
 		test_client_killed(step);
 	}
+	test_refused_and_gone();
 	test_withdrawn();
 	leaves_nothing(&before, "behind deaths");
 	test_flapping(seed);

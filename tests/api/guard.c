@@ -225,6 +225,34 @@ static void peers(void)
 	DcmFini();
 }
 
+/* Calls that would look for ever, as they are told to. */
+static struct pair spinning;
+
+static void receives(void *arg)
+{
+	DcmRequest request;
+
+	*(Retcode *)arg = DcmReceive(spinning.listener, FOREVER_NS, &request);
+}
+
+static void spinners(void)
+{
+	struct task task;
+	Retcode rc = rcOk;
+
+	must(DcmGuardSegment());
+	must(DcmInit());
+	pair_open(&spinning);
+	must(DcmSetWaitPolicy(spinning.listener, DCM_WAIT_SPIN, -1));
+	task_start(&task, receives, &rc);
+	usleep(10000);
+	cut(0);
+	task_join(&task);
+	is_rc(rcFail, rc, "a DcmReceive that spins");
+	pair_close(&spinning);
+	DcmFini();
+}
+
 /* A page that nobody has a reason to touch: the bitmaps of the last slots. */
 static void lose_little(void)
 {
@@ -361,6 +389,7 @@ int main(void)
 	for (uint64_t i = tap_scaled(50); i-- > 0; random_next(&random_state))
 		lives(busy, "in the middle of calls");
 	lives(peers, "met by a calling thread");
+	lives(spinners, "under a call that spins");
 	lives(only_fini, "met by DcmFini");
 	return 0;
 }
