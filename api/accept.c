@@ -481,8 +481,10 @@ Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callab
 
 	if (rc != rcOk)
 		return rc;
-	/* Before the client can mark anything. */
+	/* Before the client can mark anything: what a whole round of the keeper takes up, the marks do
+	   not say again. */
 	dcm_keeper_on_marks(tend_marked);
+	dcm_keeper_chore(tend_all);
 	server->client = *who;
 	pthread_mutex_lock(&listener->lock);
 	rc = give(fabric, callable, server, nonce);
@@ -494,7 +496,6 @@ Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callab
 		dcm_store(&server->offered, 1u, seq);
 		if (badge != NULL)
 			dcm_tree_confirm(&server->node, &badge->tally);
-		dcm_keeper_chore(tend_all);
 		/* What the client did since, the keeper may have passed over. */
 		if (dcm_load(&server->passed_over, seq) != 0)
 			dcm_rendezvous_tell_server(&fabric->seg, connection.index,

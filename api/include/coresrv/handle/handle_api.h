@@ -17,8 +17,9 @@
  * outClientHandle of DcmListen()): a child of the handle that was published or asked with, under
  * which it can be revoked like the rest. The holder's library looks whenever it is used. What it has
  * seen is not undone: the SID, which it may have kept; subscriptions and connections that were made
- * with it, which go on. It does not see what is revoked while the holder, or when the giver, is
- * attached to no fabric. A publication outlives its handle, also a revoked one: what is shown by it
+ * with it, which go on. It does not see what is revoked while the holder is attached to no fabric,
+ * nor, of what was shown before the giver left its fabric, what is revoked since, also when the giver
+ * is back. A publication outlives its handle, also a revoked one: what is shown by it
  * from then on is given as revoked. To withdraw an endpoint, close its publication.
  *
  * A process shows itself by few handles, and each takes a place in its fabric (DCM_MAX_GIFTS) until
