@@ -283,8 +283,9 @@ static void close_handed_over(struct dcm_server_end *server)
 		close(fd);
 }
 
-/* What a client sent before it closed is still handed out, as much as can be posted. */
-enum { DRAIN_LOOKS = DCM_CHANNEL_CALLS };
+/* What a client sent before it closed is still handed out, as much as can be posted: so many looks
+   of receivers, however long they take to come. One more is left when they are used up. */
+enum { DRAIN_LOOKS = DCM_CHANNEL_CALLS + 1 };
 
 /* Is something posted? What is not, was handed out: receivers take under the lock. */
 static bool has_more(struct dcm_server_end *server)
@@ -307,7 +308,8 @@ static bool drain(struct dcm_server_end *server)
 	if (looks == 1 || dcm_load(&end->channel.shared->client_gone, acquire) == 0)
 		return true;
 	/* Before the look: who takes the last one behind it kicks the keeper (drained()). */
-	dcm_store(&server->draining, looks == 0 ? DRAIN_LOOKS : looks - 1, seq);
+	if (looks == 0)
+		dcm_store(&server->draining, (uint32_t)DRAIN_LOOKS, seq);
 	if (!has_more(server))
 		return true;
 	dcm_listener_signal(&end->fabric->seg, server->listener->ref.index, end->connection.index);

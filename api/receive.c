@@ -77,6 +77,16 @@ static int take(struct dcm_server_end *server, bool by_bit, struct dcm_call *cal
 	return dcm_channel_take(ch, call, parcel);
 }
 
+/* Under the lock: a look at a channel whose client has left, and which nothing is posted to any more
+   but by one that misbehaves. */
+static void count_drained(struct dcm_server_end *server)
+{
+	uint32_t looks = dcm_load(&server->draining, relaxed);
+
+	if (looks > 1)
+		dcm_store(&server->draining, looks - 1, relaxed);
+}
+
 /* One call from one channel, if there is one and it is not an impossible one. @by_bit: its bit was
    taken for that, so it must be known whether there is more. */
 static struct found receive_from(struct receiving *r, struct dcm_server_end *server, bool by_bit)
@@ -91,6 +101,7 @@ static struct found receive_from(struct receiving *r, struct dcm_server_end *ser
 	if (DCM_ORDER(cut_ends_receiving, !server->cut, true)) {
 		int result = take(server, by_bit, &call, &parcel);
 
+		count_drained(server);
 		found.received = result == DCM_CHANNEL_TAKEN &&
 				 hand_out(server, call, parcel.flags);
 		/* Of a stream that cannot be said yet. */
@@ -229,6 +240,8 @@ static bool try_hot(struct receiving *r, uint32_t hot)
 	}
 	if (!dcm_channel_more(&r->end->end.channel) || !receive_from(r, r->end, false).received)
 		return false;
+	/* Its client may have left since, and the keeper have seen what is received now. */
+	drained(r->end);
 	dcm_store(&listener->hot_in_a_row, dcm_load(&listener->hot_in_a_row, relaxed) + 1, relaxed);
 	return true;
 }

@@ -71,7 +71,9 @@ struct dcm_server_end {
 	int fd; /* under end.lock: still to be taken by the client; -1: done */
 	dcm_atomic32 offered; /* 1: the accept is complete, and the keeper tends it */
 	dcm_atomic32 passed_over; /* 1: the keeper came before that */
-	dcm_atomic32 draining; /* the client has left; so many looks for what it sent before remain */
+	/* The client has left; so many looks for what it sent before remain, and one. Begun by the keeper,
+	   counted by receivers under end.lock. */
+	dcm_atomic32 draining;
 	bool cut; /* under end.lock: nothing more is handed out */
 	struct dcm_call_book call[DCM_CHANNEL_CALLS]; /* under end.lock */
 };

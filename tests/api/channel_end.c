@@ -195,6 +195,42 @@ static void test_client_leaves(void)
 	ok(until(channel_is_gone, &before), "all mappings go in the end");
 }
 
+/* What was sent before the client left waits for its receiver, however much goes on elsewhere. */
+static void test_sent_and_left(void)
+{
+	enum { OTHERS = 300 };
+	unsigned int mappings = mapping_count("/memfd:dcm-channel") + 3;
+	struct pair left, busy;
+	DcmMessage message;
+	DcmRequest request;
+
+	pair_open(&left);
+	pair_open(&busy);
+	message = must_loan(left.session, 4);
+	memcpy(message.data, "left", 4);
+	must(DcmSend(left.session, &message, 0));
+	must(KnHandleClose(left.session));
+	for (int i = 0; i < OTHERS && until(channel_is_gone, &mappings); i++) {
+		Handle session = pair_connect(&busy);
+
+		message = must_loan(session, 4);
+		must(DcmSend(session, &message, 0));
+		must(KnHandleClose(session));
+		request = must_receive(busy.listener);
+		must(DcmRelease(&request.message));
+	}
+	if (is_rc(rcOk, DcmReceive(left.listener, 0, &request), "what was sent long ago")) {
+		is_blob("left", request.message.data, 4, "is received whole");
+		must(DcmRelease(&request.message));
+	}
+	mappings -= 3;
+	must(KnHandleClose(left.callable));
+	must(KnHandleClose(left.listener));
+	must(DcmCloseHandle(left.publication));
+	pair_close(&busy);
+	ok(until(channel_is_gone, &mappings), "then nothing of the channels is mapped");
+}
+
 /* DcmFini ends no channel, and the process stays a participant until the last one is closed. */
 static void test_after_fini(const struct holdings *before)
 {
@@ -246,6 +282,7 @@ int main(void)
 	test_messages_after_close(true);
 	test_messages_after_close(false);
 	test_client_leaves();
+	test_sent_and_left();
 	DcmFini();
 	holdings_are(&before, "after the end");
 	test_after_fini(&before);
