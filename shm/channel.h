@@ -232,7 +232,7 @@ void dcm_channel_post(struct dcm_channel *ch, struct dcm_call call,
 /* dcm_channel_state() - POSTED, or what came of the call; with the word for a sleep in *@word */
 enum dcm_call_state dcm_channel_state(struct dcm_channel *ch, struct dcm_call call, uint32_t *word);
 
-/* dcm_channel_ended() - has a one-way message ended */
+/* dcm_channel_ended() - has a one-way message ended; now and then it says so to the server (K3) */
 bool dcm_channel_ended(struct dcm_channel *ch, struct dcm_call call);
 
 /*

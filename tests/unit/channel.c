@@ -140,6 +140,26 @@ static void test_one_way(struct pair *p)
 	ok(!dcm_channel_ended(&p->client, use_of(5, 10)), "of that use, and no other");
 }
 
+/* A slot of which no reply was returned for more than half of all generations. */
+static void test_one_way_for_long(struct pair *p)
+{
+	const uint32_t step = 1 << 24;
+	struct dcm_parcel seen, sent = request;
+	struct dcm_call call;
+
+	sent.flags = DCM_CALL_ONE_WAY;
+	for (uint32_t generation = step; generation <= 16 * step - 1 - step; generation += step) {
+		dcm_channel_post(&p->client, use_of(7, generation), &sent);
+		dcm_channel_take(&p->server, &call, &seen);
+		dcm_channel_answer(&p->server, call, seen.flags, NULL);
+		ok(dcm_channel_ended(&p->client, call), "one way, generation %u", generation);
+		dcm_channel_post(&p->client, use_of(7, generation + 1), &request);
+		dcm_channel_take(&p->server, &call, &seen);
+		ok(dcm_channel_answer(&p->server, call, 0, &reply), "then a call");
+		ok(!dcm_channel_returned(&p->server, call), "whose reply is the client's");
+	}
+}
+
 /* What a mad client could write. */
 static void test_bad_requests(struct pair *p)
 {
@@ -504,6 +524,7 @@ int main(void)
 	test_call(&p);
 	test_ends(&p);
 	test_one_way(&p);
+	test_one_way_for_long(&p);
 	test_bad_requests(&p);
 	test_full(&p);
 	test_numbers(&p);
