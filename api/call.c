@@ -94,7 +94,8 @@ static Retcode gone(struct calling *c)
 static void expect_room(struct calling *c, struct dcm_wait_on *on)
 {
 	dcm_wait_on_count(on, &c->client->end.channel.shared->room);
-	if (on != NULL && dcm_load(&c->client->streamed, relaxed) != 0)
+	/* seq, pairs stream_flag(): behind the prepare. */
+	if (on != NULL && dcm_load(&c->client->streamed, seq) != 0)
 		DCM_LINE(sleeper_for_room_bars) dcm_barrier();
 }
 
@@ -199,7 +200,8 @@ static uint32_t stream_flag(struct calling *c)
 	if (c->use != DCM_USE_ONE_WAY || !client->end.channel.barriers ||
 	    dcm_load(&client->told_nobody, relaxed) < STREAM_AFTER)
 		return 0;
-	dcm_store(&client->streamed, 1u, relaxed);
+	if (dcm_load(&client->streamed, relaxed) == 0)
+		dcm_store(&client->streamed, 1u, seq);
 	return DCM_CALL_STREAM;
 }
 

@@ -78,8 +78,11 @@ static void merge(struct dcm_hashed *set)
 	set->more--;
 	/* The rows behind these went before, and came back never or went again. */
 	if (row == (size_t)1 << k && k + 1 < DCM_HASHED_STEPS) {
-		free(set->rows[k + 1]);
+		struct dcm_hashed_link **gone = set->rows[k + 1];
+
+		/* A child forked between the two leaks it, and frees nothing twice. */
 		set->rows[k + 1] = NULL;
+		free(gone);
 	}
 }
 

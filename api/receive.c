@@ -218,6 +218,11 @@ static bool try_ready(struct receiving *r, uint32_t skip)
 		dcm_store(&listener->cursor, cursor, relaxed);
 		if (try_channel(r, connection))
 			return true;
+		/* Behind the close the slot may be another's, and the bit one of its channels. */
+		if (dcm_load(&listener->blocker.closed, seq) != 0) {
+			dcm_listener_signal(seg, listener->ref.index, connection);
+			return false;
+		}
 	}
 	return false;
 }
@@ -261,7 +266,8 @@ static bool try_with_hot(struct receiving *r, uint32_t hot)
 	}
 	if (try_hot(r, hot))
 		return true;
-	return others && try_ready(r, hot - 1);
+	/* It may have been let go of. */
+	return others && try_ready(r, r->hot == hot ? hot - 1 : DCM_LISTENER_SKIPS_NONE);
 }
 
 static Retcode look(void *arg, struct dcm_wait_on *on)

@@ -131,7 +131,8 @@ uint32_t dcm_subscription_waiting(DcmHandle subscription)
 	if (object == NULL)
 		return 0;
 	pthread_mutex_lock(&s->lock);
-	dcm_known_look(s->known, &s->fabric->seg, s->ref, &made);
+	if (dcm_load(&s->blocker.closed, seq) == 0)
+		dcm_known_look(s->known, &s->fabric->seg, s->ref, &made);
 	waiting = dcm_known_waiting(s->known);
 	pthread_mutex_unlock(&s->lock);
 	dcm_object_drop(object);
