@@ -16,6 +16,7 @@
 #include <dcm/fabric.h>
 #include <string.h>
 
+#include "shm/barrier.h"
 #include "shm/park.h"
 #include "shm/process.h"
 #include "tests/sim/sim_channel.h"
@@ -222,9 +223,12 @@ static void send_one_way(struct message *m)
 		check_error(m, rc, timeout_ns);
 }
 
+/* What has been sent by then is received. A program knows it from what orders its threads; a message of
+   a stream is sent with plain stores, and to nobody's knowledge else. */
 static void close_session(struct channel *ch)
 {
 	session_closed[ch->client] = true;
+	dcm_barrier();
 	dcm_handle_close(ch->session, 1u << DCM_KIND_SESSION);
 }
 
