@@ -51,7 +51,7 @@ Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callab
 			  struct dcm_badge *badge, struct dcm_ref connection,
 			  struct dcm_ref client, struct dcm_credentials *who);
 
-/* Parts: accept.c, receive.c, and what they share. */
+/* Parts: accept.c, receive.c, reply.c, and what they share. */
 struct dcm_call_book {
 	bool handed;	      /* to a thread of the program */
 	bool replied;	      /* a reply's room is still with the client */
@@ -89,6 +89,10 @@ void dcm_server_end_revoke(struct dcm_object *object);
 
 /* dcm_server_end_tend() - by the keeper: what became of a channel that was offered */
 void dcm_server_end_tend(struct dcm_server_end *server);
+
+/* dcm_server_take_back_reply() - under the lock: a reply's room is ours again once the client has
+   collected it, or used the call anew */
+void dcm_server_take_back_reply(struct dcm_server_end *server, uint32_t call);
 
 /* dcm_server_reclaim() - take back the room of replies that the client has collected */
 void dcm_server_reclaim(struct dcm_server_end *server);

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* reply - the end of a received call: its reply, or its release without one */
+#include <dcm/fabric.h>
+#include <errno.h>
+
+#include "api/fork.h"
+#include "api/guard.h"
+#include "api/retcode.h"
+#include "api/server.h"
+#include "shm/process.h"
+
+static struct dcm_server_end *server_of(struct dcm_end *end)
+{
+	return (struct dcm_server_end *)end;
+}
+
+void dcm_server_take_back_reply(struct dcm_server_end *server, uint32_t call)
+{
+	struct dcm_call_book *book = &server->call[call];
+
+	if (!book->replied)
+		return;
+	book->replied = false;
+	dcm_end_put_room(&server->end, book->reply_offset);
+}
+
+/* The end of a received request, held, if the message is one that is still out. */
+static struct dcm_end *end_of_request(const DcmMessage *message)
+{
+	struct dcm_end *end = dcm_message_end(message);
+
+	if (end != NULL && end->give_back == dcm_server_give_back &&
+	    dcm_message_kind(message) == DCM_MESSAGE_REQUEST &&
+	    dcm_message_call(message) < DCM_CHANNEL_CALLS)
+		return end;
+	if (end != NULL)
+		dcm_object_drop(&end->object);
+	dcm_fail(rcInvalidArgument, "not a request that this process received");
+	return NULL;
+}
+
+enum settled { SETTLED_BEFORE, SETTLED_IN_VAIN, SETTLED };
+
+static struct dcm_call call_of(const DcmMessage *request)
+{
+	return (struct dcm_call){ .index = dcm_message_call(request),
+				  .generation = dcm_message_generation(request) };
+}
+
+/* Under the lock: end a call that is out. @reply: null: failed. True: its caller waited for it. */
+static bool end_call(struct dcm_server_end *server, struct dcm_call call, const DcmMessage *reply)
+{
+	struct dcm_call_book *book = &server->call[call.index];
+	struct dcm_parcel parcel = { .offset = 0 };
+
+	if (reply != NULL)
+		parcel = (struct dcm_parcel){ .offset = dcm_message_offset(reply),
+					      .size = reply->size,
+					      .status = reply->status };
+	book->handed = false;
+	book->replied = reply != NULL;
+	book->reply_offset = parcel.offset;
+	/* After a hang-up the caller has given it up already. */
+	if (!server->end.ended && dcm_channel_answer(&server->end.channel, call, book->flags,
+						     reply != NULL ? &parcel : NULL))
+		return true;
+	dcm_server_take_back_reply(server, call.index);
+	return false;
+}
+
+/* Under the lock. */
+static bool is_out(const struct dcm_server_end *server, struct dcm_call call)
+{
+	return server->call[call.index].handed &&
+	       server->call[call.index].generation == call.generation;
+}
+
+/*
+ * End a call: of any threads that try, one does. @reply: checked; its room is the client's until it
+ * has collected it.
+ */
+static enum settled settle(struct dcm_server_end *server, const DcmMessage *request,
+			   const DcmMessage *reply)
+{
+	enum settled settled = SETTLED_BEFORE;
+	struct dcm_call call = call_of(request);
+	bool gone = false;
+
+	dcm_lock_enter(&server->end.lock);
+	if (is_out(server, call)) {
+		settled = end_call(server, call, reply) ? SETTLED : SETTLED_IN_VAIN;
+		gone = dcm_end_back(&server->end, reply != NULL ? 2 : 1);
+	}
+	dcm_lock_leave(&server->end.lock);
+	if (gone)
+		dcm_end_gone(&server->end);
+	return settled;
+}
+
+Retcode dcm_server_give_back(struct dcm_end *end, DcmMessage *message)
+{
+	if (dcm_message_kind(message) != DCM_MESSAGE_REQUEST ||
+	    dcm_message_call(message) >= DCM_CHANNEL_CALLS ||
+	    settle(server_of(end), message, NULL) == SETTLED_BEFORE)
+		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
+	return rcOk;
+}
+
+/* Under the lock. */
+static void reclaim(struct dcm_server_end *server)
+{
+	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++) {
+		const struct dcm_call_book *book = &server->call[i];
+		struct dcm_call call = { .index = i, .generation = book->generation };
+
+		if (book->replied && !book->handed &&
+		    dcm_channel_returned(&server->end.channel, call))
+			dcm_server_take_back_reply(server, i);
+	}
+}
+
+void dcm_server_reclaim(struct dcm_server_end *server)
+{
+	dcm_lock_enter(&server->end.lock);
+	reclaim(server);
+	dcm_lock_leave(&server->end.lock);
+}
+
+/* Known before this process's keeper has come to end the channel. */
+static bool client_left(const struct dcm_end *end)
+{
+	if (dcm_load(&end->channel.shared->client_gone, acquire) != 0)
+		return true;
+	/* Of a lost segment nobody can say so; the channel may still have its client. */
+	return !dcm_process_there(&end->fabric->seg, end->peer) && !dcm_guard_lost();
+}
+
+/* Under the lock. Return: as dcm_end_take_room(); -EINVAL: the request is not out. */
+static int take_reply_room(struct dcm_server_end *server, struct dcm_call call, size_t size,
+			   DcmMessage *out)
+{
+	struct dcm_end *end = &server->end;
+	int r;
+
+	if (!is_out(server, call))
+		return -EINVAL;
+	if (client_left(end))
+		return -ENOTCONN;
+	dcm_channel_will_answer(&end->channel, call);
+	r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, call.index, out);
+	if (r != -ENOSPC)
+		return r;
+	reclaim(server);
+	return dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, call.index, out);
+}
+
+static Retcode loan_reply(struct dcm_end *end, const DcmMessage *request, size_t size,
+			  DcmMessage *out)
+{
+	int r;
+
+	dcm_lock_enter(&end->lock);
+	r = take_reply_room(server_of(end), call_of(request), size, out);
+	dcm_lock_leave(&end->lock);
+	if (r == -EINVAL)
+		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
+	if (r == -ENOTCONN)
+		return dcm_fail(rcNotConnected, "the caller is gone: release the request");
+	if (r == 0)
+		return rcOk;
+	if (r == -E2BIG)
+		return dcm_fail(
+			rcInvalidArgument,
+			"a reply of %zu bytes never fits: the channel's largest is %llu; the "
+			"server sets DCM_MAX_CHANNEL_BYTES",
+			size, (unsigned long long)dcm_arena_largest(end->arena));
+	if (r == -ENOSPC)
+		return dcm_fail(
+			rcQuotaExceeded,
+			"no room for a reply of %zu bytes: the client holds on to its replies",
+			size);
+	return dcm_fail_errno(r, "no memory for a reply of %zu bytes", size);
+}
+
+Retcode DcmLoanReply(DcmRequest *request, size_t size, DcmMessage *outReply)
+{
+	struct dcm_end *end;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (outReply == NULL)
+		return dcm_fail(rcInvalidArgument, "outReply is null");
+	*outReply = (DcmMessage){ .data = NULL };
+	if (request == NULL || request->message.data == NULL)
+		return dcm_fail(rcInvalidArgument, "the request is null, answered or released");
+	end = end_of_request(&request->message);
+	if (end == NULL)
+		return rcInvalidArgument;
+	rc = request->flags & DCM_REQUEST_ONE_WAY
+		     ? dcm_fail(rcInvalidArgument, "a one-way message has no reply")
+		     : loan_reply(end, &request->message, size, outReply);
+	dcm_object_drop(&end->object);
+	errno = saved;
+	return rc;
+}
+
+static Retcode answer(struct dcm_server_end *server, const DcmMessage *request,
+		      const DcmMessage *reply)
+{
+	enum settled settled = settle(server, request, reply);
+
+	if (settled == SETTLED_BEFORE)
+		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
+	return settled == SETTLED && !client_left(&server->end)
+		       ? rcOk
+		       : dcm_fail(rcNotConnected, "the caller is gone or gave up");
+}
+
+static Retcode reply_to(struct dcm_end *end, DcmRequest *request, DcmMessage *reply)
+{
+	Retcode rc;
+
+	if (request->flags & DCM_REQUEST_ONE_WAY)
+		return dcm_fail(rcInvalidArgument, "a one-way message is only released");
+	rc = dcm_message_claim(end, reply, DCM_MESSAGE_REPLY_LOAN);
+	if (rc != rcOk)
+		return rc;
+	rc = answer(server_of(end), &request->message, reply);
+	if (rc == rcInvalidArgument)
+		dcm_message_unclaim(end, reply);
+	return rc;
+}
+
+Retcode DcmReply(DcmRequest *request, DcmMessage *reply)
+{
+	struct dcm_end *end;
+	Retcode rc;
+	int saved = errno;
+
+	dcm_fork_check();
+	if (request == NULL || reply == NULL || request->message.data == NULL)
+		return dcm_fail(rcInvalidArgument,
+				"request or reply is null, or the request is answered or released");
+	end = end_of_request(&request->message);
+	if (end == NULL)
+		return rcInvalidArgument;
+	rc = reply_to(end, request, reply);
+	if (rc != rcInvalidArgument) {
+		dcm_message_consumed(&request->message);
+		dcm_message_consumed(reply);
+	}
+	dcm_object_drop(&end->object);
+	errno = saved;
+	return rc;
+}
