@@ -12,10 +12,11 @@ enum { ROUNDS = 3000, EVENTS = 64 };
 static Handle object;
 static _Atomic uint32_t begun, closed;
 
-static void close_each(void *unused)
+static void close_each(void *arg)
 {
-	(void)unused;
-	for (uint32_t round = 1; round <= ROUNDS; round++) {
+	const uint32_t *rounds = arg;
+
+	for (uint32_t round = 1; round <= *rounds; round++) {
 		while (begun < round)
 			sched_yield();
 		KnHandleClose(object);
@@ -31,7 +32,7 @@ static size_t subscribe_on(Notice notice, uint32_t round)
 	while (KnNoticeSubscribeToObject(notice, object, EVENT_OBJECT_DESTROYED, round) == rcOk) {
 		entries++;
 		begun = round;
-		if (entries % 1024 == 0)
+		if (entries % EVENTS == 0)
 			sched_yield();
 	}
 	return entries;
@@ -51,14 +52,15 @@ static size_t fetch_all(Notice notice, uint32_t round)
 
 int main(void)
 {
+	uint32_t rounds = (uint32_t)tap_scaled(ROUNDS);
 	Notice notice = new_notice();
 	size_t all = 0, untold = 0;
 	struct task task;
 
 	plan_lazy();
 	tap_watchdog(120);
-	task_start(&task, close_each, NULL);
-	for (uint32_t round = 1; round <= ROUNDS; round++) {
+	task_start(&task, close_each, &rounds);
+	for (uint32_t round = 1; round <= rounds; round++) {
 		size_t entries;
 
 		must(KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST, OCAP_HANDLE_GET_EVENT, NULL,
@@ -70,7 +72,7 @@ int main(void)
 		all += entries;
 	}
 	task_join(&task);
-	diag("%zu entries of %d objects", all, ROUNDS);
+	diag("%zu entries of %u objects", all, rounds);
 	is_uint(0, untold, "each is told of the end of its object");
 	must(KnNoticeRelease(notice));
 	return 0;

@@ -16,6 +16,10 @@ our @EXPORT = qw(fuzz);
 # At DCM_TEST_SCALE=25, two such tests make 20,000,000 executions.
 use constant RUNS => 400_000;
 
+# The program counts its memory before and after each input: no thread of the fuzzer's that watches
+# the resident size may allocate between.
+my @LIMITS = qw(-rss_limit_mb=0 -malloc_limit_mb=256);
+
 my $top = $ENV{DCM_SOURCE_DIR} // abs_path(dirname(__FILE__) . '/../..');
 my $build = $ENV{DCM_BUILD_DIR} // "$top/build";
 
@@ -55,7 +59,7 @@ sub fuzz {
 	my ($name, @mutants) = @_;
 	my $corpus = "$top/tests/fuzz/corpus/$name";
 	my $tmp = tempdir('dcm-test-fuzz-XXXXXX', DIR => '/dev/shm', CLEANUP => 1);
-	my @program = (fixed_addresses(), "$build/tests/fuzz/$name");
+	my @program = (fixed_addresses(), "$build/tests/fuzz/$name", @LIMITS);
 	my @files = sort(glob("$corpus/*"));
 
 	$ENV{DCM_FUZZ_DIR} = $tmp;
