@@ -35,6 +35,7 @@ static const struct dcm_object_type server_end_type = {
 	.kind = DCM_KIND_CHANNEL,
 	.space = DCM_SPACE_CHANNEL,
 	.release = release_server_end,
+	.reclaim = dcm_end_reclaim,
 	.forget = forget_server_end,
 	.pins = dcm_end_pins,
 };

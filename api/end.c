@@ -34,6 +34,7 @@ int dcm_end_init(struct dcm_end *end, struct dcm_fabric *fabric, void *base, uin
 				      dcm_channel_arena(end->channel.half));
 	if (end->arena == NULL)
 		return -ENOMEM;
+	end->largest = dcm_arena_largest(end->arena);
 	end->stamps = mmap(NULL, stamps_bytes(end), PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (end->stamps == MAP_FAILED) {
@@ -51,8 +52,15 @@ void dcm_end_release(struct dcm_object *object)
 		return;
 	munmap(end->channel.shared, end->channel.bytes);
 	dcm_end_forget(object);
-	dcm_lock_destroy(&end->lock);
 	dcm_fabric_drop(end->fabric);
+}
+
+void dcm_end_reclaim(struct dcm_object *object)
+{
+	struct dcm_end *end = (struct dcm_end *)object;
+
+	if (end->fabric != NULL)
+		dcm_lock_destroy(&end->lock);
 }
 
 void dcm_end_forget(struct dcm_object *object)
@@ -65,12 +73,6 @@ void dcm_end_forget(struct dcm_object *object)
 	if (end->stamps != NULL)
 		munmap(end->stamps, stamps_bytes(end));
 	end->stamps = NULL;
-}
-
-/* Under the lock: is it time for the number to go? The count of the table goes with it. */
-static bool is_done(const struct dcm_end *end)
-{
-	return end->ended && end->out == 0;
 }
 
 bool dcm_end_pins(struct dcm_object *object)
@@ -98,7 +100,7 @@ void dcm_end_over(struct dcm_end *end)
 
 bool dcm_end_out(struct dcm_end *end)
 {
-	if (is_done(end))
+	if (!dcm_end_there(end))
 		return false;
 	end->out++;
 	return true;
@@ -107,7 +109,7 @@ bool dcm_end_out(struct dcm_end *end)
 bool dcm_end_back(struct dcm_end *end, uint32_t count)
 {
 	end->out -= count;
-	return is_done(end);
+	return end->ended && end->out == 0;
 }
 
 void dcm_end_gone(struct dcm_end *end)
@@ -180,7 +182,7 @@ int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind ki
 	int r = 0;
 
 	/* Closed by another thread meanwhile: with the number goes the mapping. */
-	if (is_done(end))
+	if (!dcm_end_there(end))
 		return -ESHUTDOWN;
 	if (size > DCM_CHANNEL_SMALL || !take_small(end, call, &offset))
 		r = take_large(end, size, &offset);
@@ -243,13 +245,11 @@ static bool claim(struct dcm_end *end, const DcmMessage *message, uint64_t *room
 	uint64_t offset = dcm_message_offset(message);
 	bool there;
 
-	dcm_lock_enter(&end->lock);
-	*room = dcm_end_room(end, offset);
+	*room = dcm_end_there(end) ? dcm_end_room(end, offset) : 0;
 	there = *room != 0 && *stamp_at(end, offset) != 0 &&
 		*stamp_at(end, offset) == dcm_message_generation(message);
 	if (there && message->size <= *room)
 		*stamp_at(end, offset) = 0;
-	dcm_lock_leave(&end->lock);
 	return there;
 }
 
@@ -277,9 +277,7 @@ Retcode dcm_message_claim(struct dcm_end *end, const DcmMessage *message,
 
 void dcm_message_unclaim(struct dcm_end *end, const DcmMessage *message)
 {
-	dcm_lock_enter(&end->lock);
 	*stamp_at(end, dcm_message_offset(message)) = dcm_message_generation(message);
-	dcm_lock_leave(&end->lock);
 }
 
 void dcm_message_drop(struct dcm_end *end, const DcmMessage *message)
@@ -288,17 +286,17 @@ void dcm_message_drop(struct dcm_end *end, const DcmMessage *message)
 
 	dcm_lock_enter(&end->lock);
 	dcm_end_put_room(end, dcm_message_offset(message));
-	gone = dcm_end_back(end, 1);
-	dcm_lock_leave(&end->lock);
 	if (dcm_message_kind(message) == DCM_MESSAGE_LOAN)
 		dcm_park_wake_all(&end->channel.shared->room);
+	gone = dcm_end_back(end, 1);
+	dcm_lock_leave(&end->lock);
 	if (gone)
 		dcm_end_gone(end);
 }
 
 struct dcm_end *dcm_message_end(const DcmMessage *message)
 {
-	return (struct dcm_end *)dcm_handle_find(message->opaque[0], KINDS_END);
+	return (struct dcm_end *)dcm_handle_peek(message->opaque[0], KINDS_END);
 }
 
 void dcm_message_consumed(DcmMessage *message)
@@ -316,7 +314,9 @@ static Retcode give(struct dcm_end *end, DcmMessage *message)
 		return end->give_back(end, message);
 	if (kind != (end->half == end->channel.requests ? DCM_MESSAGE_LOAN : DCM_MESSAGE_REPLY_LOAN))
 		return dcm_fail(rcInvalidArgument, "not a message of the library's");
+	dcm_lock_enter(&end->lock);
 	rc = dcm_message_claim(end, message, kind);
+	dcm_lock_leave(&end->lock);
 	if (rc == rcOk)
 		dcm_message_drop(end, message);
 	return rc;
@@ -333,13 +333,14 @@ Retcode DcmRelease(DcmMessage *message)
 		return dcm_fail(rcInvalidArgument, "message is null");
 	if (message->data == NULL)
 		return rcOk;
+	dcm_handle_enter();
 	end = dcm_message_end(message);
-	if (end == NULL)
-		return dcm_fail(rcInvalidArgument, "the message is not one that this process has");
-	rc = give(end, message);
+	rc = end != NULL ? give(end, message)
+			 : dcm_fail(rcInvalidArgument,
+				    "the message is not one that this process has");
+	dcm_handle_leave();
 	if (rc == rcOk)
 		dcm_message_consumed(message);
-	dcm_object_drop(&end->object);
 	errno = saved;
 	return rc;
 }

@@ -39,10 +39,11 @@ struct dcm_end {
 	uint32_t small_stamps[DCM_CHANNEL_SMALL_ROOMS]; /* as stamps */
 	uint32_t last_stamp;	 /* under lock */
 	struct dcm_lock lock;
+	uint64_t largest;   /* loan that can ever be had */
 	uint64_t committed; /* of that half, as the other side was told; under lock */
 	uint32_t out; /* messages handed out; under lock */
 	bool ended;   /* under lock */
-	/* Give back a received message, under no lock; the kind is checked. */
+	/* Give back a received message, under no lock, in a read section; the kind is checked. */
 	Retcode (*give_back)(struct dcm_end *end, DcmMessage *message);
 };
 
@@ -63,6 +64,19 @@ bool dcm_end_pins(struct dcm_object *object);
 
 /* dcm_end_over() - no more messages come from it; its number goes when the last is back */
 void dcm_end_over(struct dcm_end *end);
+
+/*
+ * dcm_end_reclaim() - for object types: what who finds the end in a read section of the table may
+ * still look at. That is its lock and, under that, dcm_end_there().
+ */
+void dcm_end_reclaim(struct dcm_object *object);
+
+/* dcm_end_there() - under the lock: is it there still, with its mapping, and as long as the lock is
+   held or a message is out. Else its number is gone, or going. */
+static inline bool dcm_end_there(const struct dcm_end *end)
+{
+	return DCM_ORDER(gone_end_is_left_alone, !end->ended || end->out != 0, true);
+}
 
 /*
  * dcm_end_out() - a message is handed out; under the lock
@@ -101,20 +115,22 @@ uint32_t dcm_message_generation(const DcmMessage *message);
 uint64_t dcm_message_offset(const DcmMessage *message);
 
 /*
- * dcm_message_claim() - take an unsent message of @end, of @kind, from the program
- * Of any number of copies of it, and threads, one gets it. It stays counted as out.
+ * dcm_message_claim() - take an unsent message of @end, of @kind, from the program; under the lock
+ * Of any number of copies of it, and threads, one gets it. It stays counted as out, so the end stays.
  * Return: rcOk, or rcInvalidArgument with the detail set: it is not one, or was claimed before, or
  * is larger than its room.
  */
 Retcode dcm_message_claim(struct dcm_end *end, const DcmMessage *message,
 			  enum dcm_message_kind kind);
-/* dcm_message_unclaim() - it is the program's again */
+/* dcm_message_unclaim() - it is the program's again; under the lock */
 void dcm_message_unclaim(struct dcm_end *end, const DcmMessage *message);
 
-/* dcm_message_drop() - a claimed message is not sent: its room is free, and it is back */
+/* dcm_message_drop() - a claimed message is not sent: its room is free, and it is back; not under
+   the lock, which it enters */
 void dcm_message_drop(struct dcm_end *end, const DcmMessage *message);
 
-/* dcm_message_end() - the end that a message came from, held; null: it is not one of ours */
+/* dcm_message_end() - the end that a message came from, in a read section of the table; null: it is
+   not one of ours, or gone */
 struct dcm_end *dcm_message_end(const DcmMessage *message);
 
 /* dcm_message_consumed() - the caller has it no more */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Writers hold a mutex; readers hold nothing but liburcu's read lock, for the few loads between a
- * slot and the count of its object.
+ * Writers hold a mutex; readers hold nothing but liburcu's read lock, from the loads between a slot
+ * and the count of its object to the end of a call that does not block.
  *
  * Counts. The top bit of a count says that the object is dead: the one step from 1 to DEAD, by
  * whoever drops the last count, decides that alone. A finder adds 1 and looks: on a dead object it
@@ -28,6 +28,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <urcu/urcu-bp.h>
+/* For two functions of a few lines each, which it grants to callers of any licence. */
+#include <urcu/static/urcu-bp.h>
 
 /* ThreadSanitizer cannot see what membarrier() orders. */
 #if defined(__SANITIZE_THREAD__)
@@ -132,8 +134,7 @@ void dcm_object_hold(struct dcm_object *object)
 	__atomic_fetch_add(&object->count, 1, __ATOMIC_RELAXED);
 }
 
-/* Inside a read-side section. */
-static bool hold_unless_dead(struct dcm_object *object)
+bool dcm_object_keep(struct dcm_object *object)
 {
 	if ((__atomic_fetch_add(&object->count, 1, __ATOMIC_ACQUIRE) & DEAD) == 0)
 		return true;
@@ -260,27 +261,49 @@ static bool is_kind(const struct dcm_object *object, uint32_t kinds)
 	return (kinds >> object->type->kind & 1) != 0;
 }
 
-/* The object at an index, held; number 0 is any. */
-static struct dcm_object *hold_at(uint32_t index, uint64_t number, uint32_t kinds)
+void dcm_handle_enter(void)
+{
+	_urcu_bp_read_lock();
+}
+
+void dcm_handle_leave(void)
+{
+	TSAN_RELEASE(&retired);
+	_urcu_bp_read_unlock();
+}
+
+/* The object at an index; number 0 is any. */
+static struct dcm_object *peek_at(uint32_t index, uint64_t number, uint32_t kinds)
 {
 	struct slot *slot = slot_at(index);
+	struct dcm_object *object =
+		slot != NULL ? __atomic_load_n(&slot->object, __ATOMIC_ACQUIRE) : NULL;
+
+	if (object == NULL || (number != 0 && object->number != number) || !is_kind(object, kinds))
+		return NULL;
+	return object;
+}
+
+static struct dcm_object *hold_at(uint32_t index, uint64_t number, uint32_t kinds)
+{
 	struct dcm_object *object;
 
-	if (slot == NULL)
-		return NULL;
-	urcu_bp_read_lock();
-	object = __atomic_load_n(&slot->object, __ATOMIC_ACQUIRE);
-	if (object != NULL && ((number != 0 && object->number != number) ||
-			       !is_kind(object, kinds) || !hold_unless_dead(object)))
+	dcm_handle_enter();
+	object = peek_at(index, number, kinds);
+	if (object != NULL && !dcm_object_keep(object))
 		object = NULL;
-	TSAN_RELEASE(&retired);
-	urcu_bp_read_unlock();
+	dcm_handle_leave();
 	return object;
 }
 
 static uint32_t index_of(uint64_t number)
 {
 	return (uint32_t)(number % INDEX_COUNT);
+}
+
+struct dcm_object *dcm_handle_peek(uint64_t number, uint32_t kinds)
+{
+	return number == 0 ? NULL : peek_at(index_of(number), number, kinds);
 }
 
 struct dcm_object *dcm_handle_find(uint64_t number, uint32_t kinds)
@@ -340,7 +363,7 @@ void dcm_handle_close_all(uint32_t kinds)
 /* Whether synchronize_rcu() cannot end the process, nor wait for threads that are not there. */
 static bool may_synchronize(void)
 {
-	if (no_grace)
+	if (no_grace || urcu_bp_read_ongoing())
 		return false;
 	if (&urcu_bp_has_sys_membarrier != NULL && urcu_bp_has_sys_membarrier == 0)
 		return true;
@@ -362,6 +385,8 @@ void dcm_handle_reclaim(void)
 	TSAN_ACQUIRE(&retired);
 	for (; object != NULL; object = next, freed++) {
 		next = object->next_retired;
+		if (object->type->reclaim != NULL)
+			object->type->reclaim(object);
 		free(object);
 	}
 	__atomic_fetch_sub(&retired_count, freed, __ATOMIC_RELAXED);

@@ -7,8 +7,10 @@
  * Three public number spaces, disjoint (Handle, DcmHandle, Notice), and one of our own for channels
  * that outlive their handles. A number is never given out twice while the process lives: the
  * generation of an index rises with each use and an index whose generations are used up is retired.
- * The table is read under RCU; an object that was found is held by a count, never by the read lock,
- * and freed by dcm_handle_reclaim() when no reader can see it.
+ * The table is read under RCU. An object that was found is held by a count, or, for as long as a call
+ * does not block, by its read section alone (dcm_handle_enter()): a count costs two locked
+ * instructions, which wait until all that was written before has reached memory. The object is freed
+ * by dcm_handle_reclaim() when no reader can see it.
  */
 #ifndef DCM_API_HANDLE_H
 #define DCM_API_HANDLE_H
@@ -64,6 +66,9 @@ struct dcm_object_type {
 	/* The same in a forked child, where neither the segment nor the channels are mapped and only
 	   this thread exists: free memory and close descriptors, no more. May be null. */
 	void (*forget)(struct dcm_object *object);
+	/* Behind either, after the grace period: free what who finds the object in a read section may
+	   still look at. May be null. */
+	void (*reclaim)(struct dcm_object *object);
 	/* Does the program's use of it keep the process in its fabric when DCM handles do not? Null: no. */
 	bool (*pins)(struct dcm_object *object);
 	/* What tells of its events, the same each time; may be of another object that this one holds.
@@ -112,6 +117,20 @@ int dcm_handle_insert(struct dcm_object *object);
 struct dcm_object *dcm_handle_find(uint64_t number, uint32_t kinds);
 
 /*
+ * dcm_handle_enter() - a read section: what dcm_handle_peek() finds in it stays in memory until
+ * dcm_handle_leave()
+ * The object's own memory, that is, and what its type frees in reclaim; what it owns may be released
+ * at any time, unless something else holds it. Sections may lie in one another. In none may the
+ * thread sleep for more than a lock.
+ */
+void dcm_handle_enter(void);
+void dcm_handle_leave(void);
+/* dcm_handle_peek() - dcm_handle_find() without a count, in a read section */
+struct dcm_object *dcm_handle_peek(uint64_t number, uint32_t kinds);
+/* dcm_object_keep() - a count on what was peeked at; false: it is being released */
+bool dcm_object_keep(struct dcm_object *object);
+
+/*
  * dcm_handle_close() - take the number out of the table, then type->close, then drop the table's count
  * Return: true, or false: not a number of those kinds now (another thread was first).
  */
@@ -125,7 +144,7 @@ void dcm_handle_each(uint32_t kinds, void (*visit)(struct dcm_object *object, vo
 
 /*
  * dcm_handle_reclaim() - free retired objects after a grace period; may sleep for one
- * Called by the keeper, or, while there is none, by whoever retires another 64th object. Does nothing
+ * Does nothing in a read section. Called by the keeper, or, while there is none, by whoever retires another 64th object. Does nothing
  * when the kernel denies the membarrier call that liburcu would abort without.
  */
 void dcm_handle_reclaim(void);

@@ -51,17 +51,20 @@ static void release_listener(struct dcm_object *object)
 {
 	struct dcm_listener_object *listener = (struct dcm_listener_object *)object;
 
-	free(listener->ends);
 	pthread_mutex_destroy(&listener->lock);
 	if (listener->fabric != NULL)
 		dcm_fabric_drop(listener->fabric);
 	dcm_kernel_release(object);
 }
 
+static void reclaim_listener(struct dcm_object *object)
+{
+	free(((struct dcm_listener_object *)object)->ends);
+}
+
 static void forget_listener(struct dcm_object *object)
 {
 	dcm_source_forked(&((struct dcm_listener_object *)object)->source);
-	free(((struct dcm_listener_object *)object)->ends);
 	dcm_kernel_forget(object);
 }
 
@@ -117,6 +120,7 @@ const struct dcm_object_type dcm_listener_type = {
 	.space = DCM_SPACE_HANDLE,
 	.close = close_listener,
 	.release = release_listener,
+	.reclaim = reclaim_listener,
 	.forget = forget_listener,
 	.pins = is_bound,
 	.source = source_of_listener,

@@ -100,20 +100,41 @@ static void take_favour(struct dcm_lock *lock, uintptr_t favourite)
 		lock->enough *= 2;
 }
 
-void dcm_lock_enter_mutex(struct dcm_lock *lock)
+/* With the mutex, and nobody in by favour. */
+static void enter(struct dcm_lock *lock)
 {
 	uintptr_t self = dcm_lock_self();
-	int saved = errno;
 
-	pthread_mutex_lock(&lock->mutex);
 	if (DCM_LOCK_FAVOURS) {
-		if (dcm_lock_favourite(lock) != 0)
-			take_favour(lock, dcm_lock_favourite(lock));
 		lock->in_a_row = lock->last == self ? lock->in_a_row + 1 : 1;
 		lock->last = self;
 	}
 	lock->by = DCM_LOCK_BY_MUTEX;
+}
+
+void dcm_lock_enter_mutex(struct dcm_lock *lock)
+{
+	int saved = errno;
+
+	pthread_mutex_lock(&lock->mutex);
+	if (DCM_LOCK_FAVOURS && dcm_lock_favourite(lock) != 0)
+		take_favour(lock, dcm_lock_favourite(lock));
+	enter(lock);
 	errno = saved;
+}
+
+bool dcm_lock_try_mutex(struct dcm_lock *lock)
+{
+	/* Another's favour, as far as that can be said from here: not worth the mutex. */
+	if ((DCM_LOCK_FAVOURS && dcm_lock_favourite(lock) != 0) ||
+	    pthread_mutex_trylock(&lock->mutex) != 0)
+		return false;
+	if (DCM_LOCK_FAVOURS && dcm_lock_favourite(lock) != 0) {
+		pthread_mutex_unlock(&lock->mutex);
+		return false;
+	}
+	enter(lock);
+	return true;
 }
 
 void dcm_lock_tell_taker(struct dcm_lock *lock, uint32_t seat)

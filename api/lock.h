@@ -65,6 +65,7 @@ void dcm_lock_destroy(struct dcm_lock *lock);
 
 /* The rest of entering and leaving, where that is not all. */
 void dcm_lock_enter_mutex(struct dcm_lock *lock);
+bool dcm_lock_try_mutex(struct dcm_lock *lock);
 void dcm_lock_leave_mutex(struct dcm_lock *lock);
 void dcm_lock_tell_taker(struct dcm_lock *lock, uint32_t seat);
 
@@ -85,21 +86,34 @@ static inline bool dcm_lock_still(struct dcm_lock *lock, uintptr_t favourite)
 	return dcm_lock_favourite(lock) == favourite;
 }
 
-static inline void dcm_lock_enter(struct dcm_lock *lock)
+/* By favour, if this thread has it. */
+static inline bool dcm_lock_enter_favoured(struct dcm_lock *lock)
 {
 	uintptr_t favourite = DCM_LOCK_FAVOURS ? dcm_lock_favourite(lock) : 0;
 	uint32_t seat = (uint32_t)(favourite ^ dcm_lock_self());
 
-	if (DCM_LOCK_FAVOURS && (favourite ^ dcm_lock_self()) < DCM_LOCK_SEATS) {
-		atomic_store_explicit(&lock->inside[seat], 1u, memory_order_relaxed);
-		if (dcm_lock_still(lock, favourite)) {
-			lock->by = seat;
-			return;
-		}
-		atomic_store_explicit(&lock->inside[seat], 0u, memory_order_release);
-		dcm_lock_tell_taker(lock, seat);
+	if (!DCM_LOCK_FAVOURS || (favourite ^ dcm_lock_self()) >= DCM_LOCK_SEATS)
+		return false;
+	atomic_store_explicit(&lock->inside[seat], 1u, memory_order_relaxed);
+	if (dcm_lock_still(lock, favourite)) {
+		lock->by = seat;
+		return true;
 	}
-	dcm_lock_enter_mutex(lock);
+	atomic_store_explicit(&lock->inside[seat], 0u, memory_order_release);
+	dcm_lock_tell_taker(lock, seat);
+	return false;
+}
+
+static inline void dcm_lock_enter(struct dcm_lock *lock)
+{
+	if (!dcm_lock_enter_favoured(lock))
+		dcm_lock_enter_mutex(lock);
+}
+
+/* dcm_lock_try() - enter, unless that would take waiting, or taking the favour from another */
+static inline bool dcm_lock_try(struct dcm_lock *lock)
+{
+	return dcm_lock_enter_favoured(lock) || dcm_lock_try_mutex(lock);
 }
 
 static inline void dcm_lock_leave(struct dcm_lock *lock)

@@ -33,10 +33,8 @@ static bool hand_out(struct dcm_server_end *server, struct dcm_call call, uint32
 struct receiving {
 	struct dcm_listener_object *listener;
 	DcmRequest *request;
-	bool waits;		    /* or the first look is the only one */
-	uint32_t looks;		    /* so far */
-	uint32_t hot;		    /* whose end this is; 0: none */
-	struct dcm_server_end *end; /* held, from look to look */
+	bool waits;	/* or the first look is the only one */
+	uint32_t looks; /* so far */
 };
 
 /* What came of one look at a channel. */
@@ -69,8 +67,11 @@ static void count_drained(struct dcm_server_end *server)
 		dcm_store(&server->draining, looks - 1, relaxed);
 }
 
-/* One call from one channel, if there is one and it is not an impossible one. @by_bit: its bit was
-   taken for that, so it must be known whether there is more. */
+/*
+ * One call from one channel, if there is one and it is not an impossible one. Under the lock of its
+ * end, which it leaves: in one step for the keeper, so that when it finds nothing posted, what was
+ * posted is out. @by_bit: the bit was taken for that, so it must be known whether there is more.
+ */
 static struct found receive_from(struct receiving *r, struct dcm_server_end *server, bool by_bit)
 {
 	struct dcm_channel *ch = &server->end.channel;
@@ -78,9 +79,7 @@ static struct found receive_from(struct receiving *r, struct dcm_server_end *ser
 	struct dcm_parcel parcel;
 	struct dcm_call call;
 
-	/* In one step for the keeper: when it finds nothing posted, what was posted is out. */
-	dcm_lock_enter(&server->end.lock);
-	if (DCM_ORDER(cut_ends_receiving, !server->cut, true)) {
+	if (dcm_end_there(&server->end) && DCM_ORDER(cut_ends_receiving, !server->cut, true)) {
 		int result = take(server, by_bit, &call, &parcel);
 
 		count_drained(server);
@@ -93,6 +92,7 @@ static struct found receive_from(struct receiving *r, struct dcm_server_end *ser
 	dcm_lock_leave(&server->end.lock);
 	if (!found.received)
 		return found;
+	/* What is out keeps the end there. */
 	*r->request = (DcmRequest){ .message = { .data = ch->requests + parcel.offset,
 						 .size = parcel.size,
 						 .status = parcel.status },
@@ -115,12 +115,12 @@ static void drained(struct dcm_server_end *server)
 		DCM_LINE(drained_kicks) dcm_keeper_kick();
 }
 
-/* The end at a connection slot, held; null: none, now. */
+/* In a read section: the end at a connection slot; null: none, now. */
 static struct dcm_server_end *end_at(struct dcm_listener_object *listener, uint32_t connection)
 {
 	uint64_t number = dcm_load(&listener->ends[connection], acquire);
 
-	return (struct dcm_server_end *)dcm_handle_find(number, 1u << DCM_KIND_CHANNEL);
+	return (struct dcm_server_end *)dcm_handle_peek(number, 1u << DCM_KIND_CHANNEL);
 }
 
 #ifdef DCM_HOOKS
@@ -148,18 +148,9 @@ static void heat(struct receiving *r, uint32_t connection)
 	dcm_listener_mark(&listener->fabric->seg, listener->ref, connection);
 }
 
-static void let_go_of_end(struct receiving *r)
-{
-	if (r->end != NULL)
-		dcm_object_drop(&r->end->end.object);
-	r->end = NULL;
-	r->hot = 0;
-}
-
 /* Its bit is set, and so it has its turn with the others. */
 static void cool(struct receiving *r)
 {
-	let_go_of_end(r);
 	if (dcm_load(&r->listener->hot, relaxed) != 0)
 		dcm_store(&r->listener->hot, 0u, relaxed);
 }
@@ -172,6 +163,7 @@ static bool try_channel(struct receiving *r, uint32_t connection)
 
 	if (server == NULL)
 		return false;
+	dcm_lock_enter(&server->end.lock);
 	found = receive_from(r, server, true);
 	if (!found.more)
 		drained(server);
@@ -179,7 +171,6 @@ static bool try_channel(struct receiving *r, uint32_t connection)
 		/* We took the ready bit for one call; for what is left another thread may come. */
 		DCM_LINE(rest_is_signalled)
 		dcm_listener_signal(&listener->fabric->seg, listener->ref.index, connection);
-	dcm_object_drop(&server->end.object);
 	if (found.received)
 		heat(r, connection);
 	return found.received;
@@ -209,28 +200,30 @@ static bool try_ready(struct receiving *r, uint32_t skip)
 	return false;
 }
 
-/* One look at the hot channel, by itself. False, too, when it is hot no more. */
-static bool try_hot(struct receiving *r, uint32_t hot)
+enum hot { HOT_RECEIVED, HOT_NOTHING, HOT_BUSY };
+
+/*
+ * One look at the hot channel, by itself, in a read section. Nothing but the end need be there: the
+ * listener is looked at as memory alone. HOT_BUSY: another thread is in there, or it is hot no more.
+ */
+static enum hot try_hot(struct receiving *r, uint32_t hot)
 {
 	struct dcm_listener_object *listener = r->listener;
+	struct dcm_server_end *server = end_at(listener, hot - 1);
 
-	if (r->hot != hot) {
-		let_go_of_end(r);
-		r->end = end_at(listener, hot - 1);
-		r->hot = hot;
-	}
 	/* What its client leaves behind is looked for by the bit, and the keeper told. */
-	if (r->end == NULL || dcm_load(&r->end->draining, relaxed) != 0 ||
-	    dcm_load(&listener->ends[hot - 1], relaxed) != r->end->end.object.number) {
+	if (server == NULL || dcm_load(&server->draining, relaxed) != 0) {
 		cool(r);
-		return false;
+		return HOT_BUSY;
 	}
-	if (!dcm_channel_more(&r->end->end.channel) || !receive_from(r, r->end, false).received)
-		return false;
+	if (!dcm_lock_try(&server->end.lock))
+		return HOT_BUSY;
+	if (!receive_from(r, server, false).received)
+		return HOT_NOTHING;
 	/* Its client may have left since, and the keeper have seen what is received now. */
-	drained(r->end);
+	drained(server);
 	dcm_store(&listener->hot_in_a_row, dcm_load(&listener->hot_in_a_row, relaxed) + 1, relaxed);
-	return true;
+	return HOT_RECEIVED;
 }
 
 /* While one channel is hot: it, and the others now and then. */
@@ -238,6 +231,7 @@ static bool try_with_hot(struct receiving *r, uint32_t hot)
 {
 	struct dcm_listener_object *listener = r->listener;
 	bool others = !r->waits || ++r->looks % OTHERS_EACH_LOOKS == 0;
+	enum hot result;
 
 	if (dcm_load(&listener->hot_in_a_row, relaxed) >= HOT_MOST) {
 		if (try_ready(r, hot - 1)) {
@@ -246,12 +240,13 @@ static bool try_with_hot(struct receiving *r, uint32_t hot)
 		}
 		dcm_store(&listener->hot_in_a_row, 0u, relaxed);
 	}
-	if (try_hot(r, hot))
+	result = try_hot(r, hot);
+	if (result == HOT_RECEIVED)
 		return true;
-	/* It may have been let go of. */
-	return others && try_ready(r, r->hot == hot ? hot - 1 : DCM_LISTENER_SKIPS_NONE);
+	return others && try_ready(r, result == HOT_NOTHING ? hot - 1 : DCM_LISTENER_SKIPS_NONE);
 }
 
+/* With the listener held. */
 static Retcode look(void *arg, struct dcm_wait_on *on)
 {
 	struct receiving *r = arg;
@@ -266,6 +261,7 @@ static Retcode look(void *arg, struct dcm_wait_on *on)
 	}
 	dcm_wait_on_count(on, &dcm_listener_at(&listener->fabric->seg, listener->ref.index)->ec);
 	hot = dcm_load(&listener->hot, relaxed);
+	dcm_handle_enter();
 	/* Before a sleep, or where somebody is told by bits: all of them, also that of the hot one. */
 	if (hot != 0 && on == NULL && !dcm_source_lit(&listener->source)) {
 		found = try_with_hot(r, hot);
@@ -274,18 +270,51 @@ static Retcode look(void *arg, struct dcm_wait_on *on)
 		found = try_ready(r, DCM_ORDER(sleeper_skips_none, DCM_LISTENER_SKIPS_NONE,
 					       hot - 1));
 	}
+	dcm_handle_leave();
 	return found ? rcOk : DCM_LOOK_AGAIN;
 }
 
-/* What is there at once, behind what was waited for. */
-static size_t receive_more(struct receiving *r, size_t capacity)
+/* The same in a read section, of the hot channel alone, and not for longer than the others may wait. */
+static Retcode look_at_hot(void *arg, struct dcm_wait_on *on)
 {
-	size_t count = 1;
+	struct receiving *r = arg;
+	struct dcm_listener_object *listener = r->listener;
+	uint32_t hot = dcm_load(&listener->hot, relaxed);
 
-	for (; count < capacity; count++) {
-		++r->request;
-		if (look(r, NULL) != rcOk)
-			break;
+	(void)on;
+	return hot != 0 && dcm_load(&listener->hot_in_a_row, relaxed) < HOT_MOST &&
+			       !dcm_source_lit(&listener->source) &&
+			       dcm_kernel_gone(&listener->kernel) == 0 &&
+			       try_hot(r, hot) == HOT_RECEIVED
+		       ? rcOk
+		       : DCM_LOOK_AGAIN;
+}
+
+/* How many of up to @capacity are had without a count on anything. */
+static size_t receive_hot(struct receiving *r, Handle handle, int64_t timeout_ns, size_t capacity)
+{
+	struct dcm_object *object;
+	size_t count = 0;
+
+	dcm_handle_enter();
+	object = dcm_handle_peek(handle, KIND_LISTENER);
+	r->listener = (struct dcm_listener_object *)object;
+	if (object != NULL && dcm_load(&r->listener->hot, relaxed) != 0 &&
+	    dcm_wait_first(&r->listener->blocker, timeout_ns, look_at_hot, r) == rcOk)
+		do {
+			count++;
+			r->request++;
+		} while (count < capacity && look_at_hot(r, NULL) == rcOk);
+	dcm_handle_leave();
+	return count;
+}
+
+/* What is there at once, behind what was waited for. */
+static size_t receive_more(struct receiving *r, size_t count, size_t capacity)
+{
+	while (count < capacity && look(r, NULL) == rcOk) {
+		count++;
+		r->request++;
 	}
 	return count;
 }
@@ -304,24 +333,38 @@ static Retcode say_why(struct receiving *r, Retcode rc, uint32_t pulses)
 	return dcm_fail(rc, "no call came in time");
 }
 
+/* The first of a batch, or the only one. */
+static Retcode receive_first(struct receiving *r, int64_t timeout_ns)
+{
+	uint32_t pulses = dcm_source_pulses(&r->listener->source);
+	Retcode rc = dcm_wait_for(&r->listener->blocker, timeout_ns, true, look, r);
+
+	if (rc != rcOk)
+		return say_why(r, rc, pulses);
+	r->request++;
+	return rcOk;
+}
+
 static Retcode receive(Handle handle, int64_t timeout_ns, DcmRequest *requests, size_t capacity,
 		       size_t *count)
 {
 	struct receiving r = { .request = requests, .waits = timeout_ns != 0 };
 	struct dcm_kernel_object *object;
-	uint32_t pulses;
-	Retcode rc = dcm_kernel_find(handle, KIND_LISTENER, 0, &object);
+	Retcode rc;
 
+	*count = receive_hot(&r, handle, timeout_ns, capacity);
+	if (*count == capacity)
+		return rcOk;
+	rc = dcm_kernel_find(handle, KIND_LISTENER, 0, &object);
 	if (rc != rcOk)
-		return rc;
+		return *count != 0 ? rcOk : rc;
 	r.listener = (struct dcm_listener_object *)object;
-	pulses = dcm_source_pulses(&r.listener->source);
-	rc = dcm_wait_for(&r.listener->blocker, timeout_ns, true, look, &r);
+	if (*count == 0) {
+		rc = receive_first(&r, timeout_ns);
+		*count = rc == rcOk;
+	}
 	if (rc == rcOk)
-		*count = receive_more(&r, capacity);
-	else
-		rc = say_why(&r, rc, pulses);
-	let_go_of_end(&r);
+		*count = receive_more(&r, *count, capacity);
 	dcm_object_drop(&object->object);
 	return rc;
 }

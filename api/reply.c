@@ -24,7 +24,7 @@ void dcm_server_take_back_reply(struct dcm_server_end *server, uint32_t call)
 	dcm_end_put_room(&server->end, book->reply_offset);
 }
 
-/* The end of a received request, held, if the message is one that is still out. */
+/* In a read section: the end of a received request, if the message is one that may still be out. */
 static struct dcm_end *end_of_request(const DcmMessage *message)
 {
 	struct dcm_end *end = dcm_message_end(message);
@@ -33,8 +33,6 @@ static struct dcm_end *end_of_request(const DcmMessage *message)
 	    dcm_message_kind(message) == DCM_MESSAGE_REQUEST &&
 	    dcm_message_call(message) < DCM_CHANNEL_CALLS)
 		return end;
-	if (end != NULL)
-		dcm_object_drop(&end->object);
 	dcm_fail(rcInvalidArgument, "not a request that this process received");
 	return NULL;
 }
@@ -68,40 +66,55 @@ static bool end_call(struct dcm_server_end *server, struct dcm_call call, const 
 	return false;
 }
 
-/* Under the lock. */
+/* Under the lock. Then the end is there. */
 static bool is_out(const struct dcm_server_end *server, struct dcm_call call)
 {
 	return server->call[call.index].handed &&
 	       server->call[call.index].generation == call.generation;
 }
 
+/* Known before this process's keeper has come to end the channel. */
+static bool client_left(const struct dcm_end *end)
+{
+	if (dcm_load(&end->channel.shared->client_gone, acquire) != 0)
+		return true;
+	/* Of a lost segment nobody can say so; the channel may still have its client. */
+	return !dcm_process_there(&end->fabric->seg, end->peer) && !dcm_guard_lost();
+}
+
 /*
- * End a call: of any threads that try, one does. @reply: checked; its room is the client's until it
- * has collected it.
+ * Under the lock: end a call; of any threads that try, one does. @reply: claimed; its room is the
+ * client's until it has collected it. *@gone: the caller calls dcm_end_gone() when it has left the
+ * lock.
  */
 static enum settled settle(struct dcm_server_end *server, const DcmMessage *request,
-			   const DcmMessage *reply)
+			   const DcmMessage *reply, bool *gone)
 {
-	enum settled settled = SETTLED_BEFORE;
 	struct dcm_call call = call_of(request);
-	bool gone = false;
+	bool told;
 
-	dcm_lock_enter(&server->end.lock);
-	if (is_out(server, call)) {
-		settled = end_call(server, call, reply) ? SETTLED : SETTLED_IN_VAIN;
-		gone = dcm_end_back(&server->end, reply != NULL ? 2 : 1);
-	}
-	dcm_lock_leave(&server->end.lock);
-	if (gone)
-		dcm_end_gone(&server->end);
-	return settled;
+	*gone = false;
+	if (!is_out(server, call))
+		return SETTLED_BEFORE;
+	told = end_call(server, call, reply) && (reply == NULL || !client_left(&server->end));
+	*gone = dcm_end_back(&server->end, reply != NULL ? 2 : 1);
+	return told ? SETTLED : SETTLED_IN_VAIN;
 }
 
 Retcode dcm_server_give_back(struct dcm_end *end, DcmMessage *message)
 {
-	if (dcm_message_kind(message) != DCM_MESSAGE_REQUEST ||
-	    dcm_message_call(message) >= DCM_CHANNEL_CALLS ||
-	    settle(server_of(end), message, NULL) == SETTLED_BEFORE)
+	enum settled settled = SETTLED_BEFORE;
+	bool gone = false;
+
+	if (dcm_message_kind(message) == DCM_MESSAGE_REQUEST &&
+	    dcm_message_call(message) < DCM_CHANNEL_CALLS) {
+		dcm_lock_enter(&end->lock);
+		settled = settle(server_of(end), message, NULL, &gone);
+		dcm_lock_leave(&end->lock);
+	}
+	if (gone)
+		dcm_end_gone(end);
+	if (settled == SETTLED_BEFORE)
 		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
 	return rcOk;
 }
@@ -124,15 +137,6 @@ void dcm_server_reclaim(struct dcm_server_end *server)
 	dcm_lock_enter(&server->end.lock);
 	reclaim(server);
 	dcm_lock_leave(&server->end.lock);
-}
-
-/* Known before this process's keeper has come to end the channel. */
-static bool client_left(const struct dcm_end *end)
-{
-	if (dcm_load(&end->channel.shared->client_gone, acquire) != 0)
-		return true;
-	/* Of a lost segment nobody can say so; the channel may still have its client. */
-	return !dcm_process_there(&end->fabric->seg, end->peer) && !dcm_guard_lost();
 }
 
 /* Under the lock. Return: as dcm_end_take_room(); -EINVAL: the request is not out. */
@@ -173,7 +177,7 @@ static Retcode loan_reply(struct dcm_end *end, const DcmMessage *request, size_t
 			rcInvalidArgument,
 			"a reply of %zu bytes never fits: the channel's largest is %llu; the "
 			"server sets DCM_MAX_CHANNEL_BYTES",
-			size, (unsigned long long)dcm_arena_largest(end->arena));
+			size, (unsigned long long)end->largest);
 	if (r == -ENOSPC)
 		return dcm_fail(
 			rcQuotaExceeded,
@@ -194,41 +198,48 @@ Retcode DcmLoanReply(DcmRequest *request, size_t size, DcmMessage *outReply)
 	*outReply = (DcmMessage){ .data = NULL };
 	if (request == NULL || request->message.data == NULL)
 		return dcm_fail(rcInvalidArgument, "the request is null, answered or released");
+	dcm_handle_enter();
 	end = end_of_request(&request->message);
 	if (end == NULL)
-		return rcInvalidArgument;
-	rc = request->flags & DCM_REQUEST_ONE_WAY
-		     ? dcm_fail(rcInvalidArgument, "a one-way message has no reply")
-		     : loan_reply(end, &request->message, size, outReply);
-	dcm_object_drop(&end->object);
+		rc = rcInvalidArgument;
+	else if (request->flags & DCM_REQUEST_ONE_WAY)
+		rc = dcm_fail(rcInvalidArgument, "a one-way message has no reply");
+	else
+		rc = loan_reply(end, &request->message, size, outReply);
+	dcm_handle_leave();
 	errno = saved;
 	return rc;
 }
 
-static Retcode answer(struct dcm_server_end *server, const DcmMessage *request,
-		      const DcmMessage *reply)
+/* Under the lock; *@gone as of settle(). */
+static Retcode answer(struct dcm_end *end, const DcmMessage *request, const DcmMessage *reply,
+		      bool *gone)
 {
-	enum settled settled = settle(server, request, reply);
-
-	if (settled == SETTLED_BEFORE)
+	switch (settle(server_of(end), request, reply, gone)) {
+	case SETTLED:
+		return rcOk;
+	case SETTLED_IN_VAIN:
+		return dcm_fail(rcNotConnected, "the caller is gone or gave up");
+	default:
+		dcm_message_unclaim(end, reply);
 		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
-	return settled == SETTLED && !client_left(&server->end)
-		       ? rcOk
-		       : dcm_fail(rcNotConnected, "the caller is gone or gave up");
+	}
 }
 
 static Retcode reply_to(struct dcm_end *end, DcmRequest *request, DcmMessage *reply)
 {
+	bool gone = false;
 	Retcode rc;
 
 	if (request->flags & DCM_REQUEST_ONE_WAY)
 		return dcm_fail(rcInvalidArgument, "a one-way message is only released");
+	dcm_lock_enter(&end->lock);
 	rc = dcm_message_claim(end, reply, DCM_MESSAGE_REPLY_LOAN);
-	if (rc != rcOk)
-		return rc;
-	rc = answer(server_of(end), &request->message, reply);
-	if (rc == rcInvalidArgument)
-		dcm_message_unclaim(end, reply);
+	if (rc == rcOk)
+		rc = answer(end, &request->message, reply, &gone);
+	dcm_lock_leave(&end->lock);
+	if (gone)
+		dcm_end_gone(end);
 	return rc;
 }
 
@@ -242,15 +253,14 @@ Retcode DcmReply(DcmRequest *request, DcmMessage *reply)
 	if (request == NULL || reply == NULL || request->message.data == NULL)
 		return dcm_fail(rcInvalidArgument,
 				"request or reply is null, or the request is answered or released");
+	dcm_handle_enter();
 	end = end_of_request(&request->message);
-	if (end == NULL)
-		return rcInvalidArgument;
-	rc = reply_to(end, request, reply);
+	rc = end != NULL ? reply_to(end, request, reply) : rcInvalidArgument;
+	dcm_handle_leave();
 	if (rc != rcInvalidArgument) {
 		dcm_message_consumed(&request->message);
 		dcm_message_consumed(reply);
 	}
-	dcm_object_drop(&end->object);
 	errno = saved;
 	return rc;
 }

@@ -11,32 +11,17 @@ Retcode DcmSend(Handle session, DcmMessage *message, int64_t timeoutNs)
 	struct calling c = { .message = message,
 			     .use = DCM_USE_ONE_WAY,
 			     .flags = DCM_CALL_ONE_WAY };
-	struct dcm_object *object;
+	size_t sent;
 	Retcode rc;
 	int saved = errno;
 
 	dcm_fork_check();
-	rc = dcm_calling_find(session, &object, &c);
+	rc = dcm_calling_enter(session, &c);
 	if (rc != rcOk)
 		return rc;
-	rc = dcm_calling_begin(&c, timeoutNs);
-	dcm_object_drop(object);
+	rc = dcm_calling_begin(&c, message, 1, timeoutNs, &sent);
+	dcm_calling_leave(&c);
 	errno = saved;
-	return rc;
-}
-
-/* Each on its own, so that what comes between is seen between two of them. */
-static Retcode send_all(struct calling *c, DcmMessage *messages, size_t count, int64_t timeout_ns,
-			size_t *sent)
-{
-	Retcode rc = rcOk;
-
-	for (; *sent < count; ++*sent) {
-		c->message = &messages[*sent];
-		rc = dcm_calling_begin(c, timeout_ns);
-		if (rc != rcOk)
-			break;
-	}
 	return rc;
 }
 
@@ -44,7 +29,6 @@ Retcode DcmSendBatch(Handle session, DcmMessage *messages, size_t count, int64_t
 		     size_t *outSent)
 {
 	struct calling c = { .use = DCM_USE_ONE_WAY, .flags = DCM_CALL_ONE_WAY, .keeps = true };
-	struct dcm_object *object;
 	size_t sent = 0;
 	Retcode rc;
 	int saved = errno;
@@ -54,13 +38,13 @@ Retcode DcmSendBatch(Handle session, DcmMessage *messages, size_t count, int64_t
 		*outSent = 0;
 	if (messages == NULL && count != 0)
 		return dcm_fail(rcInvalidArgument, "messages is null");
-	rc = dcm_calling_find(session, &object, &c);
+	rc = dcm_calling_enter(session, &c);
 	if (rc != rcOk)
 		return rc;
-	rc = send_all(&c, messages, count, timeoutNs, &sent);
+	rc = dcm_calling_begin(&c, messages, count, timeoutNs, &sent);
 	if (outSent != NULL)
 		*outSent = sent;
-	dcm_object_drop(object);
+	dcm_calling_leave(&c);
 	errno = saved;
 	return rc;
 }

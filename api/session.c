@@ -27,6 +27,7 @@ static const struct dcm_object_type client_end_type = {
 	.kind = DCM_KIND_CHANNEL,
 	.space = DCM_SPACE_CHANNEL,
 	.release = dcm_end_release,
+	.reclaim = dcm_end_reclaim,
 	.forget = forget_client_end,
 	.pins = dcm_end_pins,
 };
@@ -240,17 +241,18 @@ Retcode dcm_client_end_give_back(struct dcm_end *end, DcmMessage *message)
 		const struct dcm_client_book *book = &client->books.call[call.index];
 
 		dcm_lock_enter(&end->lock);
+		/* Out, so the end is there. */
 		mine = book->use == DCM_USE_REPLY && book->generation == call.generation;
 		if (mine) {
 			dcm_channel_return(&end->channel, call);
 			dcm_books_give(&client->books, call.index);
+			dcm_park_wake_all(&end->channel.shared->room);
 			gone = dcm_end_back(end, 1);
 		}
 		dcm_lock_leave(&end->lock);
 	}
 	if (!mine)
 		return dcm_fail(rcInvalidArgument, "the reply was released before");
-	dcm_park_wake_all(&end->channel.shared->room);
 	if (gone)
 		dcm_end_gone(end);
 	return rcOk;
@@ -290,7 +292,7 @@ Retcode DcmGetSessionInfo(Handle session, DcmSessionInfo *outInfo)
 		DcmSessionInfo known = { .transfer = client->transfer,
 					 .capacityBytes = client->end.channel.bytes,
 					 .committedBytes = committed(&client->end),
-					 .largestLoan = dcm_arena_largest(client->end.arena) };
+					 .largestLoan = client->end.largest };
 
 		dcm_sized_put(outInfo, &known, sizeof known);
 		dcm_object_drop(&object->object);

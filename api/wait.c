@@ -78,13 +78,25 @@ void dcm_wait_close(struct dcm_blocker *b)
 	dcm_park_poke(&b->poke);
 }
 
-static Retcode look_first(dcm_look_fn *look, void *arg)
+/* Zero pages look like a peer that is gone, or like nothing for ever. */
+static Retcode unless_lost(Retcode rc)
 {
-	Retcode rc = DCM_LOOK_AGAIN;
+	return rc != rcOk && dcm_guard_lost() ? dcm_guard_fail() : rc;
+}
 
+Retcode dcm_wait_first(struct dcm_blocker *b, int64_t timeout_ns, dcm_look_fn *look, void *arg)
+{
+	Retcode rc = look(arg, NULL);
+
+	if (rc != DCM_LOOK_AGAIN)
+		return unless_lost(rc);
+	if (timeout_ns == 0 || dcm_spin_ns(&b->spin) == 0)
+		return rc;
 	for (int i = 0; i < LOOKS_FIRST && rc == DCM_LOOK_AGAIN; i++)
 		rc = look(arg, NULL);
-	return rc;
+	if (rc == rcOk)
+		dcm_spin_came(&b->spin);
+	return rc == DCM_LOOK_AGAIN ? rc : unless_lost(rc);
 }
 
 /* A call that may have to wait; the times are known from the first look at the clock on. */
@@ -213,12 +225,6 @@ static Retcode wait_until(struct dcm_blocker *b, int64_t timeout_ns, int64_t *de
 		return rcTimeout;
 	if (spins)
 		spin_ns = dcm_spin_ns(&b->spin);
-	if (spin_ns > 0)
-		rc = look_first(look, arg);
-	if (rc == rcOk)
-		dcm_spin_came(&b->spin);
-	if (rc != DCM_LOOK_AGAIN)
-		return rc;
 	if (*deadline_ns == 0)
 		*deadline_ns = dcm_park_deadline(timeout_ns);
 	w.deadline_ns = *deadline_ns;
@@ -228,18 +234,16 @@ static Retcode wait_until(struct dcm_blocker *b, int64_t timeout_ns, int64_t *de
 Retcode dcm_wait_until(struct dcm_blocker *b, int64_t timeout_ns, int64_t *deadline_ns, bool spins,
 		       dcm_look_fn *look, void *arg)
 {
-	Retcode rc = wait_until(b, timeout_ns, deadline_ns, spins, look, arg);
-
-	/* Zero pages look like a peer that is gone, or like nothing for ever. */
-	return rc != rcOk && dcm_guard_lost() ? dcm_guard_fail() : rc;
+	return unless_lost(wait_until(b, timeout_ns, deadline_ns, spins, look, arg));
 }
 
 Retcode dcm_wait_for(struct dcm_blocker *b, int64_t timeout_ns, bool spins, dcm_look_fn *look,
 		     void *arg)
 {
 	int64_t deadline_ns = 0;
+	Retcode rc = spins ? dcm_wait_first(b, timeout_ns, look, arg) : DCM_LOOK_AGAIN;
 
-	return dcm_wait_until(b, timeout_ns, &deadline_ns, spins, look, arg);
+	return rc != DCM_LOOK_AGAIN ? rc : dcm_wait_until(b, timeout_ns, &deadline_ns, spins, look, arg);
 }
 
 int64_t dcm_wait_ns(DcmTimeout timeout)

@@ -55,6 +55,12 @@ static inline void dcm_wait_on_count(struct dcm_wait_on *on, dcm_atomic32 *ec)
 }
 
 /*
+ * dcm_wait_first() - the looks that take neither a clock nor a sleep, before one of the two below
+ * Return: what was found; DCM_LOOK_AGAIN.
+ */
+Retcode dcm_wait_first(struct dcm_blocker *blocker, int64_t timeout_ns, dcm_look_fn *look, void *arg);
+
+/*
  * dcm_wait_for() - look, and sleep, until the look is final
  * @timeout_ns: 0 looks once; negative waits for ever; counted from when the first looks are over
  * @spins:      look again and again before the first sleep, as the blocker's policy says
@@ -65,7 +71,7 @@ Retcode dcm_wait_for(struct dcm_blocker *blocker, int64_t timeout_ns, bool spins
 		     void *arg);
 
 /*
- * dcm_wait_until() - one of several waits that end at the same time
+ * dcm_wait_until() - one of several waits that end at the same time, behind the first looks
  * @deadline_ns: 0 before the first that takes time, which sets it
  */
 Retcode dcm_wait_until(struct dcm_blocker *blocker, int64_t timeout_ns, int64_t *deadline_ns,

@@ -58,6 +58,21 @@ bool dcm_listener_signal(const struct dcm_segment *seg, uint32_t index, uint32_t
 	return known;
 }
 
+bool dcm_listener_knows(const struct dcm_segment *seg, uint32_t index, uint32_t connection)
+{
+	struct dcm_listener *listener = dcm_listener_at(seg, index);
+	dcm_atomic64 *word;
+
+	if (listener == NULL || connection >= seg->connection.count)
+		return false;
+	word = &dcm_listener_ready(listener)[connection / 64];
+	/* All seq: L1, W2 of shm/park.h, B2 of shm/bell.h. */
+	return (dcm_load(word, DCM_ORDER(signal_looks_in_order, seq, relaxed)) >> connection % 64 &
+		1) != 0 &&
+	       !dcm_park_sleeps(&listener->ec) &&
+	       dcm_load(&listener->bell, DCM_ORDER(ringer_looks_in_order, seq, relaxed)) == 0;
+}
+
 void dcm_listener_mark(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t connection)
 {
 	struct dcm_listener *listener = dcm_listener_at(seg, ref.index);

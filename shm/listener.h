@@ -29,6 +29,9 @@ bool dcm_listener_shut(const struct dcm_segment *seg, struct dcm_ref listener, u
  */
 bool dcm_listener_signal(const struct dcm_segment *seg, uint32_t listener, uint32_t index);
 
+/* dcm_listener_knows() - behind the post: has dcm_listener_signal() nothing to do; looks only */
+bool dcm_listener_knows(const struct dcm_segment *seg, uint32_t listener, uint32_t index);
+
 /* dcm_listener_wake() - all sleeping threads look around */
 void dcm_listener_wake(const struct dcm_segment *seg, struct dcm_ref listener);
 

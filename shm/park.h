@@ -51,6 +51,13 @@ void dcm_park_wake_all(dcm_atomic32 *ec);
 /* Return: whether somebody may have been asleep. */
 bool dcm_park_wake_one(dcm_atomic32 *ec);
 
+/* dcm_park_sleeps() - of the two before: would they wake anybody; looks only */
+static inline bool dcm_park_sleeps(dcm_atomic32 *ec)
+{
+	/* seq, W2 */
+	return (dcm_load(ec, DCM_ORDER(waker_looks_in_order, seq, relaxed)) & 1) != 0;
+}
+
 /* dcm_park_wake_word() - everybody who sleeps on a word that is not an event count */
 void dcm_park_wake_word(dcm_atomic32 *word);
 

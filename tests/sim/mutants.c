@@ -96,6 +96,7 @@ static const struct mutant mutants[] = {
 	{ .name = "signal_sets_bit", .first = &sim_channel },
 	{ .name = "signal_looks_in_order", .first = &sim_bell },
 	{ .name = "rest_is_signalled", .first = &sim_channel },
+	{ .name = "gone_end_is_left_alone", .first = &sim_channel },
 	{ .name = "sleeper_skips_none", .first = &sim_channel },
 	{ .name = "answer_wakes", .first = &sim_channel },
 	{ .name = "answer_wakes_any", .first = &sim_channel },

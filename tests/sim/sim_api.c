@@ -11,6 +11,7 @@
 #include "api/retcode.h"
 #include "api/source.h"
 #include "shm/park.h"
+#include "tests/sim/sim_state.h"
 #include "tests/tap.h"
 
 enum { OBJECTS = 16, POOL_BYTES = 192 * 1024 };
@@ -22,6 +23,9 @@ static struct {
 	bool listed, released;
 } objects[OBJECTS];
 static unsigned object_count;
+
+/* How deep in read sections each thread is. */
+static unsigned sections[SIM_THREADS];
 
 static alignas(16) unsigned char pool[POOL_BYTES];
 static size_t pooled;
@@ -36,6 +40,7 @@ void sim_api_make(void)
 {
 	memset(pool, 0, pooled);
 	memset(objects, 0, sizeof objects);
+	memset(sections, 0, sizeof sections);
 	object_count = 0;
 	pooled = 0;
 	for (unsigned i = 0; i < SIM_PROCESSES; i++) {
@@ -141,6 +146,42 @@ static struct dcm_object *listed(uint64_t number, uint32_t kinds)
 	    (kinds >> objects[number - 1].object->type->kind & 1) == 0)
 		return NULL;
 	return objects[number - 1].object;
+}
+
+/* In a section nothing is freed: here nothing ever is. What is left of the rules is checked. */
+static unsigned *section(void)
+{
+	static unsigned outside;
+
+	return sim.current >= 0 ? &sections[sim.current] : &outside;
+}
+
+void dcm_handle_enter(void)
+{
+	++*section();
+}
+
+void dcm_handle_leave(void)
+{
+	SIM_CHECK(*section() > 0, "a read section is left that was not entered");
+	--*section();
+}
+
+struct dcm_object *dcm_handle_peek(uint64_t number, uint32_t kinds)
+{
+	SIM_CHECK(*section() > 0, "a peek outside of a read section");
+	sim_step();
+	return listed(number, kinds);
+}
+
+bool dcm_object_keep(struct dcm_object *object)
+{
+	SIM_CHECK(*section() > 0, "an object is kept outside of a read section");
+	sim_step();
+	if (objects[place_of(object)].released)
+		return false;
+	object->count++;
+	return true;
 }
 
 struct dcm_object *dcm_handle_find(uint64_t number, uint32_t kinds)
@@ -319,6 +360,7 @@ void dcm_keeper_kick(void)
 void dcm_keeper_blocked(int change)
 {
 	(void)change;
+	SIM_CHECK(*section() == 0, "a call blocks in a read section");
 }
 
 /* attach.h: a simulated process stays attached until it dies */

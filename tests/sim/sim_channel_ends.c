@@ -19,16 +19,28 @@ struct message sim_messages[MESSAGES];
 static alignas(DCM_PAGE) unsigned char memory[CHANNELS][DCM_CHANNEL_BYTES_MIN];
 static uint32_t message_count;
 
+/* In place of the mapping of an end that was released. */
+static alignas(DCM_PAGE) unsigned char unmapped[sizeof(struct dcm_channel_header)];
+
+static void release_end(struct dcm_object *object)
+{
+	struct dcm_end *end = (struct dcm_end *)object;
+
+	dcm_end_forget(object);
+	end->channel.shared = (struct dcm_channel_header *)(void *)unmapped;
+	sim_unmapped(unmapped, sizeof unmapped);
+}
+
 static void release_server_end(struct dcm_object *object)
 {
 	dcm_object_drop(&((struct dcm_server_end *)object)->listener->kernel.object);
-	dcm_end_forget(object);
+	release_end(object);
 }
 
 static const struct dcm_object_type client_end_type = {
 	.kind = DCM_KIND_CHANNEL,
 	.space = DCM_SPACE_CHANNEL,
-	.release = dcm_end_forget,
+	.release = release_end,
 	.forget = dcm_end_forget,
 };
 

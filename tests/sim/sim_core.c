@@ -388,6 +388,12 @@ void sim_plain(const volatile void *start, size_t bytes, size_t stride, size_t r
 	sim.plain[sim.plain_count++].rows = rows;
 }
 
+void sim_unmapped(const volatile void *start, size_t bytes)
+{
+	sim.unmapped.start = start;
+	sim.unmapped.bytes = bytes;
+}
+
 unsigned sim_process(const char *name, unsigned flags)
 {
 	if (sim.process_count == SIM_PROCESSES)
@@ -498,6 +504,7 @@ static void start_run(const struct sim_scenario *scenario, uint64_t seed)
 	s->changes = 0;
 	s->plain_count = 0;
 	s->plain_skip = 0;
+	s->unmapped.bytes = 0;
 	s->steps_all = steps_all;
 	s->tracing = tracing;
 	s->current = -1;

@@ -134,4 +134,7 @@ void sim_direct(bool on);
 /* sim_plain() - words of which only few accesses are steps, long names: @bytes in each of @rows */
 void sim_plain(const volatile void *start, size_t bytes, size_t stride, size_t rows);
 
+/* sim_unmapped() - words that nobody has: an access to them fails the run */
+void sim_unmapped(const volatile void *start, size_t bytes);
+
 #endif

@@ -5,6 +5,7 @@
  * process can notice, and that one is dead too.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <pthread.h>
 
 #include "tests/sim/sim_state.h"
@@ -45,16 +46,8 @@ int pthread_mutex_destroy(pthread_mutex_t *mutex)
 	return 0;
 }
 
-/* Beside the fibers there is one thread, and no lock to wait for. */
-int pthread_mutex_lock(pthread_mutex_t *mutex)
+static void take(struct lock *lock)
 {
-	struct lock *lock = lock_of(mutex);
-
-	if (sim.current < 0)
-		return 0;
-	sim_step();
-	while (!is_free(mutex))
-		sim_wait(is_free, mutex);
 	/* What its last holder stored before it unlocked is in memory, and so is what is ours. Not
 	   where we were the last ourselves: such a lock may cost no barrier (api/lock.h). */
 	if (lock->had_by != (uint32_t)sim.current + 1) {
@@ -65,6 +58,28 @@ int pthread_mutex_lock(pthread_mutex_t *mutex)
 		sim.threads[sim.current].last_seq = sim.steps;
 	}
 	lock->held_by = lock->had_by = (uint32_t)sim.current + 1;
+}
+
+/* Beside the fibers there is one thread, and no lock to wait for. */
+int pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+	if (sim.current < 0)
+		return 0;
+	sim_step();
+	while (!is_free(mutex))
+		sim_wait(is_free, mutex);
+	take(lock_of(mutex));
+	return 0;
+}
+
+int pthread_mutex_trylock(pthread_mutex_t *mutex)
+{
+	if (sim.current < 0)
+		return 0;
+	sim_step();
+	if (lock_of(mutex)->held_by != 0)
+		return EBUSY;
+	take(lock_of(mutex));
 	return 0;
 }
 

@@ -94,6 +94,8 @@ void sim_drain(unsigned thread)
 /* A word that many accesses go to and nothing hangs on: only some of them are steps. */
 static void step_at(const volatile void *word)
 {
+	if ((size_t)((const volatile char *)word - sim.unmapped.start) < sim.unmapped.bytes)
+		sim_fail("an access to what is not mapped any more");
 	for (unsigned i = 0; i < sim.plain_count; i++) {
 		size_t at = (size_t)((const volatile char *)word - sim.plain[i].start);
 

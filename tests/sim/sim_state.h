@@ -123,6 +123,10 @@ struct sim {
 	} plain[SIM_PLAINS];
 	unsigned plain_count;
 	uint32_t plain_skip;
+	struct {
+		const volatile char *start;
+		size_t bytes;
+	} unmapped;
 };
 
 extern struct sim sim;
