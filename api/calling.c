@@ -135,9 +135,10 @@ bool dcm_calling_server_there(struct calling *c, struct dcm_wait_on *on)
 	struct dcm_client_end *client = c->client;
 
 	return dcm_kernel_gone(&c->session->kernel) == 0 &&
-	       dcm_process_guard(segment_of(client), client->end.peer,
-				 client->end.fabric->self.index,
-				 on != NULL ? &on->guard.alive[0] : NULL) &&
+	       (on == NULL ? dcm_process_sighted(&client->end.sight)
+			   : dcm_process_guard(segment_of(client), client->end.peer,
+					       client->end.fabric->self.index,
+					       &on->guard.alive[0])) &&
 	       !dcm_channel_hung_up(&client->end.channel);
 }
 

@@ -21,6 +21,7 @@ int dcm_end_init(struct dcm_end *end, struct dcm_fabric *fabric, void *base, uin
 {
 	dcm_fabric_hold(fabric);
 	end->fabric = fabric;
+	end->sight = dcm_process_sight(&fabric->seg, end->peer);
 	end->channel.shared = base;
 	end->channel.bytes = bytes;
 	dcm_lock_init(&end->lock);

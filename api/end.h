@@ -17,6 +17,7 @@
 #include "api/lock.h"
 #include "shm/arena.h"
 #include "shm/channel.h"
+#include "shm/process.h"
 
 /* What a message is, to the end that handed it out. */
 enum dcm_message_kind {
@@ -30,7 +31,8 @@ struct dcm_end {
 	struct dcm_object object;
 	struct dcm_fabric *fabric; /* counted */
 	struct dcm_ref connection;
-	struct dcm_ref peer; /* process */
+	struct dcm_ref peer; /* process, set before dcm_end_init() */
+	struct dcm_process_sight sight; /* of it */
 	struct dcm_channel channel;
 	unsigned char *half;	 /* the one this end sends from */
 	struct dcm_arena *arena; /* of that half, behind its small rooms; under lock */

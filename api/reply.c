@@ -79,7 +79,7 @@ static bool client_left(const struct dcm_end *end)
 	if (dcm_load(&end->channel.shared->client_gone, acquire) != 0)
 		return true;
 	/* Of a lost segment nobody can say so; the channel may still have its client. */
-	return !dcm_process_there(&end->fabric->seg, end->peer) && !dcm_guard_lost();
+	return !dcm_process_sighted(&end->sight) && !dcm_guard_lost();
 }
 
 /*

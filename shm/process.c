@@ -245,12 +245,6 @@ int dcm_process_claim(const struct dcm_segment *seg, const struct dcm_process_se
 	return -ENOSPC;
 }
 
-/* Names a thread that was alive when the word was read. */
-static bool names_living(uint32_t alive)
-{
-	return (alive & FUTEX_OWNER_DIED) == 0 && (alive & FUTEX_TID_MASK) != 0;
-}
-
 bool dcm_process_alive(const struct dcm_segment *seg, uint32_t index)
 {
 	const struct dcm_process *p = dcm_process_at(seg, index);
@@ -259,7 +253,7 @@ bool dcm_process_alive(const struct dcm_segment *seg, uint32_t index)
 	if (p == NULL || dcm_word_state(dcm_load(&p->word, seq)) != DCM_PROCESS_ALIVE)
 		return false;
 	/* acquire, pairs A */
-	return names_living(dcm_load(dcm_alive_at(seg, index, 0), acquire));
+	return dcm_alive_names_living(dcm_load(dcm_alive_at(seg, index, 0), acquire));
 }
 
 void dcm_process_kick_for(const struct dcm_segment *seg, uint32_t index, uint32_t what)
@@ -432,12 +426,21 @@ bool dcm_process_dead(const struct dcm_segment *seg, struct dcm_ref ref)
 	else if (dcm_word_state(word) == DCM_PROCESS_ALIVE)
 		/* acquire, pairs A */
 		dead = (locked == 0 &&
-			!names_living(dcm_load(dcm_alive_at(seg, ref.index, 0), acquire))) ||
+			!dcm_alive_names_living(dcm_load(dcm_alive_at(seg, ref.index, 0), acquire))) ||
 		       gone_by_number(p, locked == 1);
 	else
 		dead = false;
 	/* If it changed, the fields may have been another process's. */
 	return dead && dcm_load(&p->word, acquire) == word;
+}
+
+struct dcm_process_sight dcm_process_sight(const struct dcm_segment *seg, struct dcm_ref ref)
+{
+	struct dcm_process *p = dcm_process_at(seg, ref.index);
+
+	return (struct dcm_process_sight){ .word = p != NULL ? &p->word : NULL,
+					   .alive = dcm_alive_at(seg, ref.index, 0),
+					   .generation = ref.generation };
 }
 
 /* The word at @place to sleep on until the process at @index dies. False: it has. */
@@ -455,7 +458,7 @@ static bool sleep_word(const struct dcm_segment *seg, uint32_t index, uint32_t p
 		DCM_LINE(sleeper_is_counted)
 	expected = dcm_or(alive, FUTEX_WAITERS) | FUTEX_WAITERS;
 	*out = (struct dcm_park_word){ alive, expected };
-	return names_living(expected);
+	return dcm_alive_names_living(expected);
 }
 
 bool dcm_process_guard(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t self,
@@ -480,7 +483,7 @@ static uint64_t watchable(const struct dcm_segment *seg, uint32_t index)
 
 	/* seq, R */
 	return (state == DCM_CLAIMED || state == DCM_PROCESS_ALIVE) &&
-			       names_living(dcm_load(dcm_alive_at(seg, index, 0), seq))
+			       dcm_alive_names_living(dcm_load(dcm_alive_at(seg, index, 0), seq))
 		       ? dcm_word_generation(word)
 		       : 0;
 }

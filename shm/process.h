@@ -23,6 +23,8 @@
 #ifndef DCM_SHM_PROCESS_H
 #define DCM_SHM_PROCESS_H
 
+#include <linux/futex.h>
+
 #include "shm/park.h"
 #include "shm/segment.h"
 
@@ -76,6 +78,34 @@ static inline bool dcm_process_there(const struct dcm_segment *seg, struct dcm_r
 	/* The alive word first: the slot may change hands behind it. */
 	return dcm_process_alive(seg, ref.index) &&
 	       dcm_process_generation(seg, ref.index) == ref.generation;
+}
+
+/* dcm_alive_names_living() - an alive word names a thread that was alive when it was read */
+static inline bool dcm_alive_names_living(uint32_t alive)
+{
+	return (alive & FUTEX_OWNER_DIED) == 0 && (alive & FUTEX_TID_MASK) != 0;
+}
+
+/* A process that is looked at again and again: where its words lie. Null: nowhere. */
+struct dcm_process_sight {
+	const dcm_atomic64 *word;
+	const dcm_atomic32 *alive;
+	uint64_t generation;
+};
+
+struct dcm_process_sight dcm_process_sight(const struct dcm_segment *seg, struct dcm_ref ref);
+
+/* dcm_process_sighted() - dcm_process_there() of what @sight is of */
+static inline bool dcm_process_sighted(const struct dcm_process_sight *sight)
+{
+	uint64_t word;
+
+	/* acquire, pairs A, and the alive word first, as there; seq, R */
+	if (sight->word == NULL || !dcm_alive_names_living(dcm_load(sight->alive, acquire)))
+		return false;
+	word = dcm_load(sight->word, seq);
+	return dcm_word_state(word) == DCM_PROCESS_ALIVE &&
+	       dcm_word_generation(word) == sight->generation;
 }
 
 /*
