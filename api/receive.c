@@ -43,13 +43,23 @@ struct found {
 	bool more; /* (probably) another posted call */
 };
 
-/* Under the lock. @by_bit: with the ready bit clear, which it stays if this finds nothing. */
+#ifdef DCM_HOOKS
+enum { HOT_AT_ONCE = 1, OTHERS_EACH_LOOKS = 1, HOT_MOST = 2, LOOKS_INSIDE = 1 };
+#else
+enum { HOT_AT_ONCE = 0, OTHERS_EACH_LOOKS = 32, HOT_MOST = 16, LOOKS_INSIDE = 16 };
+#endif
+
+/* Under the lock. @by_bit: with the ready bit clear, which it stays if this finds nothing; else some
+   looks in a row, each of which is less than to come in again. */
 static int take(struct dcm_server_end *server, bool by_bit, struct dcm_call *call,
 		struct dcm_parcel *parcel)
 {
 	struct dcm_channel *ch = &server->end.channel;
-	int result = dcm_channel_take(ch, call, parcel);
+	int looks = by_bit ? 1 : LOOKS_INSIDE, result;
 
+	while (--looks > 0 && !dcm_channel_more(ch))
+		;
+	result = dcm_channel_take(ch, call, parcel);
 	if (result != DCM_CHANNEL_EMPTY || !ch->streaming || !by_bit)
 		return result;
 	/* K5 of shm/channel.h. */
@@ -122,12 +132,6 @@ static struct dcm_server_end *end_at(struct dcm_listener_object *listener, uint3
 
 	return (struct dcm_server_end *)dcm_handle_peek(number, 1u << DCM_KIND_CHANNEL);
 }
-
-#ifdef DCM_HOOKS
-enum { HOT_AT_ONCE = 1, OTHERS_EACH_LOOKS = 1, HOT_MOST = 2 };
-#else
-enum { HOT_AT_ONCE = 0, OTHERS_EACH_LOOKS = 32, HOT_MOST = 16 };
-#endif
 
 /*
  * A second call from the same channel, and nothing else came: from here on it is hot, until this
