@@ -28,6 +28,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <urcu/urcu-bp.h>
+/* A thread's place in liburcu's list is not aligned as its type says: that is liburcu's to know. */
+#define LEAVES_ALIGNMENT_ALONE __attribute__((no_sanitize("alignment")))
+static inline void _urcu_bp_read_lock_update(unsigned long tmp) LEAVES_ALIGNMENT_ALONE;
+static inline void _urcu_bp_read_lock(void) LEAVES_ALIGNMENT_ALONE;
+static inline void _urcu_bp_read_unlock(void) LEAVES_ALIGNMENT_ALONE;
 /* For two functions of a few lines each, which it grants to callers of any licence. */
 #include <urcu/static/urcu-bp.h>
 
@@ -64,9 +69,6 @@ struct slot {
 	uint64_t generation; /* of the number given out last */
 	uint32_t next_free;  /* 1 + index */
 };
-
-/* Whether liburcu relies on membarrier(); absent where it was built to require it. */
-extern int urcu_bp_has_sys_membarrier __attribute__((weak));
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct slot *chunks[INDEX_COUNT / CHUNK_SLOTS]; /* allocated in order, never freed */
@@ -365,7 +367,8 @@ static bool may_synchronize(void)
 {
 	if (no_grace || urcu_bp_read_ongoing())
 		return false;
-	if (&urcu_bp_has_sys_membarrier != NULL && urcu_bp_has_sys_membarrier == 0)
+	/* Whether liburcu relies on it; where it was built to require it that is a constant. */
+	if (urcu_bp_has_sys_membarrier == 0)
 		return true;
 	return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0) == 0;
 }

@@ -148,7 +148,8 @@ static void heat(struct receiving *r, uint32_t connection)
 	if (!again || dcm_load(&listener->hot, relaxed) != 0 || dcm_source_lit(&listener->source))
 		return;
 	dcm_store(&listener->hot_in_a_row, 0u, relaxed);
-	dcm_store(&listener->hot, connection + 1, relaxed);
+	/* release: who looks at the hot one alone need not have seen the listener bound. */
+	dcm_store(&listener->hot, connection + 1, release);
 	dcm_listener_mark(&listener->fabric->seg, listener->ref, connection);
 }
 
@@ -283,7 +284,8 @@ static Retcode look_at_hot(void *arg, struct dcm_wait_on *on)
 {
 	struct receiving *r = arg;
 	struct dcm_listener_object *listener = r->listener;
-	uint32_t hot = dcm_load(&listener->hot, relaxed);
+	/* acquire, pairs heat(): the listener is bound, with all that goes with it. */
+	uint32_t hot = dcm_load(&listener->hot, acquire);
 
 	(void)on;
 	return hot != 0 && dcm_load(&listener->hot_in_a_row, relaxed) < HOT_MOST &&
