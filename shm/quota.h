@@ -31,4 +31,8 @@ bool dcm_quota_exceeded(const struct dcm_segment *seg, const struct dcm_table *t
 bool dcm_quota_claim(const struct dcm_segment *seg, const struct dcm_table *table, uint32_t self,
 		     struct dcm_ref *out);
 
+/* dcm_quota_claim_near() - the same, one of the @slots from @first on if one of them is free */
+bool dcm_quota_claim_near(const struct dcm_segment *seg, const struct dcm_table *table,
+			  uint32_t self, uint32_t first, uint32_t slots, struct dcm_ref *out);
+
 #endif
