@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "shm/quota.h"
 
+#include "shm/index.h"
 #include "shm/process.h"
 
 /*
@@ -59,13 +60,13 @@ bool dcm_quota_exceeded(const struct dcm_segment *seg, const struct dcm_table *t
 {
 	uint32_t slots = dcm_quota_slots(seg, table), held = 0;
 	const struct dcm_process *me = dcm_process_at(seg, self);
-	uint32_t uid;
+	uint32_t uid, cursor = 0, i;
 
 	if (slots >= table->count || me == NULL || in_use(table) <= slots)
 		return false;
 	uid = dcm_load(&me->uid, relaxed);
-	for (uint32_t i = 0; i < table->count && held <= slots; i++) {
-		/* seq: of two that claim at once, one at least sees both */
+	/* seq: of two that claim at once, one at least sees both bits. */
+	while (held <= slots && dcm_index_next(table->used, table->count, &cursor, &i)) {
 		uint64_t word = dcm_load(dcm_slot_word(table, i), seq);
 
 		held += dcm_word_state(word) != DCM_FREE && is_held_by(seg, table, i, word, uid);

@@ -25,7 +25,7 @@ bool dcm_quota_exceeded(const struct dcm_segment *seg, const struct dcm_table *t
 
 /*
  * dcm_quota_claim() - dcm_slot_claim() within the quota
- * Cost: a look at every slot of the table, once more than a user's share of it is in use by all.
+ * Cost: a look at every slot in use, once those of all are more than one user's share.
  * Return: as dcm_slot_claim(); false also when @self's user holds its share.
  */
 bool dcm_quota_claim(const struct dcm_segment *seg, const struct dcm_table *table, uint32_t self,
