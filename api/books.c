@@ -47,6 +47,10 @@ void dcm_books_let_go(struct dcm_books *books, uint32_t index, enum dcm_call_use
 	else
 		books->call[books->last].after = index;
 	books->last = index;
+	/* relaxed: who reads it without the lock looks again later. */
+	atomic_store_explicit(&books->let_go,
+			      atomic_load_explicit(&books->let_go, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
 }
 
 static void unlink_book(struct dcm_books *books, const struct dcm_client_book *book)
@@ -73,6 +77,11 @@ static bool has_ended(struct dcm_channel *ch, const struct dcm_client_book *book
 		return false;
 	dcm_channel_return(ch, call);
 	return true;
+}
+
+bool dcm_books_empty(const struct dcm_books *books)
+{
+	return books->first == NOBODY;
 }
 
 bool dcm_books_collect(struct dcm_client_end *client, bool all)

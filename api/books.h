@@ -31,6 +31,7 @@ struct dcm_client_book {
 struct dcm_books {
 	uint64_t free[DCM_CHANNEL_CALLS / 64]; /* a bit for each slot */
 	uint32_t first, last;		       /* of those that nobody waits for */
+	_Atomic uint32_t let_go;	       /* how many ever were; read without the lock */
 	struct dcm_client_book call[DCM_CHANNEL_CALLS];
 };
 
@@ -54,5 +55,8 @@ void dcm_books_let_go(struct dcm_books *books, uint32_t index, enum dcm_call_use
  * Return: whether there was any.
  */
 bool dcm_books_collect(struct dcm_client_end *client, bool all);
+
+/* dcm_books_empty() - is there nothing to collect, now or later */
+bool dcm_books_empty(const struct dcm_books *books);
 
 #endif

@@ -11,8 +11,8 @@
 #include "api/retcode.h"
 #include "api/sized.h"
 #include "api/who.h"
+#include "shm/catalog.h"
 #include "shm/hash.h"
-#include "shm/index.h"
 #include "shm/registry.h"
 
 /* The caller's array. */
@@ -66,7 +66,7 @@ static void list_type(struct list *list, const struct dcm_segment *seg, const ch
 	struct dcm_endpoint_view view;
 	uint32_t cursor = 0, index;
 
-	while (dcm_registry_next(seg, dcm_bucket_of(hash), &cursor, &index))
+	while (dcm_catalog_next(seg, hash, 0, &cursor, &index))
 		if (dcm_registry_look(seg, index, hash, &view) && strcmp(view.type, type) == 0)
 			put_view(list, seg, &view);
 }

@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "api/hashed.h"
+#include "shm/catalog.h"
 #include "shm/hash.h"
 
 /* So many notices are made before the first is read, for one who wants to hear of each; the rest
@@ -230,10 +231,11 @@ void dcm_known_update_gone(struct dcm_known *known, const struct dcm_segment *se
 
 int dcm_known_update_new(struct dcm_known *known, const struct dcm_segment *seg)
 {
-	uint32_t bucket = dcm_bucket_of(known->type_hash), cursor = 0, index;
+	uint32_t cursor = 0, index;
 	int result = 0;
 
-	while (result == 0 && dcm_registry_next(seg, bucket, &cursor, &index))
+	while (result == 0 &&
+	       dcm_catalog_next(seg, known->type_hash, known->name_hash, &cursor, &index))
 		result = dcm_known_update(known, seg, index);
 	return result;
 }

@@ -32,18 +32,34 @@ static const struct dcm_object_type client_end_type = {
 	.pins = dcm_end_pins,
 };
 
-void dcm_session_collect(struct dcm_client_end *client)
+bool dcm_session_collect(struct dcm_client_end *client)
 {
+	bool all;
+
 	dcm_lock_enter(&client->end.lock);
 	dcm_books_collect(client, true);
+	all = dcm_books_empty(&client->books);
 	dcm_lock_leave(&client->end.lock);
+	return all;
 }
 
+/*
+ * A client that goes on collects by itself, and nobody else is to take its lock from it: it is done
+ * for one that has let go of something, and of no more for a second.
+ */
 static void collect_from(struct dcm_object *object, void *arg)
 {
+	struct dcm_client_end *client = (struct dcm_client_end *)object;
+	uint32_t let_go;
+
 	(void)arg;
-	if (object->type == &client_end_type)
-		dcm_session_collect((struct dcm_client_end *)object);
+	if (object->type != &client_end_type)
+		return;
+	let_go = atomic_load_explicit(&client->books.let_go, memory_order_relaxed);
+	if (let_go == client->let_go_seen && let_go != client->let_go_collected &&
+	    dcm_session_collect(client))
+		client->let_go_collected = let_go;
+	client->let_go_seen = let_go;
 }
 
 /* The keeper's part. */

@@ -24,6 +24,7 @@ struct dcm_client_end {
 	uint32_t transfer; /* how the memory came */
 	struct dcm_peer peer; /* the server */
 	struct dcm_books books; /* under end.lock */
+	uint32_t let_go_seen, let_go_collected; /* the keeper's: of books.let_go */
 	dcm_atomic32 told_nobody; /* one-way messages in a row that nobody had to be told of */
 	dcm_atomic32 streamed;	  /* 1: some were a stream, shm/channel.h */
 };
@@ -52,7 +53,10 @@ void dcm_client_end_hang_up(struct dcm_client_end *client);
 /* dcm_client_end_give_back() - give_back of a client's end: a reply released */
 Retcode dcm_client_end_give_back(struct dcm_end *end, DcmMessage *message);
 
-/* dcm_session_collect() - take back what the server is done with and nobody waits for */
-void dcm_session_collect(struct dcm_client_end *client);
+/*
+ * dcm_session_collect() - take back what the server is done with and nobody waits for
+ * Return: true when that is all there was to take back, now or later.
+ */
+bool dcm_session_collect(struct dcm_client_end *client);
 
 #endif

@@ -36,7 +36,7 @@ static Retcode look_for_notice(void *arg, struct dcm_wait_on *on)
 	const struct dcm_segment *seg = &s->fabric->seg;
 	int result;
 
-	dcm_wait_on_count(on, dcm_bucket_ec(seg, dcm_bucket_of(s->hashes[0])));
+	dcm_wait_on_count(on, dcm_registry_ec(seg, s->hashes[0], s->name_hash));
 	pthread_mutex_lock(&s->lock);
 	result = dcm_load(&s->blocker.closed, seq) != 0
 			 ? -ECANCELED

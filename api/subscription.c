@@ -177,6 +177,7 @@ static Retcode fill(struct dcm_subscription_object *s, const struct dcm_wanted *
 
 	if (rc != rcOk)
 		return rc;
+	s->name_hash = wanted->name != NULL ? dcm_hash(wanted->name) : 0;
 	if (copied && wanted->kind == DCM_KIND_SUBSCRIPTION)
 		s->known = dcm_known_create(s->hashes[0], s->types[0], wanted->name,
 					    wanted->server_name, sid);
@@ -188,15 +189,18 @@ static Retcode fill(struct dcm_subscription_object *s, const struct dcm_wanted *
 		       : dcm_fail(rcOutOfMemory, "no memory for a subscription");
 }
 
-static Retcode make_active(struct dcm_subscription_object *s)
+static Retcode make_active(struct dcm_subscription_object *s, uint64_t sid)
 {
 	const struct dcm_segment *seg = &s->fabric->seg;
+	const struct dcm_interest interest = {
+		.type_hashes = s->hashes, .count = s->count, .name_hash = s->name_hash, .sid = sid
+	};
 	uint32_t self = s->fabric->self.index;
 
-	if (dcm_registry_subscribe_group(seg, self, s->hashes, s->count, &s->ref))
+	if (dcm_registry_subscribe_to(seg, self, &interest, &s->ref))
 		return rcOk;
 	dcm_reap_scan(seg, self, true);
-	if (dcm_registry_subscribe_group(seg, self, s->hashes, s->count, &s->ref))
+	if (dcm_registry_subscribe_to(seg, self, &interest, &s->ref))
 		return rcOk;
 	return dcm_fail_full(seg, &seg->subscription, "subscriptions", "DCM_MAX_SUBSCRIPTIONS");
 }
@@ -218,7 +222,7 @@ static Retcode subscribe(struct dcm_fabric *fabric, const struct dcm_wanted *wan
 	s->fabric = fabric;
 	rc = fill(s, wanted, sid);
 	if (rc == rcOk)
-		rc = make_active(s);
+		rc = make_active(s, sid);
 	if (rc == rcOk) {
 		rc = dcm_number(&s->object);
 		if (rc == rcOk)

@@ -25,6 +25,7 @@ struct dcm_subscription_object {
 	char **types;
 	uint64_t *hashes;
 	size_t count; /* of both */
+	uint64_t name_hash; /* 0: any */
 	pthread_mutex_t lock;
 	/* Under lock, the one of them that is of its kind: */
 	struct dcm_known *known;

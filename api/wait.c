@@ -99,17 +99,29 @@ Retcode dcm_wait_first(struct dcm_blocker *b, int64_t timeout_ns, dcm_look_fn *l
 	return rc == DCM_LOOK_AGAIN ? rc : unless_lost(rc);
 }
 
+/* A call that spins counts as blocked only after so long: until then nobody need look after it. */
+#define SPIN_BLOCKS_NS (1000 * 1000 * 1000)
+
 /* A call that may have to wait; the times are known from the first look at the clock on. */
 struct waiting {
 	struct dcm_blocker *b;
+	bool counted; /* as blocked */
 	uint64_t generation;
 	int64_t start_ns, deadline_ns;
 	dcm_look_fn *look;
 	void *arg;
 };
 
+/* The keeper looks after it; to make that begin may be a system call. */
+static void count(struct waiting *w)
+{
+	if (!w->counted)
+		dcm_keeper_blocked(1);
+	w->counted = true;
+}
+
 /* Look, without sleeping, until it is there or @spin_ns are over. */
-static Retcode spin(const struct waiting *w, int64_t spin_ns)
+static Retcode spin(struct waiting *w, int64_t spin_ns)
 {
 	int64_t now;
 
@@ -130,6 +142,8 @@ static Retcode spin(const struct waiting *w, int64_t spin_ns)
 		now = dcm_park_now();
 		if (now >= w->deadline_ns)
 			return rcTimeout;
+		if (now - w->start_ns >= SPIN_BLOCKS_NS)
+			count(w);
 	} while (now - w->start_ns < spin_ns);
 	return DCM_LOOK_AGAIN;
 }
@@ -175,7 +189,7 @@ static Retcode sleep_for(const struct waiting *w)
 	}
 }
 
-static Retcode spin_and_sleep(const struct waiting *w, int64_t spin_ns, bool spins)
+static Retcode spin_and_sleep(struct waiting *w, int64_t spin_ns, bool spins)
 {
 	struct dcm_spin *learnt = &w->b->spin;
 	Retcode rc = DCM_LOOK_AGAIN;
@@ -188,6 +202,7 @@ static Retcode spin_and_sleep(const struct waiting *w, int64_t spin_ns, bool spi
 			dcm_spin_in_vain(learnt);
 	}
 	if (rc == DCM_LOOK_AGAIN) {
+		count(w);
 		rc = sleep_for(w);
 		if (rc == rcOk && spins)
 			dcm_spin_slept(learnt, dcm_park_now() - w->start_ns);
@@ -203,9 +218,9 @@ static Retcode block(struct waiting *w, int64_t spin_ns, bool spins)
 		w->start_ns = dcm_park_now();
 	if (!enter(w->b, &w->generation))
 		return rcIpcInterrupt;
-	dcm_keeper_blocked(1);
 	rc = spin_and_sleep(w, spin_ns, spins);
-	dcm_keeper_blocked(-1);
+	if (w->counted)
+		dcm_keeper_blocked(-1);
 	leave(w->b, w->generation, rc == rcIpcInterrupt);
 	return rc;
 }

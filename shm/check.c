@@ -15,7 +15,6 @@
 #include "shm/channel.h"
 #include "shm/gift.h"
 #include "shm/hash.h"
-#include "shm/index.h"
 #include "shm/listener.h"
 #include "shm/park.h"
 #include "shm/process.h"
@@ -74,9 +73,7 @@ struct check {
 /* What the walk needs to know of each table. */
 struct table {
 	const struct dcm_table *slots;
-	dcm_atomic64 *index; /* null: it has none */
-	uint64_t row_words;
-	uint32_t visible; /* the state that is in the index without fail */
+	uint32_t visible; /* the state that is in the index without fail; 0: it has none */
 	uint32_t last;	  /* of its own states */
 };
 
@@ -86,15 +83,13 @@ static struct table table_of(const struct dcm_segment *seg, enum dcm_check_table
 	case DCM_CHECK_PROCESS:
 		return (struct table){ .slots = &seg->process, .last = DCM_PROCESS_ALIVE };
 	case DCM_CHECK_ENDPOINT:
-		return (struct table){ &seg->endpoint, seg->endpoint_index, seg->endpoint_row,
-				       DCM_ENDPOINT_LIVE, DCM_ENDPOINT_LIVE };
+		return (struct table){ &seg->endpoint, DCM_ENDPOINT_LIVE, DCM_ENDPOINT_LIVE };
 	case DCM_CHECK_SUBSCRIPTION:
-		return (struct table){ &seg->subscription, seg->subscription_index,
-				       seg->subscription_row, DCM_SUBSCRIPTION_ACTIVE,
+		return (struct table){ &seg->subscription, DCM_SUBSCRIPTION_ACTIVE,
 				       DCM_SUBSCRIPTION_ACTIVE };
 	case DCM_CHECK_CONNECTION:
-		return (struct table){ &seg->connection, seg->connection_index, seg->connection_row,
-				       DCM_CONNECTION_POSTED, DCM_CONNECTION_HUNGUP };
+		return (struct table){ &seg->connection, DCM_CONNECTION_POSTED,
+				       DCM_CONNECTION_HUNGUP };
 	case DCM_CHECK_GIFT:
 		return (struct table){ .slots = &seg->gift, .last = DCM_GIFT_REVOKED };
 	default:
@@ -178,7 +173,8 @@ static bool alive_words_hold(const struct dcm_segment *seg, uint32_t slot)
 		uint32_t alive = dcm_load(dcm_alive_at(seg, slot, place), acquire);
 
 		/* On its way out, word by word. */
-		if (alive != 0 && (alive & FUTEX_OWNER_DIED) == 0 && (alive & FUTEX_TID_MASK) != tid)
+		if (alive != 0 && (alive & FUTEX_OWNER_DIED) == 0 &&
+		    (alive & FUTEX_TID_MASK) != tid)
 			return false;
 	}
 	return true;
@@ -230,7 +226,8 @@ static uint32_t look_at_subscription(const struct dcm_segment *seg, uint32_t slo
 	struct dcm_ring_view ring = dcm_ring_view(&sub->ring, seg->capacity.ring_shift);
 	uint32_t found = 0;
 
-	if (dcm_load(&sub->type_hash, acquire) == 0 || dcm_load(&sub->resync, acquire) > 1 ||
+	if (dcm_load(&sub->type_hash, acquire) == 0 || dcm_load(&sub->types, acquire) == 0 ||
+	    dcm_load(&sub->resync, acquire) > 1 ||
 	    !bit_of(sub->buckets, dcm_bucket_of(dcm_load(&sub->type_hash, acquire))))
 		found |= BIT(FIELD);
 	return dcm_check_ring(ring, seg->endpoint.count) ? found : found | BIT(RING);
@@ -334,39 +331,6 @@ static uint32_t look_at_listener(const struct dcm_segment *seg, uint32_t slot)
 
 /* Slots. */
 
-static uint64_t interface_of(const struct dcm_segment *seg, enum dcm_check_table table,
-			     uint32_t slot)
-{
-	if (table == DCM_CHECK_ENDPOINT)
-		return dcm_load(&dcm_endpoint_at(seg, slot)->type_hash, acquire);
-	return dcm_load(&dcm_connection_at(seg, slot)->type_hash, acquire);
-}
-
-/* Is it in the rows of the buckets that it says? */
-static bool in_its_rows(const struct dcm_segment *seg, enum dcm_check_table table,
-			const struct table *t, uint32_t slot)
-{
-	uint32_t cursor = 0, bucket;
-
-	if (table != DCM_CHECK_SUBSCRIPTION) {
-		bucket = dcm_bucket_of(interface_of(seg, table, slot));
-		return bit_of(dcm_index_row(t->index, t->row_words, bucket), slot);
-	}
-	while (dcm_index_next(dcm_subscription_at(seg, slot)->buckets, DCM_BUCKETS, &cursor,
-			      &bucket))
-		if (!bit_of(dcm_index_row(t->index, t->row_words, bucket), slot))
-			return false;
-	return true;
-}
-
-static bool belongs_in_row(const struct dcm_segment *seg, enum dcm_check_table table, uint32_t slot,
-			   uint32_t bucket)
-{
-	return table == DCM_CHECK_SUBSCRIPTION
-		       ? bit_of(dcm_subscription_at(seg, slot)->buckets, bucket)
-		       : dcm_bucket_of(interface_of(seg, table, slot)) == bucket;
-}
-
 static uint32_t look_at_fields(struct check *c, enum dcm_check_table table, uint32_t slot,
 			       uint64_t word)
 {
@@ -421,9 +385,7 @@ static uint32_t look_at_slot(struct check *c, enum dcm_check_table table, uint32
 	if (!used)
 		found |= BIT(USED);
 	found |= look_at_fields(c, table, slot, word);
-	if (t.index == NULL || state != t.visible)
-		return found;
-	if (!in_its_rows(c->seg, table, &t, slot))
+	if (t.visible != 0 && state == t.visible && !dcm_check_listed(c->seg, table, slot))
 		found |= BIT(INDEX_LACKS);
 	return found;
 }
@@ -434,10 +396,10 @@ static uint32_t look_at_bit(struct check *c, enum dcm_check_table table, uint32_
 {
 	struct table t = table_of(c->seg, table);
 
-	if (!bit_of(dcm_index_row(t.index, t.row_words, bucket), slot))
+	if (!dcm_check_bit(c->seg, table, bucket, slot))
 		return 0;
 	if (slot < t.slots->count && dcm_word_state(word) != DCM_FREE &&
-	    belongs_in_row(c->seg, table, slot, bucket))
+	    dcm_check_belongs(c->seg, table, bucket, slot))
 		return 0;
 	return BIT(INDEX_STRAYS);
 }
@@ -527,29 +489,20 @@ static void consider(struct check *c, enum dcm_check_table table, uint32_t slot,
 		confirm(c);
 }
 
-static void walk_index(struct check *c, enum dcm_check_table table, const struct table *t)
-{
-	uint32_t words = dcm_bitmap_words(t->slots->count);
-
-	for (uint32_t bucket = 0; bucket < DCM_BUCKETS; bucket++) {
-		const dcm_atomic64 *row = dcm_index_row(t->index, t->row_words, bucket);
-		uint32_t cursor = 0, slot;
-
-		/* To the end of the last word: nobody looks there, but nobody writes there either. */
-		while (!c->result->stopped && dcm_index_next(row, words * 64, &cursor, &slot))
-			consider(c, table, slot, bucket);
-	}
-}
-
 static void walk(struct check *c, enum dcm_check_table table)
 {
-	struct table t = table_of(c->seg, table);
-	uint32_t bits = dcm_bitmap_words(t.slots->count) * 64;
+	uint32_t bits = dcm_bitmap_words(table_of(c->seg, table).slots->count) * 64;
 
 	for (uint32_t i = 0; i < bits && !c->result->stopped; i++)
 		consider(c, table, i, NO_BUCKET);
-	if (t.index != NULL)
-		walk_index(c, table, &t);
+	for (uint32_t bucket = 0; bucket < dcm_check_buckets(table); bucket++) {
+		uint32_t cursor = 0, slot;
+
+		/* To the end of the last word: nobody looks there, but nobody writes there either. */
+		while (!c->result->stopped &&
+		       dcm_check_next_bit(c->seg, table, bucket, &cursor, &slot))
+			consider(c, table, slot, bucket);
+	}
 }
 
 /* A view of bare memory need not have a header. */

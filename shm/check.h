@@ -71,7 +71,7 @@ struct dcm_finding {
 	enum dcm_check_problem problem;
 	enum dcm_check_table table;
 	uint32_t slot;	  /* may be at or behind the table's end: a bit of a slot that is not */
-	uint32_t bucket;  /* of the index; UINT32_MAX: it is not about one */
+	uint32_t bucket;  /* of the index; of endpoints by name: DCM_BUCKETS more; UINT32_MAX: none */
 	uint64_t word;	  /* of the slot, when it was looked at */
 	const char *text; /* half a sentence for people */
 };
@@ -114,6 +114,25 @@ void dcm_check(const struct dcm_segment *seg, const struct dcm_check_options *op
  * Return: false: damaged. A ring that moves under the look is given the benefit of the doubt.
  */
 bool dcm_check_ring(struct dcm_ring_view ring, uint32_t most);
+
+/*
+ * The rows of the indices: buckets of interfaces; of endpoints, from DCM_BUCKETS on, of interfaces
+ * and names.
+ *
+ * dcm_check_buckets()  - how many a table has; 0: it has no index
+ * dcm_check_next_bit() - the next bit of that bucket that is set, as dcm_index_next()
+ * dcm_check_bit()      - is that of @slot set; there may be no such slot
+ * dcm_check_belongs()  - does what the slot says put it into that bucket
+ * dcm_check_listed()   - is it wherever what it says puts it
+ */
+uint32_t dcm_check_buckets(enum dcm_check_table table);
+bool dcm_check_next_bit(const struct dcm_segment *seg, enum dcm_check_table table, uint32_t bucket,
+			uint32_t *cursor, uint32_t *slot);
+bool dcm_check_bit(const struct dcm_segment *seg, enum dcm_check_table table, uint32_t bucket,
+		   uint32_t slot);
+bool dcm_check_belongs(const struct dcm_segment *seg, enum dcm_check_table table, uint32_t bucket,
+		       uint32_t slot);
+bool dcm_check_listed(const struct dcm_segment *seg, enum dcm_check_table table, uint32_t slot);
 
 /* What dcm_process_alive() cannot say: how a process is, by its slot and its alive word. */
 enum dcm_fate {

@@ -36,6 +36,27 @@ static struct dcm_place put_bitmap(uint64_t *end, uint32_t bits, uint64_t rows)
 	return put(end, (uint64_t)dcm_bitmap_words(bits) * sizeof(dcm_atomic64), rows);
 }
 
+/* Rows of words one behind the other: what is rarely written needs no line of its own. */
+static struct dcm_place put_packed(uint64_t *end, uint32_t bits, uint64_t rows)
+{
+	struct dcm_place place = { .start = *end,
+				   .stride = dcm_bitmap_words(bits) * sizeof(dcm_atomic64) };
+
+	*end = round_up(place.start + place.stride * rows, DCM_CACHELINE);
+	return place;
+}
+
+static void put_catalogs(uint64_t *end, uint32_t endpoints, struct dcm_places *out)
+{
+	uint32_t regions = dcm_regions(endpoints), kinds = regions * DCM_BUCKETS;
+	uint32_t slots = endpoints < DCM_REGION ? endpoints : DCM_REGION;
+
+	out->by_type = put_bitmap(end, slots, kinds);
+	out->by_type_regions = put_packed(end, regions, kinds);
+	out->by_name = put_bitmap(end, slots, kinds);
+	out->by_name_regions = put_packed(end, regions, kinds);
+}
+
 bool dcm_layout_places(const struct dcm_capacity *c, struct dcm_places *out)
 {
 	uint64_t end = DCM_PAGE;
@@ -59,7 +80,7 @@ bool dcm_layout_places(const struct dcm_capacity *c, struct dcm_places *out)
 	end += round_up(out->gift.stride << c->gift_shift, DCM_CACHELINE);
 	out->marked = put_bitmap(&end, c->connections, c->processes);
 	out->bucket = put(&end, sizeof(struct dcm_bucket), DCM_BUCKETS);
-	out->endpoint_index = put_bitmap(&end, c->endpoints, DCM_BUCKETS);
+	put_catalogs(&end, c->endpoints, out);
 	out->subscription_index = put_bitmap(&end, c->subscriptions, DCM_BUCKETS);
 	out->connection_index = put_bitmap(&end, c->connections, DCM_BUCKETS);
 	out->process_used = put_bitmap(&end, c->processes, 1);
@@ -77,6 +98,7 @@ uint32_t dcm_layout_fingerprint(void)
 	static const uint32_t facts[] = {
 		DCM_CACHELINE,
 		DCM_BUCKETS,
+		DCM_REGION,
 		DCM_NAME_WORDS,
 		sizeof(struct dcm_header),
 		offsetof(struct dcm_header, ticket),
@@ -93,6 +115,8 @@ uint32_t dcm_layout_fingerprint(void)
 		offsetof(struct dcm_endpoint, told_at),
 		sizeof(struct dcm_endpoint_names),
 		sizeof(struct dcm_subscription),
+		offsetof(struct dcm_subscription, name_hash),
+		offsetof(struct dcm_subscription, types),
 		offsetof(struct dcm_subscription, bell),
 		offsetof(struct dcm_subscription, buckets),
 		offsetof(struct dcm_subscription, ring),

@@ -16,7 +16,7 @@
 #include "shm/atomics.h"
 
 #define DCM_MAGIC 0x31304d43444d4853ull /* "SHMDCM01" in memory */
-#define DCM_LAYOUT 4u			/* rises with any change of meaning */
+#define DCM_LAYOUT 5u			/* rises with any change of meaning */
 #define DCM_HASH_XXH3 1u
 #define DCM_CACHELINE 64u
 #define DCM_PAGE 4096u
@@ -55,6 +55,7 @@ enum {
 	DCM_RING_SHIFT_MAX = 16,
 	DCM_GIFT_SHIFT_MAX = 20,
 	DCM_BUCKETS = 256, /* of interface hashes */
+	DCM_REGION = 1024, /* endpoint slots that have rows of their own: shm/catalog.h */
 };
 
 struct dcm_header {
@@ -140,12 +141,16 @@ struct dcm_ring {
 
 struct dcm_subscription {
 	alignas(DCM_CACHELINE) dcm_atomic64 word;
-	dcm_atomic64 type_hash;
+	/* What hints it wants: written in CLAIMED. */
+	dcm_atomic64 type_hash; /* of a group: of its first interface */
+	dcm_atomic64 name_hash; /* 0: any */
+	dcm_atomic64 sid;	/* of the server; 0: any */
+	dcm_atomic32 types;	/* interfaces; more than one: a group */
 	dcm_atomic32 resync; /* 1: the ring is not the whole truth, look at everything */
 	dcm_atomic32 bell;   /* shm/bell.h: a hint or a resync was given */
 	dcm_atomic32 ec;      /* DcmReadGroupPubQueue waits here; DcmReadPubQueue at its bucket */
 	dcm_atomic32 resyncs; /* how often that happened, for people */
-	dcm_atomic64 buckets[DCM_BUCKETS / 64]; /* rows of the index that it is in */
+	alignas(DCM_CACHELINE) dcm_atomic64 buckets[DCM_BUCKETS / 64]; /* rows that it is in */
 	struct dcm_ring ring;
 };
 
@@ -204,24 +209,24 @@ struct dcm_bucket {
 	alignas(DCM_CACHELINE) dcm_atomic32 ec;
 };
 
-static_assert(sizeof(struct dcm_capacity) == 24, "layout 4");
+static_assert(sizeof(struct dcm_capacity) == 24, "layout 5");
 static_assert(offsetof(struct dcm_header, layout) == 8, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, fingerprint) == 12, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, bytes) == 16, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, compat) == 24, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, boot_id) == 32, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, library_version) == 56, "frozen in every layout");
-static_assert(offsetof(struct dcm_header, capacity) == 64, "layout 4");
+static_assert(offsetof(struct dcm_header, capacity) == 64, "layout 5");
 static_assert(offsetof(struct dcm_header, lock_inode) == 88,
 	      "frozen in every layout: read before one of another layout is replaced");
 static_assert(sizeof(struct dcm_header) <= DCM_PAGE, "one page");
-static_assert(sizeof(struct dcm_process) == 384, "layout 4");
-static_assert(sizeof(struct dcm_endpoint) == 128, "layout 4");
-static_assert(sizeof(struct dcm_endpoint_names) == 512, "layout 4");
-static_assert(sizeof(struct dcm_subscription) == 192, "layout 4");
-static_assert(sizeof(struct dcm_connection) == 704, "layout 4");
-static_assert(sizeof(struct dcm_listener) == 128, "layout 4");
-static_assert(sizeof(struct dcm_gift_slot) == 32, "layout 4");
+static_assert(sizeof(struct dcm_process) == 384, "layout 5");
+static_assert(sizeof(struct dcm_endpoint) == 128, "layout 5");
+static_assert(sizeof(struct dcm_endpoint_names) == 512, "layout 5");
+static_assert(sizeof(struct dcm_subscription) == 256, "layout 5");
+static_assert(sizeof(struct dcm_connection) == 704, "layout 5");
+static_assert(sizeof(struct dcm_listener) == 128, "layout 5");
+static_assert(sizeof(struct dcm_gift_slot) == 32, "layout 5");
 
 /* Where each table begins, in bytes from the start of the file, and how far its slots are apart. */
 struct dcm_place {
@@ -235,7 +240,9 @@ struct dcm_places {
 	struct dcm_place marked; /* bitmaps: a row of connections for each process */
 	struct dcm_place bucket;
 	/* Bitmaps: a row of words for each bucket. */
-	struct dcm_place endpoint_index, subscription_index, connection_index;
+	struct dcm_place subscription_index, connection_index;
+	/* The same for each region of endpoints, and a row of its regions for each kind. */
+	struct dcm_place by_type, by_type_regions, by_name, by_name_regions;
 	/* Bitmaps of slots in use, one row each. */
 	struct dcm_place process_used, endpoint_used, subscription_used, connection_used, listener_used,
 		gift_used;
@@ -246,6 +253,12 @@ struct dcm_places {
 static inline uint32_t dcm_bitmap_words(uint32_t bits)
 {
 	return (bits + 63) / 64;
+}
+
+/* Regions of a table of @endpoints. */
+static inline uint32_t dcm_regions(uint32_t endpoints)
+{
+	return (endpoints + DCM_REGION - 1) / DCM_REGION;
 }
 
 /* Of a row of alive words in a table of @processes. */

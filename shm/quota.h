@@ -25,10 +25,14 @@ bool dcm_quota_exceeded(const struct dcm_segment *seg, const struct dcm_table *t
 
 /*
  * dcm_quota_claim() - dcm_slot_claim() within the quota
- * Cost: a look at every slot of the table, once more than a user's share of it is in use by all.
+ * Cost: a look at every slot in use, once those of all are more than one user's share.
  * Return: as dcm_slot_claim(); false also when @self's user holds its share.
  */
 bool dcm_quota_claim(const struct dcm_segment *seg, const struct dcm_table *table, uint32_t self,
 		     struct dcm_ref *out);
+
+/* dcm_quota_claim_near() - the same, one of the @slots from @first on if one of them is free */
+bool dcm_quota_claim_near(const struct dcm_segment *seg, const struct dcm_table *table,
+			  uint32_t self, uint32_t first, uint32_t slots, struct dcm_ref *out);
 
 #endif

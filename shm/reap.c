@@ -16,8 +16,7 @@ static void notice_endpoint(const struct dcm_segment *seg, uint32_t i, uint32_t 
 	/* In REAP: it died in the middle of telling. */
 	if ((state == DCM_ENDPOINT_LIVE || DCM_ORDER(reaper_announces, state == DCM_REAP, false)) &&
 	    dcm_word_owner(word) == index)
-		dcm_registry_announce(seg, dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed)),
-				      i);
+		dcm_registry_announce(seg, i);
 }
 
 /* Of what is visible the used bit is set. To look at all slots would take long. */

@@ -2,6 +2,7 @@
 #include "shm/registry.h"
 
 #include "shm/bell.h"
+#include "shm/catalog.h"
 #include "shm/index.h"
 #include "shm/park.h"
 #include "shm/process.h"
@@ -9,11 +10,6 @@
 #include "shm/ring.h"
 
 enum { SNAPSHOT_TRIES = 8 };
-
-static dcm_atomic64 *endpoint_row(const struct dcm_segment *seg, uint32_t bucket)
-{
-	return dcm_index_row(seg->endpoint_index, seg->endpoint_row, bucket);
-}
 
 static dcm_atomic64 *subscription_row(const struct dcm_segment *seg, uint32_t bucket)
 {
@@ -31,7 +27,8 @@ bool dcm_registry_reserve(const struct dcm_segment *seg, uint32_t self,
 	struct dcm_endpoint_names *names;
 	struct dcm_endpoint *endpoint;
 
-	if (!dcm_quota_claim(seg, &seg->endpoint, self, out))
+	if (!dcm_quota_claim_near(seg, &seg->endpoint, self, dcm_catalog_home(seg, key->type_hash),
+				  DCM_REGION, out))
 		return false;
 	endpoint = dcm_endpoint_at(seg, out->index);
 	names = dcm_endpoint_names_at(seg, out->index);
@@ -46,7 +43,7 @@ bool dcm_registry_reserve(const struct dcm_segment *seg, uint32_t self,
 	dcm_store(&endpoint->told_at, key->told_at, release);
 	dcm_name_store(&names->type, key->type);
 	dcm_name_store(&names->name, key->name);
-	dcm_index_set(endpoint_row(seg, dcm_bucket_of(key->type_hash)), out->index);
+	dcm_catalog_list(seg, out->index, key->type_hash, key->name_hash);
 	return true;
 }
 
@@ -58,8 +55,7 @@ void dcm_registry_show(const struct dcm_segment *seg, uint32_t self, struct dcm_
 	   reaper announces its end. */
 	dcm_store(&endpoint->word, dcm_word(ref.generation, self, DCM_ENDPOINT_LIVE),
 		  DCM_ORDER(publish_before_looking, seq, release));
-	dcm_registry_announce(seg, dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed)),
-			      ref.index);
+	dcm_registry_announce(seg, ref.index);
 }
 
 bool dcm_registry_publish(const struct dcm_segment *seg, uint32_t self,
@@ -71,11 +67,32 @@ bool dcm_registry_publish(const struct dcm_segment *seg, uint32_t self,
 	return true;
 }
 
-static void hint(const struct dcm_segment *seg, struct dcm_subscription *sub, uint32_t index)
+/* What an endpoint says that a subscription can be about. */
+struct subject {
+	uint64_t type_hash, name_hash, sid;
+	uint32_t index;
+};
+
+/*
+ * Could it want to hear of that. What it says is of the use that was found ACTIVE, or of a later
+ * one, which looks at everything behind the announcer's change.
+ */
+static bool wants(const struct dcm_subscription *sub, const struct subject *of)
 {
-	if (dcm_word_state(dcm_load(&sub->word, seq)) != DCM_SUBSCRIPTION_ACTIVE)
-		return;
-	if (dcm_ring_push(ring_of(seg, sub), index + 1) != DCM_RING_OK) {
+	uint64_t name_hash = dcm_load(&sub->name_hash, acquire), sid = dcm_load(&sub->sid, acquire);
+
+	return (dcm_load(&sub->types, acquire) != 1 ||
+		dcm_load(&sub->type_hash, acquire) == of->type_hash) &&
+	       (name_hash == 0 || name_hash == of->name_hash) && (sid == 0 || sid == of->sid);
+}
+
+/* Return: whether it wants the hint. */
+static bool hint(const struct dcm_segment *seg, struct dcm_subscription *sub,
+		 const struct subject *of)
+{
+	if (dcm_word_state(dcm_load(&sub->word, seq)) != DCM_SUBSCRIPTION_ACTIVE || !wants(sub, of))
+		return false;
+	if (dcm_ring_push(ring_of(seg, sub), of->index + 1) != DCM_RING_OK) {
 		/* Dying before this line loses the hint, but what it was about is our own endpoint:
 		   our reaper gives the hint again. */
 		DCM_LINE(overflow_is_resync) dcm_store(&sub->resync, 1u, seq);
@@ -84,42 +101,68 @@ static void hint(const struct dcm_segment *seg, struct dcm_subscription *sub, ui
 	}
 	DCM_LINE(hint_wakes_group) dcm_park_wake_all(&sub->ec);
 	DCM_LINE(hint_rings) dcm_bell_ring(seg, &sub->bell, dcm_slot_owner, sub);
+	return true;
 }
 
-void dcm_registry_announce(const struct dcm_segment *seg, uint32_t bucket, uint32_t index)
+dcm_atomic32 *dcm_registry_ec(const struct dcm_segment *seg, uint64_t type_hash, uint64_t name_hash)
 {
-	const dcm_atomic64 *row = subscription_row(seg, bucket);
+	uint64_t key = name_hash == 0 ? type_hash : dcm_catalog_key(type_hash, name_hash);
+
+	return dcm_bucket_ec(seg, dcm_bucket_of(key));
+}
+
+void dcm_registry_announce(const struct dcm_segment *seg, uint32_t index)
+{
+	const struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, index);
+	/* relaxed: written by ourselves, or by a process that is dead by its alive word; if the slot
+	   is another's by now, that one's reaper has announced already what we are about. */
+	const struct subject of = { .type_hash = dcm_load(&endpoint->type_hash, relaxed),
+				    .name_hash = dcm_load(&endpoint->name_hash, relaxed),
+				    .sid = dcm_load(&endpoint->sid, relaxed),
+				    .index = index };
+	const dcm_atomic64 *row = subscription_row(seg, dcm_bucket_of(of.type_hash));
+	bool of_any = false, of_one = false; /* names */
 	uint32_t cursor = 0, at;
 
-	while (dcm_index_next(row, seg->subscription.count, &cursor, &at))
-		hint(seg, dcm_subscription_at(seg, at), index);
-	dcm_park_wake_all(dcm_bucket_ec(seg, bucket));
+	while (dcm_index_next(row, seg->subscription.count, &cursor, &at)) {
+		struct dcm_subscription *sub = dcm_subscription_at(seg, at);
+
+		if (!hint(seg, sub, &of))
+			continue;
+		of_any |= dcm_load(&sub->name_hash, acquire) == 0;
+		of_one |= dcm_load(&sub->name_hash, acquire) != 0;
+	}
+	if (of_any) {
+		DCM_LINE(hint_wakes_bucket)
+		dcm_park_wake_all(dcm_registry_ec(seg, of.type_hash, 0));
+	}
+	if (of_one) {
+		DCM_LINE(hint_wakes_name)
+		dcm_park_wake_all(dcm_registry_ec(seg, of.type_hash, of.name_hash));
+	}
 }
 
 bool dcm_registry_retire(const struct dcm_segment *seg, struct dcm_ref *ref, uint32_t owner,
 			 uint32_t by)
 {
-	struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, ref->index);
-
 	/* Dying behind this line leaves REAP under a dead owner: its reaper announces again. */
 	if (!dcm_slot_seize(&seg->endpoint, ref, owner, DCM_ENDPOINT_LIVE, by))
 		return false;
-	DCM_LINE(retire_announces)
-	dcm_registry_announce(seg, dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed)),
-			      ref->index);
+	DCM_LINE(retire_announces) dcm_registry_announce(seg, ref->index);
 	return true;
 }
 
 void dcm_registry_remove(const struct dcm_segment *seg, struct dcm_ref ref)
 {
 	struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, ref.index);
-	uint32_t bucket;
+	uint64_t type_hash, name_hash;
 
 	if (endpoint == NULL)
 		return;
 	/* relaxed: written by ourselves, or by a dead process before we proved it dead. */
-	bucket = dcm_bucket_of(dcm_load(&endpoint->type_hash, relaxed));
-	DCM_LINE(bit_cleared_before_free) dcm_index_clear(endpoint_row(seg, bucket), ref.index);
+	type_hash = dcm_load(&endpoint->type_hash, relaxed);
+	name_hash = dcm_load(&endpoint->name_hash, relaxed);
+	DCM_LINE(bit_cleared_before_free) dcm_catalog_unlist(seg, ref.index, type_hash, name_hash);
 	dcm_slot_yield(&seg->endpoint, ref);
 }
 
@@ -193,12 +236,6 @@ bool dcm_registry_look(const struct dcm_segment *seg, uint32_t index, uint64_t t
 	return false;
 }
 
-bool dcm_registry_next(const struct dcm_segment *seg, uint32_t bucket, uint32_t *cursor,
-		       uint32_t *index)
-{
-	return dcm_index_next(endpoint_row(seg, bucket), seg->endpoint.count, cursor, index);
-}
-
 /* What is still in the ring is of an earlier use, or a hint too many for this one. */
 static void empty_ring(const struct dcm_segment *seg, struct dcm_subscription *sub)
 {
@@ -210,8 +247,8 @@ static void empty_ring(const struct dcm_segment *seg, struct dcm_subscription *s
 }
 
 /* In CLAIMED: the rows first, then the bits, for whoever takes it apart if we die in between. */
-static void list_in_rows(const struct dcm_segment *seg, uint32_t index,
-			 const uint64_t *type_hashes, size_t count)
+static void list_in_rows(const struct dcm_segment *seg, uint32_t index, const uint64_t *type_hashes,
+			 size_t count)
 {
 	struct dcm_subscription *sub = dcm_subscription_at(seg, index);
 	uint64_t buckets[DCM_BUCKETS / 64] = { 0 };
@@ -237,20 +274,24 @@ void dcm_registry_unlist(const struct dcm_segment *seg, uint32_t index)
 		dcm_index_clear(subscription_row(seg, bucket), index);
 }
 
-bool dcm_registry_subscribe_group(const struct dcm_segment *seg, uint32_t self,
-				  const uint64_t *type_hashes, size_t count, struct dcm_ref *out)
+bool dcm_registry_subscribe_to(const struct dcm_segment *seg, uint32_t self,
+			       const struct dcm_interest *interest, struct dcm_ref *out)
 {
 	struct dcm_subscription *sub;
 
 	if (!dcm_quota_claim(seg, &seg->subscription, self, out))
 		return false;
 	sub = dcm_subscription_at(seg, out->index);
-	dcm_store(&sub->type_hash, type_hashes[0], relaxed); /* read by people only */
+	/* release: an announcer that finds any of it finds all that its slot's owner did before. */
+	dcm_store(&sub->type_hash, interest->type_hashes[0], release);
+	dcm_store(&sub->name_hash, interest->name_hash, release);
+	dcm_store(&sub->sid, interest->sid, release);
+	dcm_store(&sub->types, (uint32_t)interest->count, release);
 	dcm_store(&sub->resyncs, 0u, relaxed);
 	dcm_store(&sub->bell, 0u, relaxed);
 	empty_ring(seg, sub);
 	DCM_LINE(subscribe_looks_at_all) dcm_store(&sub->resync, 1u, relaxed);
-	list_in_rows(seg, out->index, type_hashes, count);
+	list_in_rows(seg, out->index, interest->type_hashes, interest->count);
 	/* seq, R2: before the first look that dcm_registry_hint() asks for. */
 	dcm_store(&sub->word, dcm_word(out->generation, self, DCM_SUBSCRIPTION_ACTIVE),
 		  DCM_ORDER(subscribe_before_looking, seq, release));
@@ -260,7 +301,9 @@ bool dcm_registry_subscribe_group(const struct dcm_segment *seg, uint32_t self,
 bool dcm_registry_subscribe(const struct dcm_segment *seg, uint32_t self, uint64_t type_hash,
 			    struct dcm_ref *out)
 {
-	return dcm_registry_subscribe_group(seg, self, &type_hash, 1, out);
+	const struct dcm_interest interest = { .type_hashes = &type_hash, .count = 1 };
+
+	return dcm_registry_subscribe_to(seg, self, &interest, out);
 }
 
 bool dcm_registry_unsubscribe(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t owner,

@@ -7,13 +7,14 @@
  *
  * Publishing takes effect with the store of LIVE, unpublishing with the step from LIVE to REAP.
  * After either, the announcer puts the slot's number, no more, in the ring of every subscription
- * in the interface's bucket: "look there". What a subscriber announces is the difference between
+ * in the interface's bucket that could want it: "look there". What a subscriber announces is the difference between
  * what it sees there and what it has announced before (api/known.h), so a hint may come twice, late, from a
  * process that has died since, or be replaced by the level-triggered "look at everything".
  *
  * A subscription to a group of interfaces is one slot with one ring, in the rows of all their
  * buckets; its slot says which, so that whoever takes it apart finds them. It has a wake word of
- * its own: the buckets' are for those who have one bucket.
+ * its own: the buckets' are for those who have one interface. Those who want one name of it sleep
+ * at the bucket of both, so that they are not woken with each name (dcm_registry_ec()).
  *
  * Edges: R1 publisher: store LIVE, then look at the subscription index;
  *        R2 subscriber: store ACTIVE, then look at the endpoint index. All seq (Dekker): the
@@ -76,8 +77,11 @@ bool dcm_registry_retire(const struct dcm_segment *seg, struct dcm_ref *endpoint
 /* dcm_registry_remove() - the last steps of an endpoint in REAP that the caller owns */
 void dcm_registry_remove(const struct dcm_segment *seg, struct dcm_ref endpoint);
 
-/* dcm_registry_announce() - "look at endpoint @index" to everybody in @bucket who is subscribed */
-void dcm_registry_announce(const struct dcm_segment *seg, uint32_t bucket, uint32_t index);
+/* dcm_registry_announce() - "look at endpoint @index" to everybody who is subscribed to it */
+void dcm_registry_announce(const struct dcm_segment *seg, uint32_t index);
+
+/* dcm_registry_ec() - where sleeps who has subscribed to an interface; @name_hash: 0, or one name */
+dcm_atomic32 *dcm_registry_ec(const struct dcm_segment *seg, uint64_t type_hash, uint64_t name_hash);
 
 /*
  * dcm_registry_look() - copy a live endpoint
@@ -99,23 +103,25 @@ bool dcm_registry_may_be(const struct dcm_segment *seg, uint32_t index, uint64_t
 /* dcm_registry_is_live() - is that very publication there now, and its process not known dead */
 bool dcm_registry_is_live(const struct dcm_segment *seg, struct dcm_ref endpoint);
 
-/* dcm_registry_next() - the next endpoint slot that may be live in @bucket; as dcm_index_next() */
-bool dcm_registry_next(const struct dcm_segment *seg, uint32_t bucket, uint32_t *cursor,
-		       uint32_t *index);
+/* What a subscription wants hints about. They may come about more. */
+struct dcm_interest {
+	const uint64_t *type_hashes;
+	size_t count;	    /* of interfaces; more than one: a group */
+	uint64_t name_hash; /* 0: any name */
+	uint64_t sid;	    /* of the server; 0: any */
+};
 
 /*
- * dcm_registry_subscribe() - a ring of hints, that begins with "look at everything"
+ * dcm_registry_subscribe_to() - a ring of hints, that begins with "look at everything"
+ * Who sleeps for a group's does so at its own ec, others at dcm_registry_ec().
  * Return: true with *@out set, or false: the table is full.
  */
+bool dcm_registry_subscribe_to(const struct dcm_segment *seg, uint32_t self,
+			       const struct dcm_interest *interest, struct dcm_ref *out);
+
+/* dcm_registry_subscribe() - to all of one interface */
 bool dcm_registry_subscribe(const struct dcm_segment *seg, uint32_t self, uint64_t type_hash,
 			    struct dcm_ref *out);
-
-/*
- * dcm_registry_subscribe_group() - one ring for hints about any of @count interfaces
- * The slot is in the row of each; who sleeps for it does so at its own ec, not at the buckets'.
- */
-bool dcm_registry_subscribe_group(const struct dcm_segment *seg, uint32_t self,
-				  const uint64_t *type_hashes, size_t count, struct dcm_ref *out);
 
 /* dcm_registry_unsubscribe() - by @owner or, when that is dead, by a reaper @by */
 bool dcm_registry_unsubscribe(const struct dcm_segment *seg, struct dcm_ref subscription,
@@ -127,8 +133,8 @@ void dcm_registry_unlist(const struct dcm_segment *seg, uint32_t index);
 /*
  * dcm_registry_hint() - what a subscription should look at next
  * Not for two threads at once on one subscription: the caller holds the subscription's own lock.
- * Return: DCM_HINT_NONE, DCM_HINT_ONE with *@index, or DCM_HINT_ALL: look at every endpoint of the
- * bucket and at everything announced before.
+ * Return: DCM_HINT_NONE, DCM_HINT_ONE with *@index, or DCM_HINT_ALL: look at every endpoint that
+ * dcm_catalog_next() gives, and at everything announced before.
  */
 enum dcm_hint { DCM_HINT_NONE, DCM_HINT_ONE, DCM_HINT_ALL };
 enum dcm_hint dcm_registry_hint(const struct dcm_segment *seg, struct dcm_ref subscription,

@@ -2,6 +2,7 @@
 #include "shm/rendezvous.h"
 
 #include "shm/bell.h"
+#include "shm/catalog.h"
 #include "shm/index.h"
 #include "shm/park.h"
 #include "shm/process.h"
@@ -145,7 +146,7 @@ static enum sent find_endpoint(const struct dcm_segment *seg, struct dcm_connect
 	uint32_t cursor = 0, index;
 	enum sent sent;
 
-	while (dcm_registry_next(seg, dcm_bucket_of(type_hash), &cursor, &index)) {
+	while (dcm_catalog_next(seg, type_hash, name_hash, &cursor, &index)) {
 		dcm_atomic64 *slot = dcm_slot_word(&seg->endpoint, index);
 		uint64_t word = dcm_load(slot, seq);
 		struct dcm_ref endpoint = { index, dcm_word_generation(word) };

@@ -56,7 +56,11 @@ bool dcm_segment_view(struct dcm_segment *seg, void *memory, uint64_t bytes,
 		.user_share = 100,
 		.lock_fd = -1,
 	};
-	seg->endpoint_index = index_rows(base, at.endpoint_index, &seg->endpoint_row);
+	seg->regions = dcm_regions(c.endpoints);
+	seg->by_type.rows = index_rows(base, at.by_type, &seg->region_row);
+	seg->by_type.regions = index_rows(base, at.by_type_regions, &seg->regions_row);
+	seg->by_name.rows = index_rows(base, at.by_name, &seg->region_row);
+	seg->by_name.regions = index_rows(base, at.by_name_regions, &seg->regions_row);
 	seg->subscription_index = index_rows(base, at.subscription_index, &seg->subscription_row);
 	seg->connection_index = index_rows(base, at.connection_index, &seg->connection_row);
 	return true;

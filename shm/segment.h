@@ -18,14 +18,23 @@
 #include "shm/layout.h"
 #include "shm/slot.h"
 
+/* An index of endpoints: shm/catalog.h. */
+struct dcm_catalog {
+	dcm_atomic64 *rows;    /* for each region, for each bucket */
+	dcm_atomic64 *regions; /* for each kind */
+};
+
 struct dcm_segment {
 	unsigned char *base;
 	uint64_t bytes;
 	struct dcm_capacity capacity; /* private copy */
 	struct dcm_table process, endpoint, subscription, connection, listener, gift;
 	struct dcm_place names, bucket, alive, marked;
-	dcm_atomic64 *endpoint_index, *subscription_index, *connection_index;
-	uint64_t endpoint_row, subscription_row, connection_row; /* words from row to row */
+	dcm_atomic64 *subscription_index, *connection_index;
+	uint64_t subscription_row, connection_row; /* words from row to row */
+	struct dcm_catalog by_type, by_name;
+	uint32_t regions;
+	uint64_t region_row, regions_row; /* words from row to row of a catalog */
 	int lock_fd;						  /* -1: a view without a file */
 	char path[512];
 	uint64_t device, inode; /* of the file at @path, as mapped */

@@ -21,23 +21,39 @@ bool dcm_slot_claim_at(const struct dcm_table *t, uint32_t owner, uint32_t index
 	return true;
 }
 
+/* One of those that word @at of the bitmap is about. */
+static bool claim_in_word(const struct dcm_table *t, uint32_t owner, uint32_t at,
+			  struct dcm_ref *out)
+{
+	uint64_t free_bits = ~dcm_load(&t->used[at], acquire);
+
+	for (; free_bits != 0; free_bits &= free_bits - 1) {
+		uint32_t index = at * 64 + (uint32_t)__builtin_ctzll(free_bits);
+
+		if (index < t->count && dcm_slot_claim_at(t, owner, index, out))
+			return true;
+	}
+	return false;
+}
+
+bool dcm_slot_claim_within(const struct dcm_table *t, uint32_t owner, uint32_t first,
+			   uint32_t slots, struct dcm_ref *out)
+{
+	for (uint32_t at = first / 64; at < (first + slots) / 64 && at * 64 < t->count; at++)
+		if (claim_in_word(t, owner, at, out))
+			return true;
+	return false;
+}
+
 bool dcm_slot_claim_from(const struct dcm_table *t, uint32_t owner, uint32_t from,
 			 struct dcm_ref *out)
 {
 	uint32_t words = (t->count + 63) / 64, first = from / 64;
 
 	/* Twice: a slot that was given back behind the first pass is found by the second. */
-	for (uint32_t w = 0; w < 2 * words; w++) {
-		uint32_t at = (first % words + w) % words;
-		uint64_t free_bits = ~dcm_load(&t->used[at], acquire);
-
-		for (; free_bits != 0; free_bits &= free_bits - 1) {
-			uint32_t index = at * 64 + (uint32_t)__builtin_ctzll(free_bits);
-
-			if (index < t->count && dcm_slot_claim_at(t, owner, index, out))
-				return true;
-		}
-	}
+	for (uint32_t w = 0; w < 2 * words; w++)
+		if (claim_in_word(t, owner, (first % words + w) % words, out))
+			return true;
 	return false;
 }
 

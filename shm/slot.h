@@ -93,6 +93,10 @@ static inline dcm_atomic64 *dcm_slot_word(const struct dcm_table *t, uint32_t in
 bool dcm_slot_claim_from(const struct dcm_table *t, uint32_t owner, uint32_t from,
 			 struct dcm_ref *out);
 
+/* dcm_slot_claim_within() - the same, of the @slots from @first on alone; both are whole words */
+bool dcm_slot_claim_within(const struct dcm_table *t, uint32_t owner, uint32_t first,
+			   uint32_t slots, struct dcm_ref *out);
+
 /* dcm_slot_claim() - the same, from the beginning */
 static inline bool dcm_slot_claim(const struct dcm_table *t, uint32_t owner, struct dcm_ref *out)
 {

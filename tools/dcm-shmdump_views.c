@@ -5,6 +5,7 @@
  */
 #include "tools/dcm-shmdump_views.h"
 
+#include "shm/catalog.h"
 #include "shm/gift.h"
 #include "shm/listener.h"
 #include "shm/process.h"
@@ -193,7 +194,7 @@ static void cell_interface(struct sheet *sheet, const struct dump *dump, uint64_
 	struct dcm_endpoint_view view;
 	uint32_t cursor = 0, index;
 
-	while (hash != 0 && dcm_registry_next(seg, dcm_bucket_of(hash), &cursor, &index)) {
+	while (hash != 0 && dcm_catalog_next(seg, hash, 0, &cursor, &index)) {
 		if (dcm_registry_look(seg, index, hash, &view)) {
 			cell_text(sheet, view.type);
 			return;

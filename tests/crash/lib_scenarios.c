@@ -153,10 +153,12 @@ static void follows_a_group(void)
 	struct dcm_ref s;
 	uint32_t index;
 
-	dcm_registry_subscribe_group(&world, VICTIM, hashes, 2, &s);
+	dcm_registry_subscribe_to(&world, VICTIM,
+				  &(struct dcm_interest){ .type_hashes = hashes, .count = 2 }, &s);
 	dcm_registry_hint(&world, s, &index);
 	dcm_registry_unsubscribe(&world, s, VICTIM, VICTIM);
-	dcm_registry_subscribe_group(&world, VICTIM, hashes, 2, &s);
+	dcm_registry_subscribe_to(&world, VICTIM,
+				  &(struct dcm_interest){ .type_hashes = hashes, .count = 2 }, &s);
 }
 
 /* By two gifts, one of which it revokes, with what it shows by them still there. */

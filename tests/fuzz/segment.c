@@ -12,6 +12,7 @@
 
 #include "api/group_known.h"
 #include "shm/baton.h"
+#include "shm/catalog.h"
 #include "shm/check.h"
 #include "shm/hash.h"
 #include "shm/index.h"
@@ -115,7 +116,9 @@ static void subscribe_group(struct party *p)
 	const uint64_t hashes[] = { dcm_hash(types[0]), dcm_hash(types[1]) };
 
 	p->group = dcm_group_known_create(types, hashes, 2, NULL, 0);
-	if (!dcm_registry_subscribe_group(&w.seg, p->self, hashes, 2, &p->subscription))
+	if (!dcm_registry_subscribe_to(&w.seg, p->self,
+				       &(struct dcm_interest){ .type_hashes = hashes, .count = 2 },
+				       &p->subscription))
 		p->subscription.index = 0;
 }
 
@@ -202,8 +205,7 @@ static void look_around(struct party *p, struct fuzz_input *in, unsigned n)
 
 	(void)p;
 	(void)n;
-	while (dcm_registry_next(&w.seg, dcm_bucket_of(dcm_hash(types[which & 1])), &cursor,
-				 &index)) {
+	while (dcm_catalog_next(&w.seg, dcm_hash(types[which & 1]), 0, &cursor, &index)) {
 		FUZZ_CHECK(index < capacity.endpoints);
 		if (!dcm_registry_look(&w.seg, index, type_hash, &endpoint_view))
 			continue;
@@ -477,7 +479,7 @@ static uint64_t *some_word(struct fuzz_input *in)
 	unsigned kind = fuzz_byte(in);
 	const struct dcm_table *t = tables[kind % TABLES];
 	uint32_t slot = fuzz_byte(in) % t->count;
-	dcm_atomic64 *const index[] = { seg->endpoint_index, seg->subscription_index,
+	dcm_atomic64 *const index[] = { seg->by_type.rows, seg->subscription_index,
 					seg->connection_index };
 
 	if (kind >= 0xf0)
@@ -488,7 +490,7 @@ static uint64_t *some_word(struct fuzz_input *in)
 	case 1:
 		return word_at(t->used, 0);
 	case 2: /* a row of an index; all have the same length here */
-		return word_at(dcm_index_row(index[slot % 3], seg->endpoint_row,
+		return word_at(dcm_index_row(index[slot % 3], seg->region_row,
 					     dcm_bucket_of(dcm_hash(types[kind & 1]))),
 			       0);
 	case 3: /* a name */

@@ -249,9 +249,11 @@ static void subscriber(void *arg)
 	while (dcm_load(&stopping, acquire) == 0) {
 		memset(s->told, 0, sizeof s->told);
 		s->known = dcm_group_known_create(types, hashes, INTERFACES, NULL, 0);
-		SIM_CHECK(
-			dcm_registry_subscribe_group(&sim_world, self, hashes, INTERFACES, &s->ref),
-			"no subscription");
+		SIM_CHECK(dcm_registry_subscribe_to(&sim_world, self,
+						    &(struct dcm_interest){ .type_hashes = hashes,
+									    .count = INTERFACES },
+						    &s->ref),
+			  "no subscription");
 		s->active = true;
 		while (read_and_sleep(s))
 			;

@@ -148,7 +148,8 @@ static void check_notice(struct subscriber *s, const struct dcm_notice *n)
 /* Read until nothing is there, as DcmReadPubQueue does; then sleep. False: told to leave. */
 static bool read_and_sleep(struct subscriber *s)
 {
-	dcm_atomic32 *ec = dcm_bucket_ec(&sim_world, dcm_bucket_of(HASH));
+	uint64_t name_hash = s->filter != NULL ? dcm_hash(s->filter) : 0;
+	dcm_atomic32 *ec = dcm_registry_ec(&sim_world, HASH, name_hash);
 	struct dcm_park_guard guard = { .poke.word = &s->poke };
 	struct dcm_notice *notice;
 	uint32_t key;
@@ -173,13 +174,17 @@ static void subscriber(void *arg)
 {
 	struct subscriber *s = arg;
 	uint32_t self = sim_world_ref(s->process).index;
+	uint64_t hash = HASH;
 
 	for (unsigned life = 0; life < LIVES && dcm_load(&stopping, acquire) == 0; life++) {
+		struct dcm_interest interest = { .type_hashes = &hash, .count = 1 };
+
 		s->filter = sim_random(3) == 0 ? "x" : NULL;
+		interest.name_hash = s->filter != NULL ? dcm_hash(s->filter) : 0;
 		memset(s->published, 0, sizeof s->published);
 		memset(s->withdrawn, 0, sizeof s->withdrawn);
 		s->known = dcm_known_create(HASH, "t", s->filter, NULL, 0);
-		SIM_CHECK(dcm_registry_subscribe(&sim_world, self, HASH, &s->ref),
+		SIM_CHECK(dcm_registry_subscribe_to(&sim_world, self, &interest, &s->ref),
 			  "no subscription");
 		s->active = true;
 		while (read_and_sleep(s) ||

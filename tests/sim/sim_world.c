@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "shm/index.h"
+#include "shm/catalog.h"
 #include "shm/process.h"
 #include "shm/registry.h"
 #include "shm/rendezvous.h"
@@ -51,10 +51,10 @@ unsigned sim_world_newcomer(const char *name, unsigned flags)
 	dcm_name_store(&p->name, name);
 	dcm_store(&p->tid, sim_world_tid(number), relaxed);
 	dcm_store(&p->word, dcm_word(ref->generation, ref->index, DCM_CLAIMED), seq);
-	sim_process_alive(number, (struct sim_alive){
-					  (void *)dcm_alive_at(&sim_world, ref->index, 0),
-					  sizeof(struct dcm_alive),
-					  dcm_alive_words(sim_world.process.count) });
+	sim_process_alive(number,
+			  (struct sim_alive){ (void *)dcm_alive_at(&sim_world, ref->index, 0),
+					      sizeof(struct dcm_alive),
+					      dcm_alive_words(sim_world.process.count) });
 	sim_direct(false);
 	return number;
 }
@@ -126,7 +126,10 @@ bool sim_world_describe(const volatile void *word, char *text, size_t size)
 	    describe_slot(at, &s->connection, "connection", text, size) ||
 	    describe_slot(at, &s->listener, "listener", text, size) ||
 	    describe_slot(at, &s->gift, "gift", text, size) ||
-	    describe_index(at, s->endpoint_index, s->endpoint_row, "endpoint", text, size) ||
+	    describe_index(at, s->by_type.rows, s->region_row, "endpoint", text, size) ||
+	    describe_index(at, s->by_name.rows, s->region_row, "endpoint and name", text, size) ||
+	    describe_index(at, s->by_type.regions, s->regions_row, "region", text, size) ||
+	    describe_index(at, s->by_name.regions, s->regions_row, "region, name", text, size) ||
 	    describe_index(at, s->subscription_index, s->subscription_row, "subscription", text,
 			   size) ||
 	    describe_index(at, s->connection_index, s->connection_row, "connection", text, size))
@@ -191,9 +194,19 @@ static bool endpoint_in(uint32_t slot, uint32_t bucket)
 	       bucket;
 }
 
+static bool name_in(uint32_t slot, uint32_t bucket)
+{
+	const struct dcm_endpoint *e = dcm_endpoint_at(&sim_world, slot);
+
+	return dcm_bucket_of(dcm_catalog_key(dcm_load(&e->type_hash, seq),
+					     dcm_load(&e->name_hash, seq))) == bucket;
+}
+
 static bool subscription_in(uint32_t slot, uint32_t bucket)
 {
-	return dcm_load(&dcm_subscription_at(&sim_world, slot)->buckets[0], seq) >> bucket & 1;
+	const dcm_atomic64 *buckets = dcm_subscription_at(&sim_world, slot)->buckets;
+
+	return dcm_load(&buckets[bucket / 64], seq) >> bucket % 64 & 1;
 }
 
 static bool connection_in(uint32_t slot, uint32_t bucket)
@@ -202,14 +215,14 @@ static bool connection_in(uint32_t slot, uint32_t bucket)
 	       bucket;
 }
 
-/* In the first rows. */
+/* All bits of small tables. */
 static void check_index(const struct dcm_table *t, dcm_atomic64 *rows, uint64_t row_words,
 			uint32_t states, in_row_fn *in_row, const char *what)
 {
 	for (uint32_t i = 0; i < t->count; i++) {
 		uint32_t state = dcm_word_state(dcm_load(dcm_slot_word(t, i), seq));
 
-		for (uint32_t b = 0; b < 4; b++) {
+		for (uint32_t b = 0; b < DCM_BUCKETS; b++) {
 			const dcm_atomic64 *row = dcm_index_row(rows, row_words, b);
 			bool set = dcm_load(&row[i / 64], seq) >> i % 64 & 1;
 			bool wanted = (states >> state & 1) && in_row(i, b);
@@ -241,8 +254,10 @@ void sim_world_check_quiet(void)
 	check_table(&s->connection, "connection");
 	check_table(&s->listener, "listener");
 	check_table(&s->gift, "gift");
-	check_index(&s->endpoint, s->endpoint_index, s->endpoint_row, 1u << DCM_ENDPOINT_LIVE,
+	check_index(&s->endpoint, s->by_type.rows, s->region_row, 1u << DCM_ENDPOINT_LIVE,
 		    endpoint_in, "endpoint");
+	check_index(&s->endpoint, s->by_name.rows, s->region_row, 1u << DCM_ENDPOINT_LIVE, name_in,
+		    "endpoint and name");
 	check_index(&s->subscription, s->subscription_index, s->subscription_row,
 		    1u << DCM_SUBSCRIPTION_ACTIVE, subscription_in, "subscription");
 	check_index(&s->connection, s->connection_index, s->connection_row,

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "shm/catalog.h"
 #include "shm/channel.h"
 #include "shm/gift.h"
 #include "shm/hash.h"
@@ -126,7 +127,9 @@ static void populate(struct stage *s)
 	s->third = world_process(&s->w, "third \xc3\xa9");
 	world_clean(&s->w, "three processes");
 	dcm_registry_subscribe(seg, s->client, a.type_hash, &s->subscription[0]);
-	dcm_registry_subscribe_group(seg, s->third, group, 2, &s->subscription[1]);
+	dcm_registry_subscribe_to(seg, s->third,
+				  &(struct dcm_interest){ .type_hashes = group, .count = 2 },
+				  &s->subscription[1]);
 	world_clean(&s->w, "subscriptions");
 	dcm_publication_begin(seg, s->server, &a, &s->endpoint[0]);
 	b.told_at = 1 + s->endpoint[0].index;
@@ -275,8 +278,8 @@ static void test_bitmaps(struct stage *s)
 	const struct dcm_segment *seg = &s->w.seg;
 	uint32_t bucket = dcm_bucket_of(dcm_hash("t.A")), other = (bucket + 1) % DCM_BUCKETS;
 	uint32_t requests = dcm_bucket_of(dcm_hash("t.C"));
-	dcm_atomic64 *row = dcm_index_row(seg->endpoint_index, seg->endpoint_row, bucket);
-	dcm_atomic64 *beside = dcm_index_row(seg->endpoint_index, seg->endpoint_row, other);
+	dcm_atomic64 *row = dcm_catalog_row(seg, &seg->by_type, 0, bucket);
+	dcm_atomic64 *beside = dcm_catalog_row(seg, &seg->by_type, 0, other);
 	dcm_atomic64 *subs = dcm_index_row(seg->subscription_index, seg->subscription_row, bucket);
 	dcm_atomic64 *asks = dcm_index_row(seg->connection_index, seg->connection_row, requests);
 	dcm_atomic64 *used = seg->endpoint.used;

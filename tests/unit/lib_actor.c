@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/lib_actor.h"
 
+#include "shm/catalog.h"
 #include "shm/channel.h"
 #include "shm/hash.h"
 #include "shm/listener.h"
@@ -108,8 +109,8 @@ static void read_hints(struct actor *a)
 			dcm_registry_look(seg, index, 0, &view);
 			continue;
 		}
-		while (dcm_registry_next(seg, world_below(&a->random, DCM_BUCKETS), &cursor,
-					 &index))
+		while (dcm_catalog_next(seg, dcm_hash(actor_type(world_below(&a->random, 3))), 0,
+					&cursor, &index))
 			dcm_registry_look(seg, index, dcm_hash(actor_type(0)), &view);
 	}
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shm/catalog.h"
 #include "shm/hash.h"
 #include "shm/park.h"
 #include "shm/process.h"
@@ -81,7 +82,7 @@ static void test_full(struct world *w, uint32_t server)
 		good += publish(w, server, i % 2 ? "t.A" : "t.B", "x", 5, &refs[i]);
 	is_uint(66, good, "as many as there is room for");
 	ok(!publish(w, server, "t.A", "x", 5, &ref), "and no more");
-	while (dcm_registry_next(&w->seg, dcm_bucket_of(dcm_hash("t.A")), &cursor, &index))
+	while (dcm_catalog_next(&w->seg, dcm_hash("t.A"), 0, &cursor, &index))
 		seen += index % 2;
 	is_uint(33, seen, "one bucket has the half of them");
 	for (int i = 0; i < 66; i++)
@@ -134,7 +135,7 @@ static void test_hints(struct world *w, uint32_t server, uint32_t client)
 	is_int(DCM_HINT_NONE, dcm_registry_hint(&w->seg, nobody, &index), "no such subscription");
 	dcm_registry_resync(&w->seg, nobody);
 	unpublish(w, server, c);
-	dcm_registry_announce(&w->seg, dcm_bucket_of(dcm_hash("t.A")), 3);
+	dcm_registry_announce(&w->seg, a.index);
 	dcm_registry_unsubscribe(&w->seg, sub, client, client);
 	dcm_registry_subscribe(&w->seg, client, dcm_hash("t.A"), &sub);
 	is_int(DCM_HINT_ALL, dcm_registry_hint(&w->seg, sub, &index),
@@ -142,6 +143,48 @@ static void test_hints(struct world *w, uint32_t server, uint32_t client)
 	is_int(DCM_HINT_NONE, dcm_registry_hint(&w->seg, sub, &index), "and nothing of before");
 	dcm_registry_unsubscribe(&w->seg, sub, client, client);
 	world_clean(w, "hints are read");
+}
+
+/* Of two interfaces in one bucket, two names and two servers: who wants which. */
+static void test_interest(struct world *w, uint32_t server, uint32_t client)
+{
+	const uint64_t hash = dcm_hash("t.A"), beside = hash + DCM_BUCKETS, name = dcm_hash("a");
+	const struct {
+		struct dcm_interest interest;
+		bool a5, b5, a6;
+		const char *what;
+	} cases[] = {
+		{ { &hash, 1, 0, 0 }, true, true, true, "all of an interface" },
+		{ { &hash, 1, name, 0 }, true, false, true, "a name" },
+		{ { &hash, 1, 0, 5 }, true, true, false, "a server" },
+		{ { &hash, 1, name, 5 }, true, false, false, "a name of a server" },
+		{ { &beside, 1, 0, 0 }, false, false, false, "an interface of the same bucket" },
+	};
+	struct dcm_ref sub, refs[3];
+	uint32_t index;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		const bool wanted[] = { cases[i].a5, cases[i].b5, cases[i].a6 };
+		uint64_t name_hash = cases[i].interest.name_hash;
+		dcm_atomic32 *ec =
+			dcm_registry_ec(&w->seg, cases[i].interest.type_hashes[0], name_hash);
+		unsigned good = 0;
+
+		dcm_registry_subscribe_to(&w->seg, client, &cases[i].interest, &sub);
+		dcm_registry_hint(&w->seg, sub, &index);
+		for (unsigned k = 0; k < 3; k++) {
+			uint32_t key = dcm_park_prepare(ec);
+
+			publish(w, server, "t.A", k == 1 ? "b" : "a", k == 2 ? 6 : 5, &refs[k]);
+			good += (dcm_registry_hint(&w->seg, sub, &index) == DCM_HINT_ONE) ==
+				wanted[k];
+			good += (dcm_load(ec, seq) != key) == wanted[k];
+		}
+		is_uint(6, good, "%s: hints and wakes about that alone", cases[i].what);
+		for (unsigned k = 0; k < 3; k++)
+			unpublish(w, server, refs[k]);
+		dcm_registry_unsubscribe(&w->seg, sub, client, client);
+	}
 }
 
 static void test_death(struct world *w, uint32_t client)
@@ -231,7 +274,8 @@ static void test_baton(void)
 	s.self = world_process(&s.w, "caller");
 	s.victim = world_process(&s.w, "victim");
 	world_threads(SLEEPERS + 1, wake_run, &s);
-	is_uint(SLEEPERS, dcm_load(&s.awake, seq), "a death wakes all who sleep on it, with nobody's help");
+	is_uint(SLEEPERS, dcm_load(&s.awake, seq),
+		"a death wakes all who sleep on it, with nobody's help");
 	world_free(&s.w);
 }
 
@@ -399,7 +443,7 @@ static bool follow_hint(struct crowd *c, struct dcm_ref sub, struct known *known
 		for (index = 0; index < small.endpoints; index++)
 			if (known->generation[index] != 0)
 				look_at(c, known, hash, index);
-		while (dcm_registry_next(&c->w.seg, dcm_bucket_of(hash), &cursor, &index))
+		while (dcm_catalog_next(&c->w.seg, hash, 0, &cursor, &index))
 			look_at(c, known, hash, index);
 		return true;
 	default:
@@ -488,6 +532,7 @@ int main(void)
 	test_look(&w, server);
 	test_full(&w, server);
 	test_hints(&w, server, client);
+	test_interest(&w, server, client);
 	test_death(&w, client);
 	test_half_gone(&w, client);
 	world_free(&w);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Waiting costs nothing: a thread that waits for events is not woken while there are none, the
- * library's at most once a second, and not at all once nobody follows anything. tsan: no (it has a
- * thread of its own that wakes)
+ * Waiting costs nothing: a thread that is blocked in a call, or waits for events, is not woken while
+ * nothing comes, the library's at most once a second, and not at all once nobody waits for or
+ * follows anything. Who is not woken makes no system call. tsan: no (it has a thread of its own
+ * that wakes)
  */
 #define _GNU_SOURCE
 #include <coresrv/handle/notice_api.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "tests/api/lib_api.h"
+#include "tests/api/lib_blocked.h"
 
 #ifndef SYS_futex_waitv
 #define SYS_futex_waitv 449
@@ -83,6 +85,14 @@ static Notice notice;
 static DcmHandle publication, subscription;
 static int fd;
 
+/* One call of each kind, each on an object of its own. */
+static struct {
+	struct blocked call;
+	struct load load;
+	struct pair pair; /* of those on a session or a listener */
+	long sleeps;
+} waiting[BLOCKING_COUNT];
+
 static void wait_for_event(void *arg)
 {
 	EventDesc event;
@@ -108,6 +118,79 @@ static void set_up(void)
 	must(DcmGetFd(subscription, &fd));
 }
 
+static uint64_t handle_for(enum blocking what)
+{
+	static const DcmGroupEndpoint group[] = { { TYPE ".a", "n", NULL },
+						  { TYPE ".b", "n", NULL } };
+	static const char *const types[] = { TYPE ".none", TYPE ".neither" };
+	uint64_t handle;
+
+	switch (what) {
+	case BLOCK_LISTEN:
+		must(DcmPublishEndpoint(new_identity(), TYPE, "blocked", &handle));
+		return handle;
+	case BLOCK_READ:
+		must(DcmSetSubscription(TYPE ".none", NULL, NULL, INVALID_HANDLE, &handle));
+		return handle;
+	case BLOCK_CONNECT:
+		must(DcmCreateConnection(TYPE ".none", "n", INVALID_HANDLE, INVALID_HANDLE,
+					 &handle));
+		return handle;
+	case BLOCK_GROUP_LISTEN:
+		must(DcmPublishGroupEndpoints(new_identity(), group, 2, &handle));
+		return handle;
+	case BLOCK_GROUP_READ:
+		must(DcmSetGroupSubscription(types, 2, NULL, INVALID_HANDLE, &handle));
+		return handle;
+	default:
+		pair_open(&waiting[what].pair);
+		return what == BLOCK_RECEIVE ? waiting[what].pair.listener
+					     : waiting[what].pair.session;
+	}
+}
+
+static void block_all(void)
+{
+	for (enum blocking what = 0; what < BLOCKING_COUNT; what++) {
+		struct blocked *call = &waiting[what].call;
+
+		*call = (struct blocked){ .what = what, .timeout_ms = -1 };
+		call->handle = handle_for(what);
+		load_for(&waiting[what].load, call);
+		blocked_go(call);
+	}
+}
+
+static void count_blocked(void)
+{
+	for (enum blocking what = 0; what < BLOCKING_COUNT; what++)
+		waiting[what].sleeps = sleeps_of(atomic_load(&waiting[what].call.task.tid));
+}
+
+static void blocked_have_slept(void)
+{
+	for (enum blocking what = 0; what < BLOCKING_COUNT; what++)
+		is_int(waiting[what].sleeps, sleeps_of(atomic_load(&waiting[what].call.task.tid)),
+		       "nor one that is blocked in %s", blocking_name(what));
+}
+
+static void unblock_all(void)
+{
+	for (enum blocking what = 0; what < BLOCKING_COUNT; what++) {
+		struct blocked *call = &waiting[what].call;
+
+		must(what <= BLOCK_RECEIVE ? DcmInterruptCall(call->handle)
+					   : DcmInterruptBlockingCall(call->handle));
+		blocked_ends(call, rcIpcInterrupt, "interrupted");
+		DcmRelease(&call->message);
+		load_drop(&waiting[what].load);
+		if (what <= BLOCK_RECEIVE)
+			pair_close(&waiting[what].pair);
+		else
+			must(DcmCloseHandle(call->handle));
+	}
+}
+
 int main(void)
 {
 	struct task waiter = { 0 }, poller = { 0 };
@@ -121,14 +204,17 @@ int main(void)
 	set_up();
 	task_start(&waiter, wait_for_event, &rc);
 	task_start(&poller, poll_for_ever, NULL);
+	block_all();
 	ok(task_asleep(&waiter), "a thread waits for events");
 	keeper = keeper_tid();
 	ok(keeper != 0, "the library's thread is there");
-	pause_ms(200);
+	/* By its first look the library's thread wakes once whoever may have been passed over. */
+	pause_ms(1500);
 	since = now_ms();
 	before[0] = sleeps_of(atomic_load(&waiter.tid));
 	before[1] = sleeps_of(atomic_load(&poller.tid));
 	before[2] = sleeps_of(keeper);
+	count_blocked();
 	pause_ms(IDLE_MS);
 	after[0] = sleeps_of(atomic_load(&waiter.tid));
 	after[1] = sleeps_of(atomic_load(&poller.tid));
@@ -136,10 +222,15 @@ int main(void)
 	is_int(before[0], after[0], "the thread was not woken in %d ms", IDLE_MS);
 	is_int(before[1], after[1], "nor one that polls a descriptor");
 	if (has_waitv())
+		blocked_have_slept();
+	else
+		skip_block(BLOCKING_COUNT, "no futex_waitv: blocked calls look around");
+	if (has_waitv())
 		ok(after[2] - before[2] <= (now_ms() - since) / 1000 + 1,
 		   "the library's at most once a second: %ld times", after[2] - before[2]);
 	else
 		skip("no futex_waitv: the library's thread looks around more often");
+	unblock_all();
 	must(DcmInterruptBlockingCall(subscription));
 	must(DcmCloseHandle(subscription));
 	must(KnNoticeRelease(notice));

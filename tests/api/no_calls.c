@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Nobody asks the kernel to wake a thread where none sleeps: events are set and fetched, endpoints
+ * are published to many subscribers, and both sides of a session call, reply and send, in processes
+ * whose every system call is refused and counted. asan: no, tsan: no (they make calls of their own)
+ */
+#define _GNU_SOURCE
+#include <ck_pr.h>
+#include <coresrv/handle/notice_api.h>
+#include <malloc.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/api/lib_api.h"
+#include "tests/api/lib_trap.h"
+
+#define USER (1u << 16)
+#define TYPE "test.NoCalls"
+
+enum { OBJECTS = 4, ROUNDS = 100 };
+enum { SUBSCRIBERS_MAX = 64, PUBLICATIONS = 16 };
+enum { WARM_UP = 100, TRIPS = 500, WINDOWS = 100, OF_WINDOW = 5 };
+
+/* What the processes of one scene say to each other without a call. */
+static struct board {
+	_Atomic uint32_t ready, warm, trapped, over;
+	_Atomic long first;	  /* number of the first system call that was made; -1: none */
+	_Atomic uint32_t seconds; /* that it took, begun ones too */
+	_Atomic uint32_t served;
+	_Atomic uint32_t calls[2][WINDOWS]; /* of each side, in each window */
+} * board;
+
+static void spin_until(_Atomic uint32_t *word, uint32_t least)
+{
+	while (atomic_load(word) < least)
+		ck_pr_stall();
+}
+
+static void sleep_until(_Atomic uint32_t *word, uint32_t least)
+{
+	while (atomic_load(word) < least)
+		pause_ms(1);
+}
+
+static uint32_t seconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint32_t)now.tv_sec;
+}
+
+static void begin_scene(void)
+{
+	*board = (struct board){ .first = -1 };
+}
+
+/* A child that exits with what @run returns. */
+static pid_t child(int (*run)(const void *arg), const void *arg)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		/* The C library's calls for more memory come now, not later. */
+		mallopt(M_TOP_PAD, 8 << 20);
+		_exit(run(arg));
+	}
+	return pid;
+}
+
+static int status_of(pid_t pid)
+{
+	int status = 0;
+
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status)
+								    : TRAP_FAILED;
+}
+
+/* One result: so many system calls at the most. */
+static void has_made(int status, unsigned most, const char *what)
+{
+	if (status == TRAP_NONE)
+		skip("no system call filter can be installed here");
+	else if (!ok(status <= (int)most, "%s", what))
+		diag("  made %d, and not %u, the first of them number %ld", status, most,
+		     atomic_load(&board->first));
+}
+
+static int finish_trapped(void)
+{
+	if (trap_first() >= 0)
+		atomic_store(&board->first, trap_first());
+	return trap_status();
+}
+
+/* How many system calls are made by those who set events, and fetch what is there. */
+static int set_and_fetch(const void *unused)
+{
+	EventDesc event[OBJECTS];
+	Handle object[OBJECTS];
+	size_t count, fetched = 0;
+	Notice notice;
+
+	(void)unused;
+	must(KnNoticeCreate(&notice));
+	for (size_t i = 0; i < OBJECTS; i++) {
+		must(KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST,
+					      OCAP_HANDLE_GET_EVENT | OCAP_HANDLE_SET_EVENT, NULL,
+					      &object[i]));
+		must(KnNoticeSubscribeToObject(notice, object[i], USER, i));
+	}
+	/* Somebody has waited, and gone. */
+	if (KnNoticeGetEvent(notice, 1, 1, event, &count) != rcTimeout)
+		return TRAP_FAILED;
+	if (!trap_calls())
+		return TRAP_NONE;
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		for (size_t i = 0; i < OBJECTS; i++)
+			KnNoticeSetObjectEvent(object[i], USER);
+		if (KnNoticeGetEvent(notice, INFINITE_TIMEOUT, OBJECTS, event, &count) == rcOk)
+			fetched += count;
+	}
+	return fetched == (size_t)OBJECTS * ROUNDS ? finish_trapped() : TRAP_FAILED;
+}
+
+static void test_events(void)
+{
+	char what[96];
+
+	snprintf(what, sizeof(what), "%d events are set and fetched without a system call",
+		 OBJECTS * ROUNDS);
+	begin_scene();
+	has_made(status_of(child(set_and_fetch, NULL)), 0, what);
+}
+
+struct fan {
+	unsigned subscribers;
+	bool waited; /* they have slept before, and gave up */
+};
+
+/* Notices that are there: of publications alone, or of withdrawals too. */
+static unsigned published_of(DcmHandle subscription, DcmTimeout timeout)
+{
+	unsigned published = 0;
+	DcmPubStatus status;
+
+	while (DcmReadPubQueue(subscription, timeout, &status, NULL, NULL, NULL) == rcOk)
+		published += status == DCM_PUBLISHED;
+	return published;
+}
+
+/* It sleeps, but not for us. */
+static int subscriber(const void *arg)
+{
+	const struct fan *fan = arg;
+	DcmHandle subscription;
+	unsigned published = 0;
+
+	must(DcmInit());
+	must(DcmSetSubscription(TYPE, NULL, NULL, INVALID_HANDLE, &subscription));
+	(void)published_of(subscription, 0);
+	atomic_fetch_add(&board->ready, 1);
+	sleep_until(&board->warm, 1);
+	(void)published_of(subscription, fan->waited ? 1 : 0);
+	atomic_fetch_add(&board->ready, 1);
+	sleep_until(&board->over, 1);
+	for (int tries = 0; published < PUBLICATIONS && tries < 1000; tries++) {
+		published += published_of(subscription, 0);
+		pause_ms(1);
+	}
+	atomic_fetch_add(&board->served, published == PUBLICATIONS);
+	atomic_fetch_add(&board->ready, 1);
+	DcmFini();
+	return 0;
+}
+
+static void publish_all(DcmHandle *publications)
+{
+	for (int i = 0; i < PUBLICATIONS; i++) {
+		char name[16] = { 'n', (char)('a' + i) };
+
+		must(DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, name,
+					&publications[i]));
+	}
+}
+
+static int publisher(const void *arg)
+{
+	const struct fan *fan = arg;
+	DcmHandle publications[PUBLICATIONS];
+
+	must(DcmInit());
+	sleep_until(&board->ready, fan->subscribers);
+	publish_all(publications);
+	for (int i = 0; i < PUBLICATIONS; i++)
+		must(DcmCloseHandle(publications[i]));
+	atomic_store(&board->warm, 1);
+	sleep_until(&board->ready, 2 * fan->subscribers);
+	if (!trap_calls()) {
+		atomic_store(&board->over, 1);
+		return TRAP_NONE;
+	}
+	publish_all(publications);
+	atomic_store(&board->over, 1);
+	spin_until(&board->ready, 3 * fan->subscribers);
+	return finish_trapped();
+}
+
+static void test_publishing(unsigned subscribers, bool waited)
+{
+	const struct fan fan = { .subscribers = subscribers, .waited = waited };
+	pid_t pids[SUBSCRIBERS_MAX];
+	char what[128];
+	int status;
+
+	begin_scene();
+	for (unsigned i = 0; i < subscribers; i++)
+		pids[i] = child(subscriber, &fan);
+	status = status_of(child(publisher, &fan));
+	for (unsigned i = 0; i < subscribers; i++)
+		(void)status_of(pids[i]);
+	/* Who has slept leaves a mark that one needless wake takes away, refused and done by halves. */
+	snprintf(what, sizeof(what), "%d endpoints are published to %u subscribers%s", PUBLICATIONS,
+		 subscribers, waited ? " that have slept before: one wake" : ": no system call");
+	has_made(status, waited ? 2 : 0, what);
+	if (status != TRAP_NONE)
+		is_uint(subscribers, atomic_load(&board->served), "which hear of all of them");
+}
+
+/* Both sides of a session. */
+struct session_side {
+	uint32_t policy;
+	unsigned windows, trips; /* so many windows of so many trips */
+};
+
+static unsigned trips_of(const struct session_side *side)
+{
+	return side->windows * side->trips;
+}
+
+static void answer(Handle listener)
+{
+	DcmRequest request = must_receive(listener);
+
+	if ((request.flags & DCM_REQUEST_ONE_WAY) != 0)
+		must(DcmRelease(&request.message));
+	else
+		must_reply(&request, "8 bytes", 8, 0);
+}
+
+static Handle accept_one(void)
+{
+	DcmHandle publication, connection;
+	Handle listener, callable;
+
+	must(KnHandleCreateListener(&listener));
+	must(KnHandleCreateUserObjectEx(HANDLE_TYPE_USER_FIRST,
+					OCAP_IPC_CALL | OCAP_HANDLE_TRANSFER, NULL, listener, 1,
+					&callable));
+	must(DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, "s", &publication));
+	must(DcmListen(publication, INFINITE_TIMEOUT, NULL, NULL, &connection));
+	must(DcmAccept(connection, callable, INVALID_HANDLE));
+	must(DcmCloseHandle(connection));
+	return listener;
+}
+
+/* From here on its calls count, when the other side has come as far. */
+static bool trap_both(void)
+{
+	bool trapped = trap_calls();
+
+	if (!trapped)
+		atomic_store(&board->over, 1);
+	atomic_fetch_add(&board->trapped, 1);
+	spin_until(&board->trapped, 2);
+	return trapped && atomic_load(&board->over) == 0;
+}
+
+static int server(const void *arg)
+{
+	const struct session_side *side = arg;
+	Handle listener;
+
+	must(DcmInit());
+	listener = accept_one();
+	must(DcmSetWaitPolicy(listener, side->policy, -1));
+	for (int i = 0; i < 2 * WARM_UP; i++)
+		answer(listener);
+	if (!trap_both())
+		return TRAP_NONE;
+	for (unsigned window = 0; window < side->windows; window++) {
+		unsigned before = trap_count();
+
+		for (unsigned i = 0; i < 2 * side->trips; i++)
+			answer(listener);
+		atomic_store(&board->calls[0][window], trap_count() - before);
+	}
+	atomic_store(&board->served, 2 * trips_of(side));
+	return finish_trapped();
+}
+
+/* There and back, and one that only goes there. */
+static void trip(Handle session)
+{
+	DcmMessage message = must_loan(session, 8), reply;
+
+	must(DcmCall(session, &message, FOREVER_NS, &reply));
+	must(DcmRelease(&reply));
+	message = must_loan(session, 8);
+	must(DcmSend(session, &message, FOREVER_NS));
+}
+
+static int client(const void *arg)
+{
+	const struct session_side *side = arg;
+	uint32_t since;
+	Handle session;
+
+	must(DcmInit());
+	must(DcmConnectAny(TYPE, &session));
+	must(DcmSetWaitPolicy(session, side->policy, -1));
+	for (int i = 0; i < WARM_UP; i++)
+		trip(session);
+	if (!trap_both())
+		return TRAP_NONE;
+	since = seconds_now();
+	for (unsigned window = 0; window < side->windows; window++) {
+		unsigned before = trap_count();
+
+		for (unsigned i = 0; i < side->trips; i++)
+			trip(session);
+		atomic_store(&board->calls[1][window], trap_count() - before);
+	}
+	atomic_store(&board->seconds, seconds_now() - since);
+	/* What it has sent is heard while it lives. */
+	spin_until(&board->served, 2 * trips_of(side));
+	return finish_trapped();
+}
+
+/* Return: whether calls were counted. */
+static bool run_session(const struct session_side *side, int status[2])
+{
+	pid_t pids[2];
+
+	begin_scene();
+	pids[0] = child(server, side);
+	pids[1] = child(client, side);
+	status[0] = status_of(pids[0]);
+	status[1] = status_of(pids[1]);
+	return status[0] != TRAP_NONE && status[1] != TRAP_NONE;
+}
+
+/* Once a second a call that waits so long asks the keeper for its look at what may be lost. */
+static void test_spinning(void)
+{
+	const struct session_side side = { DCM_WAIT_SPIN, 1, TRIPS };
+	int status[2];
+	unsigned most;
+
+	(void)run_session(&side, status);
+	most = atomic_load(&board->seconds);
+	has_made(status[0], most, "a server that spins answers and hears without a system call");
+	has_made(status[1], most, "a client that spins calls and sends without a system call");
+}
+
+/* A side that is not let run for long enough falls asleep: not in each of many short times. */
+static void test_adaptive(void)
+{
+	const struct session_side side = { DCM_WAIT_ADAPTIVE, WINDOWS, OF_WINDOW };
+	unsigned quiet[2] = { 0, 0 };
+	int status[2];
+	cpu_set_t all;
+
+	if (sched_getaffinity(0, sizeof(all), &all) != 0)
+		sysbail("sched_getaffinity");
+	if (CPU_COUNT(&all) < 2) {
+		skip_block(2, "one processor: who waits must sleep for the other to be awake");
+		return;
+	}
+	if (!run_session(&side, status)) {
+		skip_block(2, "no system call filter can be installed here");
+		return;
+	}
+	for (unsigned window = 0; window < WINDOWS; window++)
+		for (unsigned who = 0; who < 2; who++)
+			quiet[who] += atomic_load(&board->calls[who][window]) == 0;
+	ok(quiet[0] != 0, "by the default policy a server makes none while its client is awake");
+	ok(quiet[1] != 0, "nor does a client while its server is");
+	note("%d and %d calls, none in %u and %u of %d times %d trips", status[0], status[1],
+	     quiet[0], quiet[1], WINDOWS, OF_WINDOW);
+}
+
+int main(void)
+{
+	plan_lazy();
+	tap_fabric_dir();
+	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		     0);
+	if (board == MAP_FAILED)
+		sysbail("mmap");
+	test_events();
+	test_publishing(1, false);
+	test_publishing(8, false);
+	test_publishing(SUBSCRIBERS_MAX, false);
+	test_publishing(1, true);
+	test_publishing(8, true);
+	test_spinning();
+	test_adaptive();
+	return 0;
+}
