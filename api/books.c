@@ -49,6 +49,11 @@ void dcm_books_let_go(struct dcm_books *books, uint32_t index, enum dcm_call_use
 	books->last = index;
 }
 
+bool dcm_books_await(const struct dcm_books *books)
+{
+	return books->first != NOBODY;
+}
+
 static void unlink_book(struct dcm_books *books, const struct dcm_client_book *book)
 {
 	if (book->before == NOBODY)

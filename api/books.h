@@ -48,6 +48,9 @@ void dcm_books_give(struct dcm_books *books, uint32_t index);
 /* dcm_books_let_go() - nobody waits for it, from here on: @use is ONE_WAY or ABANDONED */
 void dcm_books_let_go(struct dcm_books *books, uint32_t index, enum dcm_call_use use);
 
+/* dcm_books_await() - is there any that nobody waits for, and that was not collected? */
+bool dcm_books_await(const struct dcm_books *books);
+
 /*
  * dcm_books_collect() - slot and room of what has ended and nobody waits for
  * @all: of all of it; else up to the first that has not ended

@@ -34,9 +34,13 @@ static const struct dcm_object_type client_end_type = {
 
 void dcm_session_collect(struct dcm_client_end *client)
 {
-	dcm_lock_enter(&client->end.lock);
+	bool on_way;
+
+	dcm_lock_visit(&client->end.lock);
 	dcm_books_collect(client, true);
+	on_way = dcm_books_await(&client->books);
 	dcm_lock_leave(&client->end.lock);
+	dcm_end_look(&client->end, on_way);
 }
 
 static void collect_from(struct dcm_object *object, void *arg)

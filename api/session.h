@@ -52,7 +52,10 @@ void dcm_client_end_hang_up(struct dcm_client_end *client);
 /* dcm_client_end_give_back() - give_back of a client's end: a reply released */
 Retcode dcm_client_end_give_back(struct dcm_end *end, DcmMessage *message);
 
-/* dcm_session_collect() - take back what the server is done with and nobody waits for */
+/*
+ * dcm_session_collect() - the keeper, once a second: take back what the server is done with and
+ * nobody waits for, and look at the arena
+ */
 void dcm_session_collect(struct dcm_client_end *client);
 
 #endif
