@@ -12,12 +12,33 @@
 /* One look in so many is at all there is to see, the others at what comes first most often. */
 enum { LOOKS_AT_ALL = 8 };
 
+/* Bytes that are loaned between two looks for what is back, while more is taken than is kept. */
+enum { LOANED_EACH = 1 << 20 };
+
+/*
+ * Under the lock. Beyond what is kept, room that is back is used again before more is taken: it has
+ * its pages, and the cache that both sides share holds it. A stream whose server keeps up would else
+ * go round through all of the channel.
+ */
+static void look_for_room(struct calling *c)
+{
+	struct dcm_client_end *client = c->client;
+
+	client->loaned += c->size;
+	if (client->loaned < LOANED_EACH || dcm_arena_taken(client->end.arena) < DCM_ARENA_KEEP)
+		return;
+	client->loaned = 0;
+	dcm_books_collect(client, false);
+}
+
 /* Under the lock: room for the loan; with what the server is done with, if there is none without. */
 static int take_loan(struct calling *c)
 {
 	struct dcm_end *end = &c->client->end;
-	int r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, 0, c->message);
+	int r;
 
+	look_for_room(c);
+	r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, 0, c->message);
 	if (r == -ENOSPC) {
 		/* What another collected since wakes nobody: look again, whoever it was. */
 		dcm_books_collect(c->client, true);

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "api/fork.h"
+#include "api/keeper.h"
 #include "api/retcode.h"
 
 #define KINDS_END (1u << DCM_KIND_CHANNEL)
@@ -156,6 +157,19 @@ static void tell_committed(struct dcm_end *end)
 		  now, relaxed);
 }
 
+/*
+ * Under the lock, room was taken or given back. More pages than are kept do not stay for ever: the
+ * keeper looks until there is nothing that may go, and is asked again when the end is used again.
+ */
+static void watch(struct dcm_end *end)
+{
+	if (dcm_arena_committed(end->arena) <= DCM_ARENA_KEEP ||
+	    atomic_load_explicit(&end->watched, memory_order_relaxed))
+		return;
+	atomic_store_explicit(&end->watched, true, memory_order_relaxed);
+	dcm_keeper_look_later();
+}
+
 static bool take_small(struct dcm_end *end, uint32_t call, uint64_t *offset)
 {
 	int room = (int)call;
@@ -171,8 +185,10 @@ static int take_large(struct dcm_end *end, size_t size, uint64_t *offset)
 	int r = dcm_arena_take(end->arena, size, offset);
 
 	*offset += DCM_CHANNEL_SMALL_BYTES;
-	if (r == 0)
+	if (r == 0) {
 		tell_committed(end);
+		watch(end);
+	}
 	return r;
 }
 
@@ -198,6 +214,38 @@ int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind ki
 	return 0;
 }
 
+/* A few pages each time that the lock is held. */
+static void shed(struct dcm_end *end)
+{
+	uint64_t below = UINT64_MAX;
+	bool more = true;
+
+	while (more) {
+		dcm_lock_visit(&end->lock);
+		more = dcm_arena_shed(end->arena, &below);
+		tell_committed(end);
+		dcm_lock_leave(&end->lock);
+	}
+}
+
+void dcm_end_look(struct dcm_end *end, bool on_way)
+{
+	bool again, spare;
+
+	if (!atomic_load_explicit(&end->watched, memory_order_relaxed))
+		return;
+	dcm_lock_visit(&end->lock);
+	again = dcm_arena_look(end->arena) ||
+		(on_way && dcm_arena_committed(end->arena) > DCM_ARENA_KEEP);
+	spare = dcm_arena_has_spare(end->arena);
+	atomic_store_explicit(&end->watched, again, memory_order_relaxed);
+	dcm_lock_leave(&end->lock);
+	if (spare)
+		shed(end);
+	if (again)
+		dcm_keeper_look_later();
+}
+
 bool dcm_end_put_room(struct dcm_end *end, uint64_t offset)
 {
 	if (dcm_end_room(end, offset) == 0)
@@ -207,7 +255,7 @@ bool dcm_end_put_room(struct dcm_end *end, uint64_t offset)
 		return true;
 	}
 	dcm_arena_give(end->arena, offset - DCM_CHANNEL_SMALL_BYTES);
-	tell_committed(end);
+	watch(end);
 	return true;
 }
 

@@ -43,6 +43,7 @@ struct dcm_end {
 	struct dcm_lock lock;
 	uint64_t largest;   /* loan that can ever be had */
 	uint64_t committed; /* of that half, as the other side was told; under lock */
+	_Atomic bool watched; /* changed under lock: the keeper looks at the arena each second */
 	uint32_t out; /* messages handed out; under lock */
 	bool ended;   /* under lock */
 	/* Give back a received message, under no lock, in a read section; the kind is checked. */
@@ -107,6 +108,13 @@ uint64_t dcm_end_room(const struct dcm_end *end, uint64_t offset);
 
 /* dcm_end_put_room() - the room at @offset is free again; under the lock; false: no such */
 bool dcm_end_put_room(struct dcm_end *end, uint64_t offset);
+
+/*
+ * dcm_end_look() - the keeper, once a second: pages that lie idle beyond what is kept go back
+ * @on_way: the peer has messages whose room nobody but the keeper may ever take back
+ * Under no lock; an end with few pages is passed by.
+ */
+void dcm_end_look(struct dcm_end *end, bool on_way);
 
 /* A message's marks: which end, what it is, which call, where. */
 void dcm_message_mark(DcmMessage *message, const struct dcm_end *end, enum dcm_message_kind kind,

@@ -27,7 +27,7 @@ static struct {
 	dcm_atomic32 wanted;  /* WANTED_...: what they are for */
 	dcm_atomic32 stop;
 	dcm_atomic32 blocked; /* calls asleep now */
-	dcm_atomic32 sleeps;  /* calls that ever went to sleep */
+	dcm_atomic32 sleeps;  /* calls that ever went to sleep, and looks that were asked for */
 	dcm_atomic32 idle;    /* 1: sleeping without a tick */
 } keeper;
 
@@ -178,10 +178,14 @@ static void end(const struct life *life)
 
 void dcm_keeper_blocked(int change)
 {
-	/* seq, T1: counted, then look whether the keeper ticks. */
 	dcm_add(&keeper.blocked, (uint32_t)change);
-	if (change < 0)
-		return;
+	if (change >= 0)
+		dcm_keeper_look_later();
+}
+
+void dcm_keeper_look_later(void)
+{
+	/* seq, T1: counted, then look whether the keeper ticks. */
 	dcm_add(&keeper.sleeps, 1u);
 	if (dcm_load(&keeper.idle, seq) != 0 && dcm_swap(&keeper.idle, 0u) != 0)
 		poke_for(WANTED_TICK);
@@ -198,7 +202,7 @@ static bool must_tick(struct life *life)
 		return true;
 	/* seq, T2: say that there is no tick, then look again for sleepers. Pairs T1. */
 	dcm_store(&keeper.idle, 1u, seq);
-	return dcm_load(&keeper.blocked, seq) != 0;
+	return dcm_load(&keeper.blocked, seq) != 0 || dcm_load(&keeper.sleeps, seq) != sleeps;
 }
 
 /* Is it time for what chores need not do at each look? */

@@ -5,10 +5,11 @@
  * It carries the beacon (the alive word is its robust futex), sleeps on its control word and on
  * alive words of the processes that this one watches, and does what may wait: reaping, closing
  * what was handed over, unmapping. It blocks all signals. While nothing is to be done it does not
- * wake up; while calls of this process are blocked it looks around once a second, for the case
- * that whoever should have told them died or was stopped in the middle of telling, or is a thread
- * of this process that a signal handler keeps (shm/baton.h). A rung bell (shm/bell.h) costs it no
- * such round: it looks at its sources (api/source.h) and sleeps on.
+ * wake up. While a channel has much memory that may go (api/end.h) it looks around once a second; so
+ * it does while calls of this process are blocked, for the case that whoever should have told them
+ * died or was stopped in the middle of telling, or is a thread of this process that a signal handler
+ * keeps (shm/baton.h). A rung bell (shm/bell.h) costs it no such round: it looks at its sources
+ * (api/source.h) and sleeps on.
  * (SIGBUS alone it takes when the program asked for a guard: api/guard.h.)
  */
 #ifndef DCM_API_KEEPER_H
@@ -43,6 +44,12 @@ void dcm_keeper_kick(void);
 
 /* dcm_keeper_reclaim() - have it call dcm_handle_reclaim(), no more */
 void dcm_keeper_reclaim(void);
+
+/*
+ * dcm_keeper_look_later() - have it look around in a second or so, though nothing be blocked
+ * Once for each call, or for several together; any thread, the keeper too.
+ */
+void dcm_keeper_look_later(void);
 
 /* dcm_keeper_stop() - nobody needs the fabric any more: have it detach and end */
 void dcm_keeper_stop(void);

@@ -96,8 +96,23 @@ static void take_favour(struct dcm_lock *lock, uintptr_t favourite)
 		syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &far_longer, NULL);
 	}
 	wait_outside(&lock->inside[favourite % DCM_LOCK_SEATS]);
-	if (lock->enough < ENOUGH_MOST)
-		lock->enough *= 2;
+}
+
+void dcm_lock_visit(struct dcm_lock *lock)
+{
+	uintptr_t favourite;
+	int saved = errno;
+
+	pthread_mutex_lock(&lock->mutex);
+	favourite = dcm_lock_favourite(lock);
+	if (favourite != 0) {
+		take_favour(lock, favourite);
+		/* Its next entry is as the last of enough in a row. */
+		lock->last = favourite - favourite % DCM_LOCK_SEATS;
+		lock->in_a_row = lock->enough - 1;
+	}
+	lock->by = DCM_LOCK_BY_MUTEX;
+	errno = saved;
 }
 
 /* With the mutex, and nobody in by favour. */
@@ -117,8 +132,11 @@ void dcm_lock_enter_mutex(struct dcm_lock *lock)
 	int saved = errno;
 
 	pthread_mutex_lock(&lock->mutex);
-	if (DCM_LOCK_FAVOURS && dcm_lock_favourite(lock) != 0)
+	if (DCM_LOCK_FAVOURS && dcm_lock_favourite(lock) != 0) {
 		take_favour(lock, dcm_lock_favourite(lock));
+		if (lock->enough < ENOUGH_MOST)
+			lock->enough *= 2;
+	}
 	enter(lock);
 	errno = saved;
 }

@@ -5,7 +5,9 @@
  * Whoever has entered it some times in a row becomes its favourite, and from then on enters and
  * leaves without a locked instruction. Another thread takes that away with membarrier(), some
  * microseconds, and the lock is a mutex as others are until a favourite is found again; each time
- * that takes twice as many entries, so threads that take turns soon have a plain mutex.
+ * that takes twice as many entries, so threads that take turns soon have a plain mutex. Who only comes
+ * by now and then, as the keeper does each second, visits: whose favour it took has it back with its
+ * next entry.
  *
  * Edges, of words private to the process: D1 favourite: store inside, then load favourite; taker:
  * store favourite, membarrier, then load inside. The favourite has only a compiler's barrier between
@@ -62,6 +64,9 @@ struct dcm_lock {
 
 void dcm_lock_init(struct dcm_lock *lock);
 void dcm_lock_destroy(struct dcm_lock *lock);
+
+/* Enter as a visitor; left as ever. */
+void dcm_lock_visit(struct dcm_lock *lock);
 
 /* The rest of entering and leaving, where that is not all. */
 void dcm_lock_enter_mutex(struct dcm_lock *lock);

@@ -119,24 +119,33 @@ Retcode dcm_server_give_back(struct dcm_end *end, DcmMessage *message)
 	return rcOk;
 }
 
-/* Under the lock. */
-static void reclaim(struct dcm_server_end *server)
+/* Under the lock. Return: are there replies that the client has not collected? */
+static bool reclaim(struct dcm_server_end *server)
 {
+	bool on_way = false;
+
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++) {
 		const struct dcm_call_book *book = &server->call[i];
 		struct dcm_call call = { .index = i, .generation = book->generation };
 
-		if (book->replied && !book->handed &&
-		    dcm_channel_returned(&server->end.channel, call))
+		if (!book->replied || book->handed)
+			continue;
+		if (dcm_channel_returned(&server->end.channel, call))
 			dcm_server_take_back_reply(server, i);
+		else
+			on_way = true;
 	}
+	return on_way;
 }
 
 void dcm_server_reclaim(struct dcm_server_end *server)
 {
-	dcm_lock_enter(&server->end.lock);
-	reclaim(server);
+	bool on_way;
+
+	dcm_lock_visit(&server->end.lock);
+	on_way = reclaim(server);
 	dcm_lock_leave(&server->end.lock);
+	dcm_end_look(&server->end, on_way);
 }
 
 /* Under the lock. Return: as dcm_end_take_room(); -EINVAL: the request is not out. */

@@ -94,7 +94,10 @@ void dcm_server_end_tend(struct dcm_server_end *server);
    collected it, or used the call anew */
 void dcm_server_take_back_reply(struct dcm_server_end *server, uint32_t call);
 
-/* dcm_server_reclaim() - take back the room of replies that the client has collected */
+/*
+ * dcm_server_reclaim() - the keeper, once a second: take back the room of replies that the client
+ * has collected, and look at the arena
+ */
 void dcm_server_reclaim(struct dcm_server_end *server);
 
 /* dcm_server_give_back() - give_back of a server's end: a request released unanswered */

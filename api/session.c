@@ -36,7 +36,7 @@ bool dcm_session_collect(struct dcm_client_end *client)
 {
 	bool all;
 
-	dcm_lock_enter(&client->end.lock);
+	dcm_lock_visit(&client->end.lock);
 	dcm_books_collect(client, true);
 	all = dcm_books_empty(&client->books);
 	dcm_lock_leave(&client->end.lock);
@@ -60,6 +60,7 @@ static void collect_from(struct dcm_object *object, void *arg)
 	    dcm_session_collect(client))
 		client->let_go_collected = let_go;
 	client->let_go_seen = let_go;
+	dcm_end_look(&client->end, let_go != client->let_go_collected);
 }
 
 /* The keeper's part. */

@@ -25,6 +25,7 @@ struct dcm_client_end {
 	struct dcm_peer peer; /* the server */
 	struct dcm_books books; /* under end.lock */
 	uint32_t let_go_seen, let_go_collected; /* the keeper's: of books.let_go */
+	uint64_t loaned; /* bytes since what is back was last looked for; under end.lock */
 	dcm_atomic32 told_nobody; /* one-way messages in a row that nobody had to be told of */
 	dcm_atomic32 streamed;	  /* 1: some were a stream, shm/channel.h */
 };

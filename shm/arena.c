@@ -8,6 +8,11 @@
  *
  * taken[unit] is 1 + the order of the block that was given out there, 0 elsewhere: a stale or
  * invented offset is told from a good one exactly, whatever the peer says.
+ *
+ * Small blocks that come back wait on a stack for each order, from which they are given out again:
+ * neither way is anything cut or put together. A block that waits is neither free in the bitmaps nor
+ * taken; nothing is out of reach for it, because the stacks are emptied before room is refused. Its
+ * chunk may lose its pages, and gets new ones when it is taken.
  */
 #define _GNU_SOURCE
 #include "shm/arena.h"
@@ -26,6 +31,9 @@ enum {
 	CHUNK_ORDER = 8,
 	KEEP_CHUNKS = DCM_ARENA_KEEP / DCM_ARENA_CHUNK,
 	ORDERS_MAX = 33,
+	STACKS = CHUNK_ORDER + 1, /* orders whose blocks wait, up to a chunk each */
+	STACK_MOST = 32,
+	SHED_CHUNKS = 4, /* given back at once */
 	TRIES = 16,
 };
 
@@ -37,6 +45,12 @@ struct order {
 	uint64_t *free;	   /* a bit for each block of this order */
 	uint64_t *summary; /* a bit for each word of free that is not 0 */
 	uint64_t blocks;   /* whole blocks of this order that the arena could be cut into */
+	uint64_t count;	   /* of them free */
+};
+
+struct stack {
+	uint32_t count;
+	uint32_t unit[STACK_MOST]; /* where each block begins */
 };
 
 struct dcm_arena {
@@ -45,13 +59,17 @@ struct dcm_arena {
 	uint64_t taken_units;
 	uint64_t committed_chunks;
 	uint64_t idle_chunks; /* committed, and no unit of them taken */
-	uint64_t nonempty;    /* a bit for each order that has a free block */
+	uint64_t most_chunks; /* in use at once since the last look */
+	uint64_t may_stay; /* chunks committed that the last look found to be used now and then */
+	uint64_t nonempty; /* a bit for each order that has a free block */
 	unsigned orders;
 	bool populates; /* false: the kernel commits pages as they are touched */
 	struct order order[ORDERS_MAX];
+	struct stack stack[STACKS];
 	uint8_t *taken;	     /* for each unit */
-	uint16_t *used;	     /* units taken, for each chunk */
+	uint16_t *used;	     /* units taken in smaller blocks, for each chunk */
 	uint64_t *committed; /* a bit for each chunk */
+	uint64_t *busy;	     /* a bit for each chunk of which some unit is taken */
 	void *tables;	     /* one mapping that holds all of these, touched as they are used */
 	size_t tables_bytes;
 };
@@ -76,6 +94,38 @@ static void clear_bit(uint64_t *map, uint64_t bit)
 	map[bit / 64] &= ~(UINT64_C(1) << (bit % 64));
 }
 
+/* Of the bits [first, end), which is not empty, those that lie in @word. */
+static uint64_t part_of(uint64_t word, uint64_t first, uint64_t end)
+{
+	uint64_t part = UINT64_MAX;
+
+	if (word == first / 64)
+		part &= UINT64_MAX << (first % 64);
+	if (word == (end - 1) / 64)
+		part &= UINT64_MAX >> (63 - (end - 1) % 64);
+	return part;
+}
+
+static bool has_all(const uint64_t *map, uint64_t first, uint64_t end)
+{
+	for (uint64_t word = first / 64; word * 64 < end; word++)
+		if ((~map[word] & part_of(word, first, end)) != 0)
+			return false;
+	return true;
+}
+
+static void set_all(uint64_t *map, uint64_t first, uint64_t end)
+{
+	for (uint64_t word = first / 64; word * 64 < end; word++)
+		map[word] |= part_of(word, first, end);
+}
+
+static void clear_all(uint64_t *map, uint64_t first, uint64_t end)
+{
+	for (uint64_t word = first / 64; word * 64 < end; word++)
+		map[word] &= ~part_of(word, first, end);
+}
+
 /* The highest bit of a number that is not 0. */
 static unsigned log2_of(uint64_t n)
 {
@@ -88,6 +138,7 @@ static void add_free(struct dcm_arena *arena, unsigned k, uint64_t block)
 
 	set_bit(order->free, block);
 	set_bit(order->summary, block / 64);
+	order->count++;
 	arena->nonempty |= UINT64_C(1) << k;
 }
 
@@ -96,15 +147,10 @@ static void remove_free(struct dcm_arena *arena, unsigned k, uint64_t block)
 	struct order *order = &arena->order[k];
 
 	clear_bit(order->free, block);
-	if (order->free[block / 64] != 0)
-		return;
-	clear_bit(order->summary, block / 64);
-	if (order->summary[block / 4096] != 0)
-		return;
-	for (uint64_t i = 0; i < words_of(words_of(order->blocks)); i++)
-		if (order->summary[i] != 0)
-			return;
-	arena->nonempty &= ~(UINT64_C(1) << k);
+	if (order->free[block / 64] == 0)
+		clear_bit(order->summary, block / 64);
+	if (--order->count == 0)
+		arena->nonempty &= ~(UINT64_C(1) << k);
 }
 
 static uint64_t lowest_free(const struct order *order)
@@ -137,6 +183,7 @@ static size_t place_tables(struct dcm_arena *arena)
 		PLACE(order->summary, words_of(words_of(order->blocks)));
 	}
 	PLACE(arena->committed, words_of(chunks));
+	PLACE(arena->busy, words_of(chunks));
 	PLACE(arena->used, chunks);
 	for (unsigned k = arena->orders; k-- > 0;)
 		PLACE(arena->order[k].free, words_of(arena->order[k].blocks));
@@ -217,8 +264,7 @@ static void decommit(struct dcm_arena *arena, uint64_t first, uint64_t end)
 		stop = next_chunk(arena, run, end, false);
 		if (arena->base != NULL && advise(arena, run, stop - run, MADV_REMOVE) != 0)
 			continue; /* the pages are still there, and still counted */
-		for (uint64_t chunk = run; chunk < stop; chunk++)
-			clear_bit(arena->committed, chunk);
+		clear_all(arena->committed, run, stop);
 		arena->committed_chunks -= stop - run;
 		arena->idle_chunks -= stop - run;
 	}
@@ -227,8 +273,11 @@ static void decommit(struct dcm_arena *arena, uint64_t first, uint64_t end)
 /* Makes sure that the chunks of [first, end) have pages; new ones are idle until they are used. */
 static int commit(struct dcm_arena *arena, uint64_t first, uint64_t end)
 {
-	uint64_t run = next_chunk(arena, first, end, false), stop;
+	uint64_t run, stop;
 
+	if (has_all(arena->committed, first, end))
+		return 0;
+	run = next_chunk(arena, first, end, false);
 	for (; run < end; run = next_chunk(arena, stop, end, false)) {
 		stop = next_chunk(arena, run, end, true);
 		if (arena->populates) {
@@ -244,91 +293,53 @@ static int commit(struct dcm_arena *arena, uint64_t first, uint64_t end)
 				return result;
 			}
 		}
-		for (uint64_t chunk = run; chunk < stop; chunk++)
-			set_bit(arena->committed, chunk);
+		set_all(arena->committed, run, stop);
 		arena->committed_chunks += stop - run;
 		arena->idle_chunks += stop - run;
 	}
 	return 0;
 }
 
-/* Units [unit, unit + count) become taken: either part of one chunk, or whole chunks. */
-static void use(struct dcm_arena *arena, uint64_t unit, uint64_t count)
+static uint64_t chunks_of(unsigned k)
 {
-	uint64_t each = count < CHUNK_UNITS ? count : CHUNK_UNITS;
+	return k < CHUNK_ORDER ? 1 : UINT64_C(1) << (k - CHUNK_ORDER);
+}
 
-	arena->taken_units += count;
-	for (uint64_t at = unit; at < unit + count; at += each) {
-		if (arena->used[at / CHUNK_UNITS] == 0)
-			arena->idle_chunks--;
-		arena->used[at / CHUNK_UNITS] = (uint16_t)(arena->used[at / CHUNK_UNITS] + each);
+/* The block of order k at @unit becomes taken: either part of one chunk, or whole chunks. */
+static void use(struct dcm_arena *arena, uint64_t unit, unsigned k)
+{
+	uint64_t chunk = unit / CHUNK_UNITS, in_use;
+
+	arena->taken[unit] = (uint8_t)(k + 1);
+	arena->taken_units += UINT64_C(1) << k;
+	if (k >= CHUNK_ORDER || arena->used[chunk] == 0) {
+		set_all(arena->busy, chunk, chunk + chunks_of(k));
+		arena->idle_chunks -= chunks_of(k);
 	}
+	if (k < CHUNK_ORDER)
+		arena->used[chunk] = (uint16_t)(arena->used[chunk] + (1u << k));
+	in_use = arena->committed_chunks - arena->idle_chunks;
+	if (in_use > arena->most_chunks)
+		arena->most_chunks = in_use;
 }
 
-static void disuse(struct dcm_arena *arena, uint64_t unit, uint64_t count)
+static void disuse(struct dcm_arena *arena, uint64_t unit, unsigned k)
 {
-	uint64_t each = count < CHUNK_UNITS ? count : CHUNK_UNITS;
+	uint64_t chunk = unit / CHUNK_UNITS;
 
-	arena->taken_units -= count;
-	for (uint64_t at = unit; at < unit + count; at += each) {
-		arena->used[at / CHUNK_UNITS] = (uint16_t)(arena->used[at / CHUNK_UNITS] - each);
-		if (arena->used[at / CHUNK_UNITS] == 0)
-			arena->idle_chunks++;
-	}
-}
-
-int dcm_arena_take(struct dcm_arena *arena, uint64_t size, uint64_t *offset)
-{
-	uint64_t count = size == 0 ? 1 : (size - 1) / DCM_ARENA_UNIT + 1;
-	unsigned want, k;
-	uint64_t unit, end;
-	int result;
-
-	if (size > dcm_arena_largest(arena))
-		return -E2BIG;
-	want = count == 1 ? 0 : log2_of(count - 1) + 1;
-	if (arena->nonempty >> want == 0)
-		return -ENOSPC;
-	k = want + (unsigned)__builtin_ctzll(arena->nonempty >> want);
-	unit = lowest_free(&arena->order[k]) << k;
-	count = UINT64_C(1) << want;
-	end = (unit + count + CHUNK_UNITS - 1) / CHUNK_UNITS;
-	result = commit(arena, unit / CHUNK_UNITS, end);
-	if (result != 0)
-		return result;
-	remove_free(arena, k, unit >> k);
-	/* The lower half is kept at each cut, the upper one becomes free. */
-	while (k-- > want)
-		add_free(arena, k, (unit >> k) + 1);
-	arena->taken[unit] = (uint8_t)(want + 1);
-	use(arena, unit, count);
-	*offset = unit * DCM_ARENA_UNIT;
-	return 0;
-}
-
-/* From the end of a free block that is whole chunks: what is low is what is taken next. */
-static void trim(struct dcm_arena *arena, uint64_t unit, unsigned k)
-{
-	uint64_t first = unit / CHUNK_UNITS;
-	uint64_t end = first + (UINT64_C(1) << (k - CHUNK_ORDER));
-	uint64_t over = arena->idle_chunks - KEEP_CHUNKS, from = end;
-
-	while (from > first && over > 0)
-		if (bit_of(arena->committed, --from))
-			over--;
-	decommit(arena, from, end);
-}
-
-int dcm_arena_give(struct dcm_arena *arena, uint64_t offset)
-{
-	uint64_t unit = offset / DCM_ARENA_UNIT;
-	unsigned k;
-
-	if (dcm_arena_room(arena, offset) == 0)
-		return -EINVAL;
-	k = arena->taken[unit] - 1u;
 	arena->taken[unit] = 0;
-	disuse(arena, unit, UINT64_C(1) << k);
+	arena->taken_units -= UINT64_C(1) << k;
+	if (k < CHUNK_ORDER)
+		arena->used[chunk] = (uint16_t)(arena->used[chunk] - (1u << k));
+	if (k >= CHUNK_ORDER || arena->used[chunk] == 0) {
+		clear_all(arena->busy, chunk, chunk + chunks_of(k));
+		arena->idle_chunks += chunks_of(k);
+	}
+}
+
+/* A block that is neither taken nor waits is free, together with what is free beside it. */
+static void add_block(struct dcm_arena *arena, uint64_t unit, unsigned k)
+{
 	for (; k + 1 < arena->orders; k++) {
 		/* Its bit lies in the same word, and is 0 where the arena ends before it. */
 		uint64_t beside = unit >> k ^ 1;
@@ -339,9 +350,170 @@ int dcm_arena_give(struct dcm_arena *arena, uint64_t offset)
 		unit &= ~(UINT64_C(1) << k);
 	}
 	add_free(arena, k, unit >> k);
-	if (k >= CHUNK_ORDER && arena->idle_chunks > KEEP_CHUNKS)
-		trim(arena, unit, k);
+}
+
+/* The block that came back last. */
+static int take_waiting(struct dcm_arena *arena, unsigned k, uint64_t *unit)
+{
+	struct stack *stack;
+	uint64_t chunk;
+	int result;
+
+	if (k >= STACKS || arena->stack[k].count == 0)
+		return -ENOSPC;
+	stack = &arena->stack[k];
+	*unit = stack->unit[stack->count - 1];
+	chunk = *unit / CHUNK_UNITS;
+	result = commit(arena, chunk, chunk + 1);
+	if (result == 0)
+		stack->count--;
+	return result;
+}
+
+/* The block of order k at @unit waits until it is wanted again; false: enough do. */
+static bool add_waiting(struct dcm_arena *arena, unsigned k, uint64_t unit)
+{
+	struct stack *stack;
+
+	if (k >= STACKS || arena->stack[k].count == STACK_MOST)
+		return false;
+	stack = &arena->stack[k];
+	stack->unit[stack->count++] = (uint32_t)unit;
+	return true;
+}
+
+/* Return: did any block wait? All are free now. */
+static bool empty_stacks(struct dcm_arena *arena)
+{
+	bool any = false;
+
+	for (unsigned k = 0; k < STACKS; k++) {
+		struct stack *stack = &arena->stack[k];
+
+		any = any || stack->count != 0;
+		while (stack->count != 0)
+			add_block(arena, stack->unit[--stack->count], k);
+	}
+	return any;
+}
+
+/* Out of the smallest free block that will do, of these the lowest. */
+static int cut(struct dcm_arena *arena, unsigned want, uint64_t *unit)
+{
+	uint64_t chunk;
+	unsigned k;
+	int result;
+
+	if (arena->nonempty >> want == 0)
+		return -ENOSPC;
+	k = want + (unsigned)__builtin_ctzll(arena->nonempty >> want);
+	*unit = lowest_free(&arena->order[k]) << k;
+	chunk = *unit / CHUNK_UNITS;
+	result = commit(arena, chunk, chunk + chunks_of(want));
+	if (result != 0)
+		return result;
+	remove_free(arena, k, *unit >> k);
+	/* The lower half is kept at each cut, the upper one becomes free. */
+	while (k-- > want)
+		add_free(arena, k, (*unit >> k) + 1);
 	return 0;
+}
+
+static int find(struct dcm_arena *arena, unsigned want, uint64_t *unit)
+{
+	int result;
+
+	if (take_waiting(arena, want, unit) == 0)
+		return 0;
+	result = cut(arena, want, unit);
+	if (result == -ENOSPC && empty_stacks(arena))
+		return cut(arena, want, unit);
+	return result;
+}
+
+int dcm_arena_take(struct dcm_arena *arena, uint64_t size, uint64_t *offset)
+{
+	uint64_t count = size == 0 ? 1 : (size - 1) / DCM_ARENA_UNIT + 1, unit = 0;
+	unsigned want = count == 1 ? 0 : log2_of(count - 1) + 1;
+	int result;
+
+	if (size > dcm_arena_largest(arena))
+		return -E2BIG;
+	result = find(arena, want, &unit);
+	if (result != 0)
+		return result;
+	use(arena, unit, want);
+	*offset = unit * DCM_ARENA_UNIT;
+	return 0;
+}
+
+int dcm_arena_give(struct dcm_arena *arena, uint64_t offset)
+{
+	uint64_t unit = offset / DCM_ARENA_UNIT;
+	unsigned k;
+
+	if (dcm_arena_room(arena, offset) == 0)
+		return -EINVAL;
+	k = arena->taken[unit] - 1u;
+	disuse(arena, unit, k);
+	if (!add_waiting(arena, k, unit))
+		add_block(arena, unit, k);
+	return 0;
+}
+
+bool dcm_arena_look(struct dcm_arena *arena)
+{
+	uint64_t in_use = arena->committed_chunks - arena->idle_chunks;
+
+	arena->may_stay = arena->most_chunks + KEEP_CHUNKS;
+	arena->most_chunks = in_use;
+	empty_stacks(arena);
+	return arena->may_stay > in_use + KEEP_CHUNKS && arena->idle_chunks > KEEP_CHUNKS;
+}
+
+/* Chunks that need not have pages: those in use, and DCM_ARENA_KEEP, are never among them. */
+static uint64_t spare_chunks(const struct dcm_arena *arena)
+{
+	uint64_t stay = arena->most_chunks + KEEP_CHUNKS;
+
+	if (stay < arena->may_stay)
+		stay = arena->may_stay;
+	return arena->committed_chunks > stay ? arena->committed_chunks - stay : 0;
+}
+
+bool dcm_arena_has_spare(const struct dcm_arena *arena)
+{
+	return spare_chunks(arena) != 0;
+}
+
+/* The end of the highest run of chunks below @end that have pages and nothing taken; 0: none. */
+static uint64_t last_idle(const struct dcm_arena *arena, uint64_t end)
+{
+	for (uint64_t word = words_of(end); word-- > 0;) {
+		uint64_t idle = arena->committed[word] & ~arena->busy[word] & part_of(word, 0, end);
+
+		if (idle != 0)
+			return word * 64 + log2_of(idle) + 1;
+	}
+	return 0;
+}
+
+bool dcm_arena_shed(struct dcm_arena *arena, uint64_t *below)
+{
+	uint64_t chunks = arena->units / CHUNK_UNITS, over = spare_chunks(arena), end, first;
+
+	if (over == 0)
+		return false;
+	if (over > SHED_CHUNKS)
+		over = SHED_CHUNKS;
+	/* From the end: what is low is what is taken next. */
+	end = last_idle(arena, *below < chunks ? *below : chunks);
+	for (first = end; first > 0 && end - first < over; first--)
+		if (!bit_of(arena->committed, first - 1) || bit_of(arena->busy, first - 1))
+			break;
+	decommit(arena, first, end);
+	*below = first;
+	return first > 0;
 }
 
 uint64_t dcm_arena_room(const struct dcm_arena *arena, uint64_t offset)
@@ -366,4 +538,9 @@ uint64_t dcm_arena_taken(const struct dcm_arena *arena)
 uint64_t dcm_arena_committed(const struct dcm_arena *arena)
 {
 	return arena->committed_chunks * DCM_ARENA_CHUNK;
+}
+
+uint64_t dcm_arena_idle(const struct dcm_arena *arena)
+{
+	return arena->idle_chunks * DCM_ARENA_CHUNK;
 }

@@ -5,8 +5,12 @@
  * All bookkeeping is private to the process that hands the room out: nothing of it lies in shared
  * memory, so the peer can neither damage it nor die in the middle of it. A buddy allocator over
  * units of DCM_ARENA_UNIT bytes: the smallest free block that will do is cut, of equals the one at
- * the lowest address. Pages are committed when a loan first needs them and given back to the kernel
- * when much lies free.
+ * the lowest address. Of blocks of up to a chunk the one that came back last is given out again
+ * first, whole.
+ *
+ * Pages are committed when a loan first needs them and stay: a stream that fills its channel now and
+ * then would else pay the kernel for that each time. Somebody looks about once a second while more
+ * than DCM_ARENA_KEEP is committed, and gives back what was not in use since the look before.
  *
  * Not for two threads at once: the caller holds the channel's private lock.
  */
@@ -20,7 +24,7 @@
 enum {
 	DCM_ARENA_UNIT = 256,
 	DCM_ARENA_CHUNK = 65536,	  /* commit and give back in these */
-	DCM_ARENA_KEEP = 4 * 1024 * 1024, /* committed but free: kept up to this */
+	DCM_ARENA_KEEP = 4 * 1024 * 1024, /* committed but free: kept up to this, however idle */
 };
 
 struct dcm_arena;
@@ -52,6 +56,25 @@ uint64_t dcm_arena_room(const struct dcm_arena *arena, uint64_t offset);
 
 uint64_t dcm_arena_largest(const struct dcm_arena *arena);   /* what can ever be taken at once */
 uint64_t dcm_arena_taken(const struct dcm_arena *arena);     /* bytes in taken blocks now */
-uint64_t dcm_arena_committed(const struct dcm_arena *arena); /* bytes of pages in use now */
+uint64_t dcm_arena_committed(const struct dcm_arena *arena); /* bytes that have pages now */
+uint64_t dcm_arena_idle(const struct dcm_arena *arena);	     /* of these, in chunks wholly free */
+
+/*
+ * dcm_arena_look() - another second or so is over
+ * What was in use at once at the most since the last look, and DCM_ARENA_KEEP, may stay committed
+ * until the next; the rest is to be had by dcm_arena_shed(). Free blocks are put together.
+ * Return: true: a look in a second may find more; false: only after more was taken and given.
+ */
+bool dcm_arena_look(struct dcm_arena *arena);
+
+/* dcm_arena_has_spare() - would dcm_arena_shed() find any? */
+bool dcm_arena_has_spare(const struct dcm_arena *arena);
+
+/*
+ * dcm_arena_shed() - give some pages back to the kernel: a few at a time, so that nobody waits long
+ * @below: where to look; UINT64_MAX at first, then as it was left
+ * Return: true: go on, there may be more; false: that was all.
+ */
+bool dcm_arena_shed(struct dcm_arena *arena, uint64_t *below);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * Waiting costs nothing: a thread that is blocked in a call, or waits for events, is not woken while
  * nothing comes, the library's at most once a second, and not at all once nobody waits for or
- * follows anything. Who is not woken makes no system call. tsan: no (it has a thread of its own
- * that wakes)
+ * follows anything, nor for a channel that lies idle. Who is not woken makes no system call. tsan: no
+ * (it has a thread of its own that wakes)
  */
 #define _GNU_SOURCE
 #include <coresrv/handle/notice_api.h>
@@ -26,7 +26,7 @@
 
 #define TYPE "test.Idle"
 
-enum { IDLE_MS = 3000 };
+enum { IDLE_MS = 3000, LARGE = 15 << 20 };
 
 /* How often a thread of this process has gone to sleep by itself. */
 static long sleeps_of(int tid)
@@ -191,6 +191,41 @@ static void unblock_all(void)
 	}
 }
 
+/* Pages of a channel that are to go are all that its idle ends are looked at for. */
+static void idle_channel(int keeper)
+{
+	const char *memory = "/memfd:dcm-channel";
+	DcmMessage message;
+	struct pair pair;
+	int64_t since;
+	size_t large;
+	long before;
+
+	pair_open(&pair);
+	message = must_loan(pair.session, LARGE);
+	memset(message.data, 1, LARGE);
+	large = mapped_kib(memory);
+	before = sleeps_of(keeper);
+	since = now_ms();
+	must(DcmRelease(&message));
+	while (mapped_kib(memory) > large / 2 && now_ms() < since + 60 * 1000)
+		pause_ms(100);
+	if (has_waitv())
+		ok(sleeps_of(keeper) - before <= (now_ms() - since) / 1000 + 2,
+		   "while its memory goes back, it is woken once a second: %ld times in %lld ms",
+		   sleeps_of(keeper) - before, (long long)(now_ms() - since));
+	else
+		skip("no futex_waitv: the library's thread looks around more often");
+	pause_ms(2500);
+	before = sleeps_of(keeper);
+	pause_ms(IDLE_MS);
+	if (has_waitv())
+		is_int(before, sleeps_of(keeper), "then the channel does not wake it at all");
+	else
+		skip("no futex_waitv: the library's thread looks around more often");
+	pair_close(&pair);
+}
+
 int main(void)
 {
 	struct task waiter = { 0 }, poller = { 0 };
@@ -245,6 +280,7 @@ int main(void)
 	else
 		skip("no futex_waitv: the library's thread looks around more often");
 	must(DcmCloseHandle(publication));
+	idle_channel(keeper);
 	DcmFini();
 	return 0;
 }

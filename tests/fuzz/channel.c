@@ -78,6 +78,8 @@ static void take_back(unsigned side, struct dcm_end *end)
 		end->stamps[offset / DCM_ARENA_UNIT] = 0;
 	}
 	FUZZ_CHECK(dcm_arena_taken(end->arena) == 0);
+	/* No room waits for its turn any more: the next input finds the arena as the first did. */
+	dcm_arena_look(end->arena);
 }
 
 /* A message from the other side: all of it can be read, and lies where its sender may send from. */

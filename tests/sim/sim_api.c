@@ -363,6 +363,10 @@ void dcm_keeper_blocked(int change)
 	SIM_CHECK(*section() == 0, "a call blocks in a read section");
 }
 
+void dcm_keeper_look_later(void)
+{
+}
+
 /* attach.h: a simulated process stays attached until it dies */
 
 void dcm_fabric_hold(struct dcm_fabric *fabric)

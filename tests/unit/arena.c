@@ -47,7 +47,7 @@ static void sizes(void)
 	is_uint(512, dcm_arena_room(arena, at), "they are two units");
 	is_uint(1024, dcm_arena_taken(arena), "taken counts whole blocks");
 	is_int(0, dcm_arena_give(arena, 3 * MIB), "the first is given");
-	is_uint(3 * MIB, take(arena, 256), "and is the lowest of its size the next time");
+	is_uint(3 * MIB, take(arena, 256), "and is the first of its size to be taken again");
 	is_uint(0, take(arena, 2 * MIB), "the largest block is whole");
 	at = 7;
 	is_int(-ENOSPC, dcm_arena_take(arena, 2 * MIB, &at), "there is no other");
@@ -56,11 +56,11 @@ static void sizes(void)
 	is_int(-E2BIG, dcm_arena_take(arena, UINT64_MAX - 254, &at),
 	       "nor what overflows in rounding");
 	is_uint(7, at, "a failure leaves the offset alone");
+	is_uint(2 * MIB, take(arena, MIB), "the block in the middle is whole too");
 	is_int(0, dcm_arena_give(arena, 3 * MIB + 512), "small ones");
 	is_int(0, dcm_arena_give(arena, 3 * MIB), "come back");
 	is_int(0, dcm_arena_give(arena, 3 * MIB + 256), "in any order");
-	is_uint(3 * MIB, take(arena, 64 * KIB), "and are one block again");
-	is_uint(2 * MIB, take(arena, MIB), "the block in the middle is whole too");
+	is_uint(3 * MIB, take(arena, 64 * KIB), "and are one block again when one is wanted");
 	is_int(-ENOSPC, dcm_arena_take(arena, 1, &at), "then nothing is left");
 	dcm_arena_destroy(arena);
 	dcm_arena_destroy(NULL);
@@ -87,6 +87,79 @@ static void bad_gives(void)
 	ok(dcm_arena_create(NULL, 65536 + 256) == NULL, "nor of half a chunk");
 	ok(dcm_arena_create(NULL, UINT64_MAX / 65536 * 65536) == NULL,
 	   "nor of everything there is");
+}
+
+/* Whatever came before, the room that came back last is the next: so are its pages. */
+static void again(void)
+{
+	static const uint64_t sizes[] = { 65, 256, 257, 4096, 20000, 65536, 70000, MIB };
+
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct dcm_arena *arena = dcm_arena_create(NULL, 64 * MIB);
+		uint64_t at[40], bad = 0, committed;
+
+		for (unsigned turn = 0; turn < 100; turn++) {
+			unsigned count = 1 + turn % 40;
+
+			for (unsigned j = 0; j < count; j++)
+				at[j] = take(arena, sizes[i]);
+			for (unsigned j = 0; j < count; j++)
+				bad += dcm_arena_give(arena, at[j]) != 0;
+		}
+		committed = dcm_arena_committed(arena);
+		at[0] = take(arena, sizes[i]);
+		for (unsigned turn = 0; turn < 100; turn++) {
+			bad += dcm_arena_give(arena, at[0]) != 0;
+			bad += take(arena, sizes[i]) != at[0];
+		}
+		is_uint(0, bad, "a room for %" PRIu64 " bytes is used again and again", sizes[i]);
+		is_uint(committed, dcm_arena_committed(arena), "and no other");
+		dcm_arena_destroy(arena);
+	}
+}
+
+static void shed(struct dcm_arena *arena)
+{
+	uint64_t below = UINT64_MAX;
+
+	while (dcm_arena_shed(arena, &below))
+		;
+}
+
+/* A stream that fills the channel now and then, and is far from it in between. */
+static void bursts(void)
+{
+	struct dcm_arena *arena = dcm_arena_create(NULL, 64 * MIB);
+	uint64_t at[32], moved = 0, full = 0, bad = 0;
+
+	for (unsigned turn = 0; turn < 1000; turn++) {
+		unsigned high = turn % 100 == 0 ? 32 : 1;
+
+		for (unsigned i = 0; i < high; i++)
+			bad += dcm_arena_take(arena, MIB, &at[i]) != 0;
+		for (unsigned i = 0; i < high; i++)
+			bad += dcm_arena_give(arena, at[i]) != 0;
+		if (turn == 0)
+			full = dcm_arena_committed(arena);
+		if (turn % 250 == 249) {
+			bad += !dcm_arena_look(arena);
+			shed(arena);
+		}
+		moved += dcm_arena_committed(arena) != full;
+	}
+	is_uint(32 * MIB, full, "a stream fills its channel");
+	is_uint(0, moved, "what it uses now and then stays committed");
+	bad += dcm_arena_take(arena, MIB, &at[0]) != 0 || dcm_arena_give(arena, at[0]) != 0;
+	ok(dcm_arena_look(arena), "the last room was in use lately: another look is wanted");
+	ok(dcm_arena_has_spare(arena), "but much was not");
+	shed(arena);
+	is_uint(DCM_ARENA_KEEP + MIB, dcm_arena_committed(arena), "and goes");
+	dcm_arena_look(arena);
+	shed(arena);
+	is_uint(DCM_ARENA_KEEP, dcm_arena_committed(arena), "the room with the next look");
+	ok(!dcm_arena_look(arena) && !dcm_arena_has_spare(arena), "for as long as nothing happens");
+	is_uint(0, bad, "every room came back");
+	dcm_arena_destroy(arena);
 }
 
 struct loan {
@@ -128,10 +201,26 @@ static void against_model(unsigned char *base, uint64_t bytes)
 	struct dcm_arena *arena = dcm_arena_create(base, bytes);
 	unsigned char *model = calloc(1, bytes / 256);
 	struct loan *loans = calloc(LOANS, sizeof(*loans));
-	uint64_t taken = 0, rounds = tap_scaled(60000), got = 0, full = 0;
+	uint64_t taken = 0, rounds = tap_scaled(60000), got = 0, full = 0, most = 0, gone = 0;
+	uint64_t most_before = 0;
 	unsigned count = 0, bad = 0;
 
 	for (uint64_t i = 0; i < rounds; i++) {
+		if (draw(500) == 0) {
+			uint64_t was = dcm_arena_committed(arena), in_use;
+
+			in_use = was - dcm_arena_idle(arena);
+			dcm_arena_look(arena);
+			bad += in_use < taken || in_use > most;
+			most_before = most;
+			most = in_use;
+			shed(arena);
+			gone += was - dcm_arena_committed(arena);
+			bad += dcm_arena_has_spare(arena) ||
+			       dcm_arena_committed(arena) > most_before + DCM_ARENA_KEEP ||
+			       (dcm_arena_committed(arena) < was &&
+				dcm_arena_committed(arena) < most_before + DCM_ARENA_KEEP);
+		}
 		if (count < LOANS && draw(100) < (i / 2000 % 2 != 0 ? 70 : 40)) {
 			struct loan *loan = &loans[count];
 			int result;
@@ -146,12 +235,18 @@ static void against_model(unsigned char *base, uint64_t bytes)
 			loan->room = dcm_arena_room(arena, loan->at);
 			bad += enter(model, bytes / 256, loan, 1);
 			taken += loan->room;
+			if (dcm_arena_committed(arena) - dcm_arena_idle(arena) > most)
+				most = dcm_arena_committed(arena) - dcm_arena_idle(arena);
 			if (base != NULL)
-				memset(base + loan->at, 0x5a, (size_t)loan->size);
+				memset(base + loan->at, (int)(loan->at / 256 % 251),
+				       (size_t)loan->size);
 			count++;
 		} else if (count > 0) {
 			uint64_t which = draw(count);
 
+			for (uint64_t at = loans[which].at;
+			     base != NULL && at < loans[which].at + loans[which].size; at += 4096)
+				bad += base[at] != loans[which].at / 256 % 251;
 			bad += enter(model, bytes / 256, &loans[which], 0);
 			bad += dcm_arena_give(arena, loans[which].at) != 0;
 			taken -= loans[which].room;
@@ -159,15 +254,19 @@ static void against_model(unsigned char *base, uint64_t bytes)
 		}
 		bad += dcm_arena_taken(arena) != taken || dcm_arena_committed(arena) < taken;
 	}
-	note("%" PRIu64 " loans, %" PRIu64 " times full", got, full);
+	note("%" PRIu64 " loans, %" PRIu64 " times full, %" PRIu64 " MiB given back", got, full,
+	     gone / MIB);
 	ok(got > 0 && full > 0, "%" PRIu64 " KiB: it was full at times", bytes / KIB);
 	while (count > 0)
 		bad += dcm_arena_give(arena, loans[--count].at) != 0;
 	is_uint(0, bad, "%" PRIu64 " KiB: blocks never overlap, fit, and come back", bytes / KIB);
 	is_uint(0, dcm_arena_taken(arena), "nothing is taken");
 	is_uint(0, take(arena, dcm_arena_largest(arena)), "the largest block is there again");
-	ok(base == NULL || dcm_arena_give(arena, 0) == 0, "and goes back");
-	ok(base == NULL || dcm_arena_committed(arena) <= DCM_ARENA_KEEP, "little is kept");
+	ok(dcm_arena_give(arena, 0) == 0, "and goes back");
+	while (dcm_arena_look(arena))
+		shed(arena);
+	shed(arena);
+	ok(dcm_arena_committed(arena) <= DCM_ARENA_KEEP, "little is kept");
 	dcm_arena_destroy(arena);
 	free(model);
 	free(loans);
@@ -206,16 +305,29 @@ static void pages(void)
 	memset(base + low, 1, 4 * MIB);
 	memset(base + high, 2, 16 * MIB);
 	is_int(0, dcm_arena_give(arena, high), "that is given");
+	is_uint(20 * MIB + 64 * KIB, blocks_of(fd), "and keeps its pages for the next");
+	ok(dcm_arena_look(arena), "until it lies idle from one look");
+	shed(arena);
+	is_uint(20 * MIB + 64 * KIB, blocks_of(fd), "where it was in use before");
+	ok(!dcm_arena_look(arena), "to the next");
+	shed(arena);
 	is_uint(8 * MIB + 64 * KIB, blocks_of(fd), "4 MiB that lie free are kept");
 	is_uint(8 * MIB + 64 * KIB, dcm_arena_committed(arena), "and counted");
 	for (uint64_t i = 0; i < 4 * MIB; i++)
 		bad += base[low + i] != 1;
 	is_uint(0, bad, "what is taken lost nothing");
 	is_int(0, dcm_arena_give(arena, low), "the other is given too");
+	while (dcm_arena_look(arena))
+		shed(arena);
+	shed(arena);
 	is_uint(4 * MIB + 64 * KIB, blocks_of(fd),
 		"and still 4 MiB are kept, beside the chunk in use");
 	is_int(0, dcm_arena_give(arena, at), "small ones");
 	is_int(0, dcm_arena_give(arena, at + 256), "back as well");
+	while (dcm_arena_look(arena))
+		shed(arena);
+	dcm_arena_look(arena);
+	shed(arena);
 	is_uint(4 * MIB, blocks_of(fd), "in the end 4 MiB are kept");
 	is_uint(blocks_of(fd), dcm_arena_committed(arena), "as counted");
 	is_uint(0, take(arena, 32 * MIB), "everything at once");
@@ -309,12 +421,14 @@ static void small_tables(void)
 
 int main(void)
 {
-	static const uint64_t odd[] = { 64, 192, 448, 1984, 5 * 1024 };
+	static const uint64_t odd[] = { 64, 192, 448, 1984, 5 * 1024, 61 * 1024 };
 
 	plan_lazy();
 	seed = tap_seed();
 	sizes();
 	bad_gives();
+	again();
+	bursts();
 	for (unsigned i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
 		against_model(NULL, odd[i] * KIB);
 	pages();

@@ -86,6 +86,39 @@ static void one_thread(void)
 	dcm_lock_destroy(&lock);
 }
 
+static void *visit(void *arg)
+{
+	for (unsigned i = 0; i < 100; i++) {
+		dcm_lock_visit(&lock);
+		count++;
+		dcm_lock_leave(&lock);
+	}
+	return arg;
+}
+
+static void visitor(void)
+{
+	unsigned lost = 0, kept = 0;
+
+	dcm_lock_init(&lock);
+	count = 0;
+	errno = 0;
+	visit(NULL);
+	ok(dcm_lock_favourite(&lock) == 0, "a visitor is not favoured, however often it comes");
+	enter_and_leave(100);
+	for (unsigned i = 0; i < 40; i++) {
+		in_thread(visit);
+		kept += favours_me();
+		enter_and_leave(1);
+		lost += !favours_me();
+	}
+	is_uint(0, kept, "nobody is while one is in");
+	is_uint(favours() ? 0 : 40, lost, "who was is again with its next entry, each time");
+	is_uint(100 + 100 + 40 * 101, count, "nothing was lost");
+	is_int(0, errno, "errno is left alone");
+	dcm_lock_destroy(&lock);
+}
+
 /* More threads than there are seats, one after the other but all alive at once. */
 static _Atomic unsigned tried, favoured, over;
 
@@ -170,7 +203,10 @@ static void *bursts(void *arg)
 		unsigned burst = (unsigned)rand_r(&seed) % BURST_MOST;
 
 		for (unsigned i = 0; i < burst; i++) {
-			dcm_lock_enter(&many[which].lock);
+			if (i == 0 && round % 8 == 0)
+				dcm_lock_visit(&many[which].lock);
+			else
+				dcm_lock_enter(&many[which].lock);
 			if (many[which].in++ != 0)
 				atomic_fetch_add(&together, 1);
 			many[which].count++;
@@ -261,6 +297,7 @@ int main(void)
 	plan_lazy();
 	denied_later();
 	one_thread();
+	visitor();
 	seats();
 	stays_inside();
 	many_threads((unsigned)getpid());
