@@ -68,8 +68,6 @@ void dcm_channel_format(void *base, uint64_t bytes, uint64_t nonce)
 {
 	struct dcm_channel_header *h = base;
 
-	/* A read first: it brings the committed pages around it all at once, a write its own alone. */
-	(void)*(const volatile uint64_t *)base;
 	/* The file is new, so all else is zero: nothing posted, nothing answered, nobody gone. */
 	h->layout = CHANNEL_LAYOUT;
 	h->fingerprint = fingerprint();
@@ -98,6 +96,22 @@ bool dcm_channel_view(struct dcm_channel *ch, void *base, uint64_t bytes, uint64
 	atomic_init(&ch->expected, 0);
 	ch->streaming = false;
 	return true;
+}
+
+static void touch(const volatile void *p)
+{
+	(void)*(const volatile unsigned char *)p;
+}
+
+void dcm_channel_settle(const struct dcm_channel *ch)
+{
+	const struct dcm_channel_header *h = ch->shared;
+
+	touch(&h->client_gone);
+	touch(h->cells);
+	touch(ch->requests);
+	touch(h->replies);
+	touch(ch->replies);
 }
 
 static uint32_t word_of(uint32_t generation, uint32_t state)
