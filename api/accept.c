@@ -45,7 +45,7 @@ static void release_server_end(struct dcm_object *object)
 	struct dcm_server_end *server = (struct dcm_server_end *)object;
 
 	if (server->fd >= 0)
-		close(server->fd);
+		dcm_server_end_handed_over(server);
 	dcm_badge_drop(server->badge);
 	dcm_object_drop(&server->listener->kernel.object);
 	dcm_end_release(object);
@@ -272,7 +272,8 @@ void dcm_server_end_revoke(struct dcm_object *object)
 	end_channel((struct dcm_server_end *)object, DCM_SERVER_REVOKED);
 }
 
-static void close_handed_over(struct dcm_server_end *server)
+/* Until then the keeper looks around once a second. */
+void dcm_server_end_handed_over(struct dcm_server_end *server)
 {
 	int fd;
 
@@ -280,8 +281,11 @@ static void close_handed_over(struct dcm_server_end *server)
 	fd = server->fd;
 	server->fd = -1;
 	dcm_lock_leave(&server->end.lock);
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0)
+		return;
+	close(fd);
+	if (dcm_load(&server->offered, relaxed) != 0)
+		dcm_keeper_blocked(-1);
 }
 
 /* What a client sent before it closed is still handed out, as much as can be posted: so many looks
@@ -360,7 +364,7 @@ void dcm_server_end_tend(struct dcm_server_end *server)
 		send_late(server);
 		break;
 	case DCM_CONNECTION_OPEN:
-		close_handed_over(server);
+		dcm_server_end_handed_over(server);
 		break;
 	case DCM_CONNECTION_ENDED:
 		DCM_LINE(drained_before_ended)
@@ -473,6 +477,31 @@ static Retcode give(struct dcm_fabric *fabric, struct dcm_identity *callable,
 	return offer_channel(server, nonce);
 }
 
+/* So many channels ago one was offered that is looked at again. */
+enum { LOOK_BACK = 4 };
+
+/*
+ * That its client has the memory nobody is told: its first call says it, or the keeper finds it so. Who
+ * accepts many that do not call yet has no more descriptors for it.
+ */
+static void look_back(struct dcm_server_end *server)
+{
+	static dcm_atomic64 last[LOOK_BACK]; /* numbers: one that is left over leads nowhere */
+	static dcm_atomic32 count;
+	uint32_t at = dcm_add(&count, 1u) % LOOK_BACK;
+	struct dcm_object *object = dcm_handle_find(
+		dcm_swap(&last[at], server->end.object.number), 1u << DCM_KIND_CHANNEL);
+	struct dcm_server_end *before = (struct dcm_server_end *)object;
+
+	if (object == NULL)
+		return;
+	if (object->type == &server_end_type &&
+	    dcm_rendezvous_look(&before->end.fabric->seg, before->end.connection).state ==
+		    DCM_CONNECTION_OPEN)
+		dcm_server_end_handed_over(before);
+	dcm_object_drop(object);
+}
+
 Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
 			  struct dcm_badge *badge, struct dcm_ref connection,
 			  struct dcm_ref client, struct dcm_credentials *who)
@@ -496,7 +525,11 @@ Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callab
 	dcm_source_check(&listener->source);
 	*who = server->client;
 	if (rc == rcOk) {
+		dcm_store(&listener->expects, 1u, relaxed);
+		dcm_keeper_blocked(1);
 		dcm_store(&server->offered, 1u, seq);
+		dcm_channel_settle(&server->end.channel);
+		look_back(server);
 		if (badge != NULL)
 			dcm_tree_confirm(&server->node, &badge->tally);
 		/* What the client did since, the keeper may have passed over. */

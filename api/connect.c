@@ -339,8 +339,17 @@ struct connecting {
 	uint64_t request; /* the one that this call waits for, counted from 1; 0: none yet */
 	uint64_t cause; /* of what this call hears, if it hears something */
 	bool is_news; /* it has made a request, or heard the end of one */
+	bool waits;   /* the call may take time */
+	bool is_sent; /* to a server that has yet to decide */
+	struct dcm_ahead ahead; /* of the server that is to decide */
 	Handle session;
 };
+
+/*
+ * Of the process: how its connections look for a decision. Longer than for a reply: the server is
+ * asleep, is woken, and makes the channel.
+ */
+static struct dcm_spin patience = { .times_more = 3 };
 
 static Retcode ask(struct dcm_connection_object *c)
 {
@@ -386,7 +395,7 @@ static Retcode take_over(struct connecting *w, uint32_t server_index)
 
 	if (!dcm_rendezvous_offer(seg, c->ref, &offer))
 		return DCM_LOOK_AGAIN;
-	fd = dcm_ladder_fetch(&c->ladder, c->fabric, c->ref, server, &offer);
+	fd = dcm_ladder_fetch(&c->ladder, c->fabric, c->ref, server, &offer, &w->ahead);
 	if (fd == -EAGAIN)
 		return DCM_LOOK_AGAIN;
 	if (fd < 0)
@@ -436,7 +445,8 @@ static bool is_undecided(struct dcm_connection_object *c)
 static Retcode judge(struct connecting *w, struct dcm_wait_on *on)
 {
 	struct dcm_connection_object *c = w->connection;
-	struct dcm_connection_look look = dcm_rendezvous_look(&c->fabric->seg, c->ref);
+	const struct dcm_segment *seg = &c->fabric->seg;
+	struct dcm_connection_look look = dcm_rendezvous_look(seg, c->ref);
 	Retcode rc;
 
 	w->cause = cause_of(c);
@@ -449,7 +459,15 @@ static Retcode judge(struct connecting *w, struct dcm_wait_on *on)
 	rc = guard_wait(c, look.server, on);
 	if (rc != rcOk)
 		return rc;
-	return look.state == DCM_CONNECTION_ACCEPTED ? take_over(w, look.server) : DCM_LOOK_AGAIN;
+	if (look.state == DCM_CONNECTION_ACCEPTED)
+		return take_over(w, look.server);
+	w->is_sent = look.server != UINT32_MAX;
+	if (w->waits && w->is_sent) {
+		struct dcm_ref server = { look.server, dcm_process_generation(seg, look.server) };
+
+		dcm_ladder_ahead(&c->ladder, c->fabric, server, &w->ahead);
+	}
+	return DCM_LOOK_AGAIN;
 }
 
 /* Under the lock: have a request to wait for. Another thread's call may have heard the end of ours. */
@@ -499,6 +517,21 @@ static Retcode look_for_decision(void *arg, struct dcm_wait_on *on)
 	return rc;
 }
 
+/* Of what is parked, nobody knows when it will be decided. */
+static Retcode wait_for_decision(struct connecting *w, int64_t timeout_ns)
+{
+	struct dcm_blocker *b = &w->connection->blocker;
+	Retcode rc = dcm_wait_for(b, 0, false, look_for_decision, w);
+
+	if (rc == rcTimeout && timeout_ns != 0) {
+		w->waits = true;
+		rc = dcm_wait_learning(b, timeout_ns, w->is_sent ? &patience : NULL,
+				       look_for_decision, w);
+	}
+	dcm_transfer_behind(&w->ahead);
+	return rc;
+}
+
 Retcode DcmConnect(DcmHandle connectionId, DcmTimeout timeout, Handle *outSessionHandle)
 {
 	struct connecting w = { .session = INVALID_HANDLE };
@@ -519,7 +552,7 @@ Retcode DcmConnect(DcmHandle connectionId, DcmTimeout timeout, Handle *outSessio
 		return dcm_fail(rcInvalidArgument, "connectionId is not an open connection of this "
 						   "process");
 	pulses = dcm_source_pulses(&w.connection->source);
-	rc = dcm_wait_for(&w.connection->blocker, dcm_wait_ns(timeout), false, look_for_decision, &w);
+	rc = wait_for_decision(&w, dcm_wait_ns(timeout));
 	/* One who has heard what became of the request has nothing more to wait for. */
 	if (rc == rcTimeout || w.is_news)
 		dcm_source_drained(&w.connection->source, pulses);

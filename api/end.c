@@ -37,13 +37,22 @@ int dcm_end_init(struct dcm_end *end, struct dcm_fabric *fabric, void *base, uin
 	if (end->arena == NULL)
 		return -ENOMEM;
 	end->largest = dcm_arena_largest(end->arena);
-	end->stamps = mmap(NULL, stamps_bytes(end), PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (end->stamps == MAP_FAILED) {
-		end->stamps = NULL;
-		return -ENOMEM;
-	}
 	return dcm_handle_insert(&end->object);
+}
+
+/* Under the lock, before the first room of the arena is taken. */
+static bool make_stamps(struct dcm_end *end)
+{
+	void *stamps;
+
+	if (end->stamps != NULL)
+		return true;
+	stamps = mmap(NULL, stamps_bytes(end), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (stamps == MAP_FAILED)
+		return false;
+	end->stamps = stamps;
+	return true;
 }
 
 void dcm_end_release(struct dcm_object *object)
@@ -182,7 +191,7 @@ static bool take_small(struct dcm_end *end, uint32_t call, uint64_t *offset)
 
 static int take_large(struct dcm_end *end, size_t size, uint64_t *offset)
 {
-	int r = dcm_arena_take(end->arena, size, offset);
+	int r = make_stamps(end) ? dcm_arena_take(end->arena, size, offset) : -ENOMEM;
 
 	*offset += DCM_CHANNEL_SMALL_BYTES;
 	if (r == 0) {

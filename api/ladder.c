@@ -13,9 +13,6 @@
 /* So many times what the server says it sent may not be there. */
 enum { LOST_MAX = 3 };
 
-typedef int fetch_fn(const struct dcm_segment *seg, uint32_t self, struct dcm_ref server,
-		     const struct dcm_offer *offer);
-
 /* What is wrong with what was offered, or with this process: no other way will do better. */
 static bool is_final(int result)
 {
@@ -95,13 +92,24 @@ bool dcm_ladder_may_fetch(const struct dcm_ladder *l, const struct dcm_offer *of
 	       dcm_transfer_answered(offer->sent, offer->nonce, l->socket_name) <= 0;
 }
 
+static bool is_wanted(const struct dcm_fabric *fabric, uint32_t way)
+{
+	return fabric->settings.transfer == DCM_TRANSFER_AUTO || fabric->settings.transfer == way;
+}
+
+void dcm_ladder_ahead(const struct dcm_ladder *l, const struct dcm_fabric *fabric,
+		      struct dcm_ref server, struct dcm_ahead *ahead)
+{
+	if (l->socket < 0 && is_wanted(fabric, DCM_TRANSFER_GETFD))
+		dcm_transfer_ahead(&fabric->seg, fabric->self.index, server, ahead);
+}
+
 int dcm_ladder_fetch(struct dcm_ladder *l, const struct dcm_fabric *fabric,
 		     struct dcm_ref connection, struct dcm_ref server,
-		     const struct dcm_offer *offer)
+		     const struct dcm_offer *offer, struct dcm_ahead *ahead)
 {
-	static fetch_fn *const ways[] = { [DCM_TRANSFER_GETFD] = dcm_transfer_getfd,
-					  [DCM_TRANSFER_PROCFS] = dcm_transfer_procfs };
-	uint32_t wanted = fabric->settings.transfer;
+	const struct dcm_segment *seg = &fabric->seg;
+	uint32_t self = fabric->self.index;
 	int r = -EAGAIN;
 
 	if (l->socket >= 0) {
@@ -112,17 +120,18 @@ int dcm_ladder_fetch(struct dcm_ladder *l, const struct dcm_fabric *fabric,
 		return r;
 	}
 	for (uint32_t way = DCM_TRANSFER_GETFD; way <= DCM_TRANSFER_PROCFS; way++) {
-		if (wanted != DCM_TRANSFER_AUTO && wanted != way)
+		if (!is_wanted(fabric, way))
 			continue;
 		l->transfer = way;
-		r = ways[way](&fabric->seg, fabric->self.index, server, offer);
+		r = way == DCM_TRANSFER_GETFD ? dcm_transfer_getfd(seg, self, server, offer, ahead)
+					      : dcm_transfer_procfs(seg, self, server, offer);
 		if (is_final(r))
 			return r;
 		l->why_not[way] = r;
 	}
-	if (wanted != DCM_TRANSFER_AUTO)
+	if (fabric->settings.transfer != DCM_TRANSFER_AUTO)
 		return r;
-	r = ask_for_socket(l, &fabric->seg, connection, server.index);
+	r = ask_for_socket(l, seg, connection, server.index);
 	if (r != -EAGAIN)
 		l->why_not[DCM_TRANSFER_SOCKET] = r;
 	return r;

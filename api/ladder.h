@@ -33,14 +33,19 @@ struct dcm_ladder {
  * Return: 0 or negative errno. */
 int dcm_ladder_begin(struct dcm_ladder *ladder, const struct dcm_fabric *fabric);
 
+/* dcm_ladder_ahead() - while @server decides: what dcm_ladder_fetch() may need of it */
+void dcm_ladder_ahead(const struct dcm_ladder *ladder, const struct dcm_fabric *fabric,
+		      struct dcm_ref server, struct dcm_ahead *ahead);
+
 /*
  * dcm_ladder_fetch() - the descriptor of the accepted @connection
+ * @ahead: of the caller's, zeroed or from dcm_ladder_ahead()
  * Return: descriptor (verified), with @ladder's transfer and who set; -EAGAIN it is on its way, and
  * the connection's event count tells of it; another negative errno: for dcm_ladder_failed().
  */
 int dcm_ladder_fetch(struct dcm_ladder *ladder, const struct dcm_fabric *fabric,
 		     struct dcm_ref connection, struct dcm_ref server,
-		     const struct dcm_offer *offer);
+		     const struct dcm_offer *offer, struct dcm_ahead *ahead);
 
 /* dcm_ladder_may_fetch() - of an accepted connection: would it be anything but -EAGAIN now */
 bool dcm_ladder_may_fetch(const struct dcm_ladder *ladder, const struct dcm_offer *offer);

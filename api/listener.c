@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #define _GNU_SOURCE
 #include <coresrv/handle/handle_api.h>
+#include <dcm/fabric.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -145,6 +146,8 @@ Retcode KnHandleCreateListener(Handle *outListener)
 	listener->kernel.sid = dcm_sid_next();
 	pthread_mutex_init(&listener->lock, NULL);
 	dcm_source_init(&listener->source, &listener_source, &listener->kernel.object);
+	dcm_spin_set(&listener->first, DCM_WAIT_ADAPTIVE, -1);
+	listener->first.times_more = 3;
 	rc = dcm_kernel_insert(&listener->kernel, NULL, NULL, outListener);
 	errno = saved;
 	return rc;

@@ -88,6 +88,7 @@ static struct found receive_from(struct receiving *r, struct dcm_server_end *ser
 	struct found found = { .received = false };
 	struct dcm_parcel parcel;
 	struct dcm_call call;
+	bool first;
 
 	if (dcm_end_there(&server->end) && DCM_ORDER(cut_ends_receiving, !server->cut, true)) {
 		int result = take(server, by_bit, &call, &parcel);
@@ -99,10 +100,13 @@ static struct found receive_from(struct receiving *r, struct dcm_server_end *ser
 		found.more = by_bit && result != DCM_CHANNEL_EMPTY &&
 			     (ch->streaming || dcm_channel_more(ch));
 	}
+	first = found.received && server->fd >= 0;
 	dcm_lock_leave(&server->end.lock);
 	if (!found.received)
 		return found;
 	/* What is out keeps the end there. */
+	if (first)
+		dcm_server_end_handed_over(server);
 	*r->request = (DcmRequest){ .message = { .data = ch->requests + parcel.offset,
 						 .size = parcel.size,
 						 .status = parcel.status },
@@ -339,12 +343,25 @@ static Retcode say_why(struct receiving *r, Retcode rc, uint32_t pulses)
 	return dcm_fail(rc, "no call came in time");
 }
 
+/* By which the next wait looks. */
+static struct dcm_spin *learnt_of(struct dcm_listener_object *listener)
+{
+	if (dcm_load(&listener->expects, relaxed) == 0 ||
+	    !dcm_spin_adapts(&listener->blocker.spin) || dcm_swap(&listener->expects, 0u) == 0)
+		return &listener->blocker.spin;
+	return &listener->first;
+}
+
 /* The first of a batch, or the only one. */
 static Retcode receive_first(struct receiving *r, int64_t timeout_ns)
 {
-	uint32_t pulses = dcm_source_pulses(&r->listener->source);
-	Retcode rc = dcm_wait_for(&r->listener->blocker, timeout_ns, true, look, r);
+	struct dcm_listener_object *listener = r->listener;
+	uint32_t pulses = dcm_source_pulses(&listener->source);
+	Retcode rc = dcm_wait_first(&listener->blocker, timeout_ns, look, r);
 
+	if (rc == DCM_LOOK_AGAIN)
+		rc = dcm_wait_learning(&listener->blocker, timeout_ns,
+				       timeout_ns != 0 ? learnt_of(listener) : NULL, look, r);
 	if (rc != rcOk)
 		return say_why(r, rc, pulses);
 	r->request++;

@@ -33,6 +33,10 @@ struct dcm_listener_object {
 	dcm_atomic32 hot;
 	dcm_atomic32 last;	   /* as hot: where the last call came from */
 	dcm_atomic32 hot_in_a_row; /* calls from the hot one, since the others were looked at */
+	/* After an accept, a first call comes when its client has mapped the channel: one wait looks
+	   longer for it, as it was of use before. */
+	dcm_atomic32 expects; /* 1: that one is to come */
+	struct dcm_spin first;
 };
 
 extern const struct dcm_object_type dcm_listener_type;
@@ -86,6 +90,9 @@ void dcm_server_end_hang_up(struct dcm_server_end *server, enum dcm_server_says 
 
 /* dcm_server_end_revoke() - of its node: the session is revoked. It has left the tree. */
 void dcm_server_end_revoke(struct dcm_object *object);
+
+/* dcm_server_end_handed_over() - its client has the memory, or never will: the descriptor is closed */
+void dcm_server_end_handed_over(struct dcm_server_end *server);
 
 /* dcm_server_end_tend() - by the keeper: what became of a channel that was offered */
 void dcm_server_end_tend(struct dcm_server_end *server);

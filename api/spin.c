@@ -34,29 +34,49 @@ void dcm_spin_default(uint32_t policy)
 	dcm_store(&process.policy, 1 + policy, release);
 }
 
-static int64_t adaptive_ns(uint32_t halvings, int64_t most_ns)
+static int64_t whole_ns(const struct dcm_spin *spin)
 {
-	int64_t ns = halvings < HALVINGS_ALL ? WHOLE_NS >> halvings : 0;
+	return WHOLE_NS * (int64_t)(1 + spin->times_more);
+}
+
+static int64_t adaptive_ns(const struct dcm_spin *spin, int64_t most_ns)
+{
+	uint32_t halvings = dcm_load(&spin->halvings, relaxed);
+	int64_t ns = halvings < HALVINGS_ALL ? whole_ns(spin) >> halvings : 0;
 
 	return most_ns >= 0 && most_ns < ns ? most_ns : ns;
 }
 
-int64_t dcm_spin_ns(const struct dcm_spin *spin)
+/* Its own, or that of the process. */
+static uint32_t policy_of(const struct dcm_spin *spin, int64_t *most_ns)
 {
-	const struct dcm_spin *from = spin;
-	uint32_t policy = dcm_load(&from->policy, acquire);
-	int64_t most_ns;
+	uint32_t policy = dcm_load(&spin->policy, acquire);
 
 	if (policy == DCM_SPIN_AS_PROCESS) {
-		from = &process;
-		policy = dcm_load(&from->policy, acquire);
+		spin = &process;
+		policy = dcm_load(&spin->policy, acquire);
 	}
-	most_ns = (int64_t)dcm_load(&from->most_ns, relaxed);
+	*most_ns = (int64_t)dcm_load(&spin->most_ns, relaxed);
+	return policy;
+}
+
+bool dcm_spin_adapts(const struct dcm_spin *spin)
+{
+	int64_t most_ns;
+
+	return policy_of(spin, &most_ns) == 1 + DCM_WAIT_ADAPTIVE && most_ns < 0;
+}
+
+int64_t dcm_spin_ns(const struct dcm_spin *spin)
+{
+	int64_t most_ns;
+	uint32_t policy = policy_of(spin, &most_ns);
+
 	if (policy == 1 + DCM_WAIT_SLEEP)
 		return 0;
-	if (policy == 1 + DCM_WAIT_SPIN)
+	if (policy == 1 + DCM_WAIT_SPIN && spin->times_more == 0)
 		return most_ns >= 0 ? most_ns : INT64_MAX;
-	return adaptive_ns(dcm_load(&spin->halvings, relaxed), most_ns);
+	return adaptive_ns(spin, most_ns);
 }
 
 void dcm_spin_in_vain(struct dcm_spin *spin)
@@ -72,7 +92,7 @@ void dcm_spin_slept(struct dcm_spin *spin, int64_t waited_ns)
 {
 	uint32_t shorts = dcm_load(&spin->shorts, relaxed);
 
-	if (dcm_load(&spin->halvings, relaxed) < HALVINGS_ALL || waited_ns >= WHOLE_NS)
+	if (dcm_load(&spin->halvings, relaxed) < HALVINGS_ALL || waited_ns >= whole_ns(spin))
 		return;
 	if (shorts + 1 < PROBE_AFTER) {
 		dcm_store(&spin->shorts, shorts + 1, relaxed);

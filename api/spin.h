@@ -13,6 +13,9 @@
  *     were short it looks once more. Where both sides share a processor all sleeps are short, and
  *     looking is in vain each time: that costs one look in so many calls.
  *
+ * Where the peer sleeps itself, and has more to do than to answer, the whole is more: several times
+ * what a sleep and a wake take (times_more). Such a wait sleeps in the end, whatever the policy.
+ *
  * All of it is private to the process and a guess: a value that another thread overwrites is lost.
  */
 #ifndef DCM_API_SPIN_H
@@ -28,6 +31,7 @@ struct dcm_spin {
 	dcm_atomic64 most_ns;  /* as int64_t; negative: the library's choice, or for ever */
 	dcm_atomic32 halvings; /* of what is looked for; HALVINGS_ALL: nothing */
 	dcm_atomic32 shorts;   /* sleeps that were short since the last look */
+	uint32_t times_more;   /* constant: what the whole is, beyond one sleep and wake */
 };
 
 /* dcm_spin_set() - the policy of one object; null: of all that have none of their own */
@@ -38,6 +42,9 @@ void dcm_spin_default(uint32_t policy);
 
 /* dcm_spin_ns() - for how long to look now; 0: sleep at once, INT64_MAX: never sleep */
 int64_t dcm_spin_ns(const struct dcm_spin *spin);
+
+/* dcm_spin_adapts() - is that for as long as the library learns that it is of use */
+bool dcm_spin_adapts(const struct dcm_spin *spin);
 
 /* dcm_spin_came() - what was looked for came while it was; behind each such look */
 static inline void dcm_spin_came(struct dcm_spin *spin)

@@ -55,25 +55,49 @@ bool dcm_transfer_comparable(const struct dcm_segment *seg, uint32_t a, uint32_t
 	       pid_namespace == dcm_load(&q->pid_namespace, acquire);
 }
 
-int dcm_transfer_getfd(const struct dcm_segment *seg, uint32_t self, struct dcm_ref server,
-		       const struct dcm_offer *offer)
+void dcm_transfer_behind(struct dcm_ahead *ahead)
 {
-	struct dcm_process *process = dcm_process_at(seg, server.index);
-	int pidfd, fd, r;
+	if (ahead->process.generation != 0 && ahead->pidfd >= 0)
+		close(ahead->pidfd);
+	*ahead = (struct dcm_ahead){ .pidfd = -ESRCH };
+}
 
-	if (!dcm_transfer_comparable(seg, self, server.index))
-		return -EXDEV;
-	pidfd = (int)syscall(SYS_pidfd_open, dcm_load(&process->pid, acquire), 0);
-	if (pidfd < 0)
-		return -errno;
+void dcm_transfer_ahead(const struct dcm_segment *seg, uint32_t self, struct dcm_ref process,
+			struct dcm_ahead *ahead)
+{
+	const struct dcm_process *p = dcm_process_at(seg, process.index);
+
+	if (process.generation != 0 && process.generation == ahead->process.generation &&
+	    process.index == ahead->process.index)
+		return;
+	dcm_transfer_behind(ahead);
+	if (p == NULL || process.generation == 0)
+		return;
+	ahead->process = process;
+	if (!dcm_transfer_comparable(seg, self, process.index))
+		ahead->pidfd = -EXDEV;
+	else
+		ahead->pidfd = (int)syscall(SYS_pidfd_open, dcm_load(&p->pid, acquire), 0);
+	if (ahead->pidfd == -1)
+		ahead->pidfd = -errno;
+}
+
+int dcm_transfer_getfd(const struct dcm_segment *seg, uint32_t self, struct dcm_ref server,
+		       const struct dcm_offer *offer, struct dcm_ahead *ahead)
+{
+	int fd, r;
+
+	/* If there was none to be had before, perhaps there is now. */
+	if (ahead->pidfd < 0)
+		dcm_transfer_behind(ahead);
+	dcm_transfer_ahead(seg, self, server, ahead);
+	if (ahead->pidfd < 0)
+		return ahead->pidfd;
 	/* There behind the open: so the number was still the server's when it was opened. */
-	if (!dcm_process_there(seg, server)) {
-		close(pidfd);
+	if (!dcm_process_there(seg, server))
 		return -ESRCH;
-	}
-	fd = (int)syscall(SYS_pidfd_getfd, pidfd, (int)offer->fd, 0);
+	fd = (int)syscall(SYS_pidfd_getfd, ahead->pidfd, (int)offer->fd, 0);
 	r = -errno;
-	close(pidfd);
 	if (fd >= 0)
 		return dcm_transfer_verified(fd, offer);
 	/* No such descriptor, or not to be had through the first thread, which has ended while others

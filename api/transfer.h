@@ -34,6 +34,17 @@ struct dcm_credentials {
  * Return: descriptor, or negative errno. */
 int dcm_transfer_listen(uint64_t *name);
 
+/* A process that will have to be reached: its pidfd, from when there is nothing better to do. */
+struct dcm_ahead {
+	struct dcm_ref process; /* generation 0: none */
+	int pidfd;		/* or negative errno */
+};
+
+/* dcm_transfer_ahead() - have @process's in *@ahead, zeroed before; dcm_transfer_behind(): close it */
+void dcm_transfer_ahead(const struct dcm_segment *seg, uint32_t self, struct dcm_ref process,
+			struct dcm_ahead *ahead);
+void dcm_transfer_behind(struct dcm_ahead *ahead);
+
 /*
  * dcm_transfer_getfd() - the descriptor that an offer speaks of, by pidfd_getfd
  * dcm_transfer_procfs() - its file, opened anew through /proc/PID/fd; needs no pidfd
@@ -42,7 +53,7 @@ int dcm_transfer_listen(uint64_t *name);
  * -EMFILE; or what else the kernel said: another way may do.
  */
 int dcm_transfer_getfd(const struct dcm_segment *seg, uint32_t self, struct dcm_ref server,
-		       const struct dcm_offer *offer);
+		       const struct dcm_offer *offer, struct dcm_ahead *ahead);
 int dcm_transfer_procfs(const struct dcm_segment *seg, uint32_t self, struct dcm_ref server,
 			const struct dcm_offer *offer);
 

@@ -75,7 +75,10 @@ void dcm_wait_interrupt(struct dcm_blocker *b)
 void dcm_wait_close(struct dcm_blocker *b)
 {
 	dcm_store(&b->closed, 1u, seq);
-	dcm_park_poke(&b->poke);
+	/* seq: who is counted behind this look sees behind that, before it sleeps, that it is closed; and
+	   whom an interrupt has taken off the count is poked by that. */
+	if ((dcm_load(&b->interrupt, seq) & CALLS_MASK) != 0)
+		dcm_park_poke(&b->poke);
 }
 
 /* Zero pages look like a peer that is gone, or like nothing for ever. */
@@ -105,7 +108,8 @@ Retcode dcm_wait_first(struct dcm_blocker *b, int64_t timeout_ns, dcm_look_fn *l
 /* A call that may have to wait; the times are known from the first look at the clock on. */
 struct waiting {
 	struct dcm_blocker *b;
-	bool counted; /* as blocked */
+	bool counted;		 /* as blocked */
+	struct dcm_spin *learnt; /* null: it does not look before it sleeps */
 	uint64_t generation;
 	int64_t start_ns, deadline_ns;
 	dcm_look_fn *look;
@@ -189,36 +193,35 @@ static Retcode sleep_for(const struct waiting *w)
 	}
 }
 
-static Retcode spin_and_sleep(struct waiting *w, int64_t spin_ns, bool spins)
+static Retcode spin_and_sleep(struct waiting *w, int64_t spin_ns)
 {
-	struct dcm_spin *learnt = &w->b->spin;
 	Retcode rc = DCM_LOOK_AGAIN;
 
 	if (spin_ns > 0) {
 		rc = spin(w, spin_ns);
 		if (rc == rcOk)
-			dcm_spin_came(learnt);
+			dcm_spin_came(w->learnt);
 		else
-			dcm_spin_in_vain(learnt);
+			dcm_spin_in_vain(w->learnt);
 	}
 	if (rc == DCM_LOOK_AGAIN) {
 		count(w);
 		rc = sleep_for(w);
-		if (rc == rcOk && spins)
-			dcm_spin_slept(learnt, dcm_park_now() - w->start_ns);
+		if (rc == rcOk && w->learnt != NULL)
+			dcm_spin_slept(w->learnt, dcm_park_now() - w->start_ns);
 	}
 	return rc;
 }
 
-static Retcode block(struct waiting *w, int64_t spin_ns, bool spins)
+static Retcode block(struct waiting *w, int64_t spin_ns)
 {
 	Retcode rc;
 
-	if (spins)
+	if (w->learnt != NULL)
 		w->start_ns = dcm_park_now();
 	if (!enter(w->b, &w->generation))
 		return rcIpcInterrupt;
-	rc = spin_and_sleep(w, spin_ns, spins);
+	rc = spin_and_sleep(w, spin_ns);
 	if (w->counted)
 		dcm_keeper_blocked(-1);
 	leave(w->b, w->generation, rc == rcIpcInterrupt);
@@ -226,9 +229,9 @@ static Retcode block(struct waiting *w, int64_t spin_ns, bool spins)
 }
 
 static Retcode wait_until(struct dcm_blocker *b, int64_t timeout_ns, int64_t *deadline_ns,
-			  bool spins, dcm_look_fn *look, void *arg)
+			  struct dcm_spin *learnt, dcm_look_fn *look, void *arg)
 {
-	struct waiting w = { .b = b, .look = look, .arg = arg };
+	struct waiting w = { .b = b, .learnt = learnt, .look = look, .arg = arg };
 	int64_t spin_ns = 0;
 	Retcode rc = look(arg, NULL);
 
@@ -238,18 +241,27 @@ static Retcode wait_until(struct dcm_blocker *b, int64_t timeout_ns, int64_t *de
 		return rcNotConnected;
 	if (timeout_ns == 0)
 		return rcTimeout;
-	if (spins)
-		spin_ns = dcm_spin_ns(&b->spin);
+	if (learnt != NULL)
+		spin_ns = dcm_spin_ns(learnt);
 	if (*deadline_ns == 0)
 		*deadline_ns = dcm_park_deadline(timeout_ns);
 	w.deadline_ns = *deadline_ns;
-	return block(&w, spin_ns, spins);
+	return block(&w, spin_ns);
 }
 
 Retcode dcm_wait_until(struct dcm_blocker *b, int64_t timeout_ns, int64_t *deadline_ns, bool spins,
 		       dcm_look_fn *look, void *arg)
 {
-	return unless_lost(wait_until(b, timeout_ns, deadline_ns, spins, look, arg));
+	return unless_lost(
+		wait_until(b, timeout_ns, deadline_ns, spins ? &b->spin : NULL, look, arg));
+}
+
+Retcode dcm_wait_learning(struct dcm_blocker *b, int64_t timeout_ns, struct dcm_spin *learnt,
+			  dcm_look_fn *look, void *arg)
+{
+	int64_t deadline_ns = 0;
+
+	return unless_lost(wait_until(b, timeout_ns, &deadline_ns, learnt, look, arg));
 }
 
 Retcode dcm_wait_for(struct dcm_blocker *b, int64_t timeout_ns, bool spins, dcm_look_fn *look,
@@ -258,7 +270,8 @@ Retcode dcm_wait_for(struct dcm_blocker *b, int64_t timeout_ns, bool spins, dcm_
 	int64_t deadline_ns = 0;
 	Retcode rc = spins ? dcm_wait_first(b, timeout_ns, look, arg) : DCM_LOOK_AGAIN;
 
-	return rc != DCM_LOOK_AGAIN ? rc : dcm_wait_until(b, timeout_ns, &deadline_ns, spins, look, arg);
+	return rc != DCM_LOOK_AGAIN ? rc
+				    : dcm_wait_until(b, timeout_ns, &deadline_ns, spins, look, arg);
 }
 
 int64_t dcm_wait_ns(DcmTimeout timeout)

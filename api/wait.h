@@ -71,6 +71,12 @@ Retcode dcm_wait_for(struct dcm_blocker *blocker, int64_t timeout_ns, bool spins
 		     void *arg);
 
 /*
+ * dcm_wait_learning() - the same, but that it looks as @learnt says, of several objects; null: not
+ */
+Retcode dcm_wait_learning(struct dcm_blocker *blocker, int64_t timeout_ns, struct dcm_spin *learnt,
+			  dcm_look_fn *look, void *arg);
+
+/*
  * dcm_wait_until() - one of several waits that end at the same time, behind the first looks
  * @deadline_ns: 0 before the first that takes time, which sets it
  */

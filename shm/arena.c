@@ -70,7 +70,8 @@ struct dcm_arena {
 	uint16_t *used;	     /* units taken in smaller blocks, for each chunk */
 	uint64_t *committed; /* a bit for each chunk */
 	uint64_t *busy;	     /* a bit for each chunk of which some unit is taken */
-	void *tables;	     /* one mapping that holds all of these, touched as they are used */
+	void *tables; /* one mapping that holds all of these, touched as they are used; null: no room
+			 was ever taken */
 	size_t tables_bytes;
 };
 
@@ -195,7 +196,6 @@ static size_t place_tables(struct dcm_arena *arena)
 struct dcm_arena *dcm_arena_create(unsigned char *base, uint64_t bytes)
 {
 	struct dcm_arena *arena;
-	uint64_t unit = 0;
 
 	if (bytes == 0 || bytes % DCM_ARENA_CHUNK != 0 || bytes > BYTES_MAX)
 		return NULL;
@@ -206,14 +206,22 @@ struct dcm_arena *dcm_arena_create(unsigned char *base, uint64_t bytes)
 	arena->units = bytes / DCM_ARENA_UNIT;
 	arena->orders = log2_of(arena->units) + 1;
 	arena->populates = base != NULL;
+	return arena;
+}
+
+/* With the first room that is taken: of most channels, none ever is. False: out of memory. */
+static bool make_tables(struct dcm_arena *arena)
+{
+	uint64_t unit = 0;
+	void *tables;
+
 	arena->tables_bytes = place_tables(arena);
 	/* Not from the heap: of these tables most pages are never touched, and stay free. */
-	arena->tables = mmap(NULL, arena->tables_bytes, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (arena->tables == MAP_FAILED) {
-		free(arena);
-		return NULL;
-	}
+	tables = mmap(NULL, arena->tables_bytes, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (tables == MAP_FAILED)
+		return false;
+	arena->tables = tables;
 	place_tables(arena);
 	while (unit < arena->units) {
 		unsigned k = log2_of(arena->units - unit);
@@ -223,14 +231,15 @@ struct dcm_arena *dcm_arena_create(unsigned char *base, uint64_t bytes)
 		add_free(arena, k, unit >> k);
 		unit += UINT64_C(1) << k;
 	}
-	return arena;
+	return true;
 }
 
 void dcm_arena_destroy(struct dcm_arena *arena)
 {
 	if (arena == NULL)
 		return;
-	munmap(arena->tables, arena->tables_bytes);
+	if (arena->tables != NULL)
+		munmap(arena->tables, arena->tables_bytes);
 	free(arena);
 }
 
@@ -439,6 +448,8 @@ int dcm_arena_take(struct dcm_arena *arena, uint64_t size, uint64_t *offset)
 
 	if (size > dcm_arena_largest(arena))
 		return -E2BIG;
+	if (arena->tables == NULL && !make_tables(arena))
+		return -ENOMEM;
 	result = find(arena, want, &unit);
 	if (result != 0)
 		return result;
@@ -520,7 +531,8 @@ uint64_t dcm_arena_room(const struct dcm_arena *arena, uint64_t offset)
 {
 	uint64_t unit = offset / DCM_ARENA_UNIT;
 
-	if (offset % DCM_ARENA_UNIT != 0 || unit >= arena->units || arena->taken[unit] == 0)
+	if (arena->tables == NULL || offset % DCM_ARENA_UNIT != 0 || unit >= arena->units ||
+	    arena->taken[unit] == 0)
 		return 0;
 	return (uint64_t)DCM_ARENA_UNIT << (arena->taken[unit] - 1);
 }

@@ -45,14 +45,23 @@ static uint64_t half_of(uint64_t bytes)
 	return DCM_CHANNEL_SMALL_BYTES + (bytes - DCM_CHANNEL_COMMITTED) / 2 / 65536 * 65536;
 }
 
+/* A signal of the host's ends it: so often it is begun anew. */
+enum { TRIES = 16 };
+
+static int commit(int fd, uint64_t at, uint64_t bytes)
+{
+	int r = -EINTR;
+
+	for (int i = 0; i < TRIES && r == -EINTR; i++)
+		r = fallocate(fd, 0, (off_t)at, (off_t)bytes) == 0 ? 0 : -errno;
+	return r;
+}
+
 int dcm_channel_commit(int fd, uint64_t bytes)
 {
-	int r = posix_fallocate(fd, 0, DCM_CHANNEL_FRONT + DCM_CHANNEL_SMALL_BYTES);
+	int r = commit(fd, 0, DCM_CHANNEL_FRONT + DCM_CHANNEL_SMALL_BYTES);
 
-	if (r == 0)
-		r = posix_fallocate(fd, (off_t)(DCM_CHANNEL_FRONT + half_of(bytes)),
-				    DCM_CHANNEL_SMALL_BYTES);
-	return -r;
+	return r < 0 ? r : commit(fd, DCM_CHANNEL_FRONT + half_of(bytes), DCM_CHANNEL_SMALL_BYTES);
 }
 
 void dcm_channel_format(void *base, uint64_t bytes, uint64_t nonce)
@@ -87,6 +96,22 @@ bool dcm_channel_view(struct dcm_channel *ch, void *base, uint64_t bytes, uint64
 	atomic_init(&ch->expected, 0);
 	ch->streaming = false;
 	return true;
+}
+
+static void touch(const volatile void *p)
+{
+	(void)*(const volatile unsigned char *)p;
+}
+
+void dcm_channel_settle(const struct dcm_channel *ch)
+{
+	const struct dcm_channel_header *h = ch->shared;
+
+	touch(&h->client_gone);
+	touch(h->cells);
+	touch(ch->requests);
+	touch(h->replies);
+	touch(ch->replies);
 }
 
 static uint32_t word_of(uint32_t generation, uint32_t state)

@@ -264,6 +264,13 @@ int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_p
 /* dcm_channel_more() - is there another posted call; without the lock: probably */
 bool dcm_channel_more(struct dcm_channel *ch);
 
+/*
+ * dcm_channel_settle() - by the server, when it has offered it: touch what a first call needs
+ * A committed page is cleared when it is first touched, and before that a fault beside it does not
+ * map it. Done while the client gets the memory, it costs neither of them a fault in the call.
+ */
+void dcm_channel_settle(const struct dcm_channel *ch);
+
 /* dcm_channel_will_answer() - soon, with a reply */
 static inline void dcm_channel_will_answer(struct dcm_channel *ch, struct dcm_call call)
 {

@@ -290,11 +290,9 @@ bool dcm_rendezvous_open(const struct dcm_segment *seg, uint32_t self, struct dc
 	struct dcm_connection *c = dcm_connection_at(seg, ref.index);
 
 	dcm_store(&c->transfer, transfer, release);
-	if (!dcm_slot_step(&seg->connection, ref, server, DCM_CONNECTION_ACCEPTED, self,
-			   DCM_CONNECTION_OPEN))
-		return false;
-	dcm_rendezvous_tell_server(seg, ref.index, server); /* it may close its descriptor */
-	return true;
+	/* Nobody is told, for that costs as much as all of this: the first call will say it. */
+	return dcm_slot_step(&seg->connection, ref, server, DCM_CONNECTION_ACCEPTED, self,
+			     DCM_CONNECTION_OPEN);
 }
 
 struct dcm_connection_look dcm_rendezvous_look(const struct dcm_segment *seg, struct dcm_ref ref)

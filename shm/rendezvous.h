@@ -100,7 +100,10 @@ bool dcm_rendezvous_waiting(const struct dcm_segment *seg, struct dcm_ref endpoi
 bool dcm_rendezvous_accept(const struct dcm_segment *seg, uint32_t self, struct dcm_ref connection,
 			   const struct dcm_offer *offer);
 
-/* dcm_rendezvous_open() - ACCEPTED -> OPEN by the client, with the memory mapped; false: refused */
+/*
+ * dcm_rendezvous_open() - ACCEPTED -> OPEN by the client, with the memory mapped; false: refused
+ * The server is not told: it finds it by a call that comes, or when it looks around.
+ */
 bool dcm_rendezvous_open(const struct dcm_segment *seg, uint32_t self, struct dcm_ref connection,
 			 uint32_t server, uint32_t transfer);
 

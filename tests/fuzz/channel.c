@@ -390,12 +390,28 @@ static struct dcm_session *open_client(struct dcm_ref connection, const struct d
 	return held;
 }
 
+/* What an end makes when it first takes a room of its arena. */
+static void take_first(struct dcm_end *end)
+{
+	DcmMessage message;
+
+	dcm_lock_enter(&end->lock);
+	FUZZ_CHECK(dcm_end_take_room(end, DCM_CHANNEL_SMALL + 1, DCM_MESSAGE_LOAN, 0, &message) ==
+		   0);
+	FUZZ_CHECK(dcm_end_put_room(end, dcm_message_offset(&message)));
+	FUZZ_CHECK(!dcm_end_back(end, 1));
+	dcm_lock_leave(&end->lock);
+}
+
 extern char __data_start[], _end[];
 
 static void keep(struct dcm_session *held)
 {
 	struct dcm_channel_header *h = client->end.channel.shared;
 
+	take_first(&client->end);
+	take_first(&server->end);
+	dcm_server_end_handed_over(server);
 	/* No page comes or goes from here on. */
 	memset(client->end.channel.requests, 1, client->end.channel.half * 2);
 	client_begun = *client;

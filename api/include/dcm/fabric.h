@@ -137,6 +137,9 @@ DCM_API Retcode DcmInterruptCall(Handle handle);
  * once, and tries again now and then. DCM_WAIT_SPIN is for a processor that has nothing else to do:
  * where the peer needs that very processor, it waits until the kernel gives it a turn.
  *
+ * DcmConnect() of a request that a server has waits by the process's policy too, for longer, since the
+ * server may have to be woken; with DCM_WAIT_SPIN as with DCM_WAIT_ADAPTIVE, for in the end it sleeps.
+ *
  * What is not said here is said by the environment variable DCM_WAIT at DcmInit(), and else is
  * DCM_WAIT_ADAPTIVE. Calls that are blocked already go on as they began. Whatever the policy, a call
  * ends with what it waited for, its time, an interruption, or its peer's death.
