@@ -14,7 +14,9 @@ static const char before[] =
 	"processors, more than there are: the limit of these is spin-futex, under the same load.\n";
 static const char behind[] =
 	"The limit of many producers is ring, with one that spins. Not under a real-time policy:\n"
-	"producers of one processor would wait for each other.\n"
+	"producers of one processor would wait for each other. own: adaptive where a peer has "
+	"that,\n"
+	"else sleep, else spin.\n"
 	"least: what the slowest of the clients has, of an even share.\n";
 enum { PRODUCERS, PAIRS };
 static const char *const parts[] = { "producers", "pairs", NULL };
@@ -30,7 +32,9 @@ static void add_producers(struct matrix *m, const struct wishes *w)
 
 	for (uint64_t i = 0; i < cells; i++) {
 		uint64_t of = i / w->producers.count;
+		/* What several get through is compared with what one does: in turns. */
 		struct cell cell = { .clients = (uint32_t)w->producers.of[i % w->producers.count],
+				     .beside = i % w->producers.count > 0,
 				     .batch = (uint32_t)w->batches.of[of % w->batches.count],
 				     .reference = "ring",
 				     .limits_spin_alone = true };
@@ -69,7 +73,7 @@ int contention_main(int argc, char **argv)
 	static struct matrix m = { .subcommand = "contention" };
 	struct wishes w = {
 		.sizes = LIST_SIZES(64),
-		.waits = LIST_NAMES(wait_names, WAIT_ADAPTIVE),
+		.waits = LIST_NAMES(wait_names, WAIT_OWN),
 		.batches = LIST_NUMBERS(1, 256, 1),
 		.producers = LIST_NUMBERS(1, 128, 1, 2, 4, 8, 16, 24),
 		.pairs = LIST_NUMBERS(1, 64, 12),
@@ -82,7 +86,7 @@ int contention_main(int argc, char **argv)
 		{ "pairs", "LIST", "so many clients, each with a server of its own (12)",
 		  .list = &w.pairs },
 		{ "sizes", "LIST", "bytes of a message (64)", .list = &w.sizes },
-		{ "waits", "LIST", "of spin,adaptive,sleep (adaptive)", .list = &w.waits },
+		{ "waits", "LIST", "of spin,adaptive,sleep,own (own)", .list = &w.waits },
 		{ "batches", "LIST", "messages that a producer sends together (1)",
 		  .list = &w.batches },
 		{ 0 },

@@ -34,6 +34,7 @@ struct cell {
 	size_t size, footprint, resident;
 	uint32_t clients, servers, batch;
 	bool header, free;
+	bool beside; /* the cell before: in turns with it, and compared in the same placement */
 	uint64_t pace_ns, gap_ns;
 	uint32_t ms, warm_ms;
 	struct place place;

@@ -227,8 +227,9 @@ static void print_lines(const struct peers *peers, const struct results *r)
 
 		if (knows_never(of))
 			printf("%s: not within 3 s, if ever\n", peers->is[i].name);
-		if (of->failed)
-			printf("%s failed: %s\n", peers->is[i].name, of->why);
+		if (of->failures > 0)
+			printf("%s failed%s: %s\n", peers->is[i].name, of->failed ? "" : " once",
+			       of->why);
 		if (moved > 0)
 			printf("%s: %u runs do not count, the placement was another\n",
 			       peers->is[i].name, moved);
@@ -262,10 +263,25 @@ static void print_table(const struct matrix *m, const struct peers *peers, unsig
 	fflush(stdout);
 }
 
+static void print_string(const char *text)
+{
+	putchar('"');
+	for (; *text != '\0'; text++)
+		if (*text == '"' || *text == '\\')
+			printf("\\%c", *text);
+		else
+			putchar((unsigned char)*text < ' ' ? ' ' : *text);
+	putchar('"');
+}
+
 static void print_json_peer(const struct peer_is *peer, const struct of_peer *of, bool first)
 {
-	printf("%s\n    {\"name\": \"%s\", \"counted\": %u, \"failed\": %s, \"runs\": [",
-	       first ? "" : ",", peer->name, of->counted, of->failed ? "true" : "false");
+	printf("%s\n    {\"name\": \"%s\", \"counted\": %u, \"failed\": %s, "
+	       "\"failures\": %u, \"why\": ",
+	       first ? "" : ",", peer->name, of->counted, of->failed ? "true" : "false",
+	       of->failures);
+	print_string(of->why);
+	printf(", \"runs\": [");
 	for (unsigned i = 0; i < of->runs; i++)
 		printf("%s\n     {\"counts\": %s, %s", i == 0 ? "" : ",",
 		       of->run[i].counts ? "true" : "false", of->run[i].line + 1);
@@ -280,12 +296,13 @@ static void print_json_cell(const struct matrix *m, const struct peers *peers, u
 
 	printf("%s\n  {\"title\": \"%s\", \"what\": \"%s\", \"wait\": \"%s\", \"size\": %zu, "
 	       "\"clients\": %u, \"servers\": %u, \"batch\": %u, \"header\": %d, "
-	       "\"resident\": %zu, \"limit\": \"%s\", \"canary_ns\": %.0f, \"peers\": [",
+	       "\"resident\": %zu, \"pace_ns\": %llu, \"limit\": \"%s\", \"canary_ns\": %.0f, "
+	       "\"peers\": [",
 	       cell == 0 ? "" : ",", m->title[cell], c->what, c->wait, c->size, c->clients,
-	       c->servers, c->batch, c->header, c->resident,
+	       c->servers, c->batch, c->header, c->resident, (unsigned long long)c->pace_ns,
 	       c->reference == NULL ? "" : c->reference, r->canary_ns);
 	for (unsigned i = 0; i < peers->count; i++)
-		if (r->peer[i].runs > 0 || r->peer[i].failed) {
+		if (r->peer[i].runs > 0 || r->peer[i].failures > 0) {
 			print_json_peer(&peers->is[i], &r->peer[i], first);
 			first = false;
 		}
