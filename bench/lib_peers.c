@@ -235,6 +235,7 @@ enum run_state peers_run(const struct peer_is *peer, const struct cell *cell, ch
 	put_number(&a, "free", cell->free);
 	put_number(&a, "pace", cell->pace_ns);
 	put_number(&a, "gap", cell->gap_ns);
+	put_number(&a, "stop", cell->stop_ns);
 	put_number(&a, "ms", cell->ms);
 	put_number(&a, "warm", cell->warm_ms);
 	status = run_program(peer->name, a.of, line, RUN_TEXT,

@@ -35,7 +35,7 @@ struct cell {
 	uint32_t clients, servers, batch;
 	bool header, free;
 	bool beside; /* the cell before: in turns with it, and compared in the same placement */
-	uint64_t pace_ns, gap_ns;
+	uint64_t pace_ns, gap_ns, stop_ns;
 	uint32_t ms, warm_ms;
 	struct place place;
 	const char *reference; /* the limit that it is compared with; null: none */

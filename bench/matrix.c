@@ -101,6 +101,7 @@ static void run_one(const struct peer_is *peer, const struct cell *cell, struct 
 		limits.what = "send";
 		limits.wait = "spin";
 		limits.clients = 1;
+		limits.stop_ns = 0;
 	}
 	results_add(p, peers_run(peer, &limits, line), line);
 }

@@ -159,6 +159,12 @@ static void print_least(const struct cell *cell, const struct row *row)
 		printf(" | %5.2f", results_spread(row->of, NULL, "slowest_share").median);
 }
 
+static void print_held(const struct cell *cell, const struct row *row)
+{
+	if (cell->stop_ns > 0)
+		printf(" | %8.2f", results_spread(row->of, NULL, "held_ns").median / 1e6);
+}
+
 static void print_time_row(const struct cell *cell, const struct style *s, const struct row *row,
 			   const struct row *limit, const struct row *best)
 {
@@ -197,6 +203,7 @@ static void print_rate_row(const struct cell *cell, const struct style *s, const
 	       ratio(row->value.median, best, best == NULL ? 0 : best->value.median),
 	       row->value.median / s->unit, spread, row->value.median * (double)cell->size / 1e9);
 	print_least(cell, row);
+	print_held(cell, row);
 	printf(" | %u\n", row->of->counted);
 }
 
@@ -216,6 +223,8 @@ static void print_columns(const struct cell *cell, const struct style *s, const 
 		printf(" | %9s %6s", s->beside, "x");
 	if (cell->clients > 1)
 		printf(" | %5s", "least");
+	if (cell->stop_ns > 0)
+		printf(" | %8s", "held, ms");
 	printf(" | runs\n");
 }
 
@@ -296,11 +305,13 @@ static void print_json_cell(const struct matrix *m, const struct peers *peers, u
 
 	printf("%s\n  {\"title\": \"%s\", \"what\": \"%s\", \"wait\": \"%s\", \"size\": %zu, "
 	       "\"clients\": %u, \"servers\": %u, \"batch\": %u, \"header\": %d, "
-	       "\"resident\": %zu, \"pace_ns\": %llu, \"limit\": \"%s\", \"canary_ns\": %.0f, "
+	       "\"resident\": %zu, \"pace_ns\": %llu, \"stop_ns\": %llu, \"limit\": \"%s\", "
+	       "\"canary_ns\": %.0f, "
 	       "\"peers\": [",
 	       cell == 0 ? "" : ",", m->title[cell], c->what, c->wait, c->size, c->clients,
 	       c->servers, c->batch, c->header, c->resident, (unsigned long long)c->pace_ns,
-	       c->reference == NULL ? "" : c->reference, r->canary_ns);
+	       (unsigned long long)c->stop_ns, c->reference == NULL ? "" : c->reference,
+	       r->canary_ns);
 	for (unsigned i = 0; i < peers->count; i++)
 		if (r->peer[i].runs > 0 || r->peer[i].failures > 0) {
 			print_json_peer(&peers->is[i], &r->peer[i], first);

@@ -158,6 +158,22 @@ static void say_how_far(struct run *run)
 		   atomic_load(&run->done), (unsigned long long)last, told);
 }
 
+/* In the middle of whatever they do: one producer after the other, until the consumer is through. */
+static void stop_in_turns(const struct run *run, int64_t until_ns)
+{
+	const uint32_t clients = run->job.clients;
+
+	for (uint32_t i = 0; atomic_load(&run->stop) == 0 && bench_now() < until_ns; i++) {
+		pid_t producer = pids[run->job.servers + i % clients];
+
+		bench_check_ended();
+		kill(producer, SIGSTOP);
+		bench_nap((int64_t)run->stop_ns);
+		kill(producer, SIGCONT);
+		bench_nap((int64_t)run->stop_ns);
+	}
+}
+
 static void measure(struct run *run)
 {
 	double ns = (double)(run->warm + run->length) / run->clock.per_ns;
@@ -165,6 +181,10 @@ static void measure(struct run *run)
 	prepare(run);
 	start(run, true);
 	start(run, false);
+	if (run->stop_ns > 0) {
+		bench_reach(&run->opened, run->job.clients);
+		stop_in_turns(run, bench_now() + (int64_t)ns + SLACK_NS);
+	}
 	if (!bench_reach_within(&run->done, run->job.clients + run->job.servers,
 				(int64_t)ns + SLACK_NS))
 		say_how_far(run);

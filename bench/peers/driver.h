@@ -35,6 +35,7 @@ struct run {
 	uint64_t warm, length; /* ticks */
 	uint64_t pace;	       /* ticks from one call to the next; 0: at once */
 	uint64_t gap_ns;       /* between publications */
+	uint64_t stop_ns;      /* for which one producer after the other is stopped; 0: none is */
 	size_t resident;       /* bytes, of the server that is killed */
 	struct clock_is clock;
 	_Alignas(128) _Atomic uint32_t served; /* servers that have */
@@ -43,6 +44,7 @@ struct run {
 	_Atomic uint32_t turn;		       /* PEER_APPEAR, PEER_DEATH: whose turn it is */
 	int64_t turn_ns;
 	_Alignas(128) _Atomic uint32_t stop; /* one-way: clients send their last */
+	uint64_t held;			     /* ticks, the longest that the consumer got nothing */
 	struct of_client *client;
 	struct of_server *server;
 };
