@@ -53,6 +53,8 @@ PLAN = [
          quick='--sizes 64,4K'),
     Step('throughput-header', 'throughput --touch header --waits spin --batches 1 --sizes 4K,64K,1M',
          turns=27, ms=250, over=0.2),
+    Step('footprint', 'throughput --touch all --waits spin --batches 1 --sizes 4K --peers dcm,ring '
+         '--footprint 128K,512K,1M,2M,4M,16M', turns=12, ms=250),
     Step('contention', 'contention --parts producers --batches 1 --producers 1,2,4,8,16,24',
          turns=61, over=0.25, quick='--producers 1,4'),
     Step('contention-batches', 'contention --parts producers --batches 16 --producers 1,4,16',

@@ -305,13 +305,14 @@ static void print_json_cell(const struct matrix *m, const struct peers *peers, u
 
 	printf("%s\n  {\"title\": \"%s\", \"what\": \"%s\", \"wait\": \"%s\", \"size\": %zu, "
 	       "\"clients\": %u, \"servers\": %u, \"batch\": %u, \"header\": %d, "
-	       "\"resident\": %zu, \"pace_ns\": %llu, \"stop_ns\": %llu, \"limit\": \"%s\", "
+	       "\"footprint\": %zu, \"resident\": %zu, \"pace_ns\": %llu, \"stop_ns\": %llu, "
+	       "\"limit\": \"%s\", "
 	       "\"canary_ns\": %.0f, "
 	       "\"peers\": [",
 	       cell == 0 ? "" : ",", m->title[cell], c->what, c->wait, c->size, c->clients,
-	       c->servers, c->batch, c->header, c->resident, (unsigned long long)c->pace_ns,
-	       (unsigned long long)c->stop_ns, c->reference == NULL ? "" : c->reference,
-	       r->canary_ns);
+	       c->servers, c->batch, c->header, c->footprint, c->resident,
+	       (unsigned long long)c->pace_ns, (unsigned long long)c->stop_ns,
+	       c->reference == NULL ? "" : c->reference, r->canary_ns);
 	for (unsigned i = 0; i < peers->count; i++)
 		if (r->peer[i].runs > 0 || r->peer[i].failures > 0) {
 			print_json_peer(&peers->is[i], &r->peer[i], first);

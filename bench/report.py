@@ -205,6 +205,19 @@ def begin_table(data):
     return table(['', '× best peer that has one', 'begin, µs (least–most)', 'runs'], rows)
 
 
+def footprint_table(data):
+    """Of the bare ring by its size, and of DCM beside it: what a consumer that keeps up pays."""
+    rows = []
+    for cell in data.cells('footprint'):
+        mine, ring = (main_value(cell, name) for name in ('dcm', 'ring'))
+        rows.append(['{:,} KiB'.format(cell['footprint'] >> 10), shown(ratio(mine, ring))] +
+                    [spread(values(cell, name, 'rate', None), 1e9 / cell['size'])
+                     for name in ('ring', 'dcm')] +
+                    ['{:.0f}'.format(cell['canary_ns']), str(len(counted(cell, 'ring')))])
+    return table(['the ring holds', 'DCM, × ring', 'ring, GB/s (least–most)',
+                  'DCM as it is, GB/s', 'canary, ns', 'runs'], rows)
+
+
 # Sections.
 
 class Section:
@@ -268,7 +281,8 @@ SECTIONS = [
             plots=plots.contention),
     Section('loans', 'Large messages', claims.loans,
             [('throughput-header', {})] + [('throughput', {'size': size})
-                                           for size in (4096, 65536, 1 << 20)], plots=loan_plots),
+                                           for size in (4096, 65536, 1 << 20)],
+            more=footprint_table, plots=loan_plots),
     Section('fan-out', 'One publication to many', claims.fan_out, [('fanout', {})]),
     Section('connect', 'From nothing to the first reply', claims.connecting, [('connect', {})],
             more=begin_table),

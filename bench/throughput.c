@@ -29,26 +29,30 @@ struct wishes {
 
 /* What is touched no more than 8 bytes of is to cost the same whatever its size: in turns. */
 static void add_sizes(struct matrix *m, const struct wishes *w, uint64_t wait, bool header,
-		      uint64_t batch)
+		      uint64_t batch, uint64_t footprint)
 {
 	bool beside = false;
+	char under_way[48] = "";
 
+	if (footprint != 0)
+		snprintf(under_way, sizeof(under_way), ", %llu KiB under way",
+			 (unsigned long long)footprint >> 10);
 	for (unsigned i = 0; i < w->sizes.count; i++) {
 		const struct cell cell = { .what = "send",
 					   .wait = wait_names[wait],
 					   .header = header,
 					   .batch = (uint32_t)batch,
 					   .size = w->sizes.of[i],
-					   .footprint = w->footprint.of[0],
+					   .footprint = footprint,
 					   .beside = beside,
 					   .reference = "ring",
 					   .limits_spin_alone = true };
 
 		if (batch > 1 && cell.size > 4096 && w->batches.count > 1)
 			continue;
-		matrix_add(m, &cell, "one-way, %zu bytes, %s, batches of %u, waiting: %s",
+		matrix_add(m, &cell, "one-way, %zu bytes, %s, batches of %u%s, waiting: %s",
 			   cell.size, header ? "8 of them touched" : "all of them touched",
-			   cell.batch, cell.wait);
+			   cell.batch, under_way, cell.wait);
 		beside = header;
 	}
 }
@@ -62,7 +66,7 @@ int throughput_main(int argc, char **argv)
 		.waits = LIST_NAMES(wait_names, WAIT_SPIN, WAIT_OWN),
 		.batches = LIST_NUMBERS(1, 256, 1, 16),
 		.touch = LIST_NAMES(touches, 0, 1),
-		.footprint = LIST_ONE(1, UINT64_C(1) << 40, 0),
+		.footprint = LIST_NUMBERS(1, UINT64_C(1) << 40, 0),
 	};
 	struct option_is all[OPTIONS_MAX];
 	const struct option_is own[] = {
@@ -72,7 +76,7 @@ int throughput_main(int argc, char **argv)
 		  .list = &w.batches },
 		{ "touch", "LIST", "of all,header: bytes written and read, or 8 (both)",
 		  .list = &w.touch },
-		{ "footprint", "BYTES", "of messages under way, for peers that can be told",
+		{ "footprint", "LIST", "bytes of messages under way, for peers that can be told",
 		  .list = &w.footprint },
 		{ 0 },
 	};
@@ -82,10 +86,13 @@ int throughput_main(int argc, char **argv)
 	status = options_parse(argc, argv, &help, all);
 	if (status >= 0)
 		return status;
-	for (unsigned wait = 0; wait < w.waits.count; wait++)
-		for (unsigned t = 0; t < w.touch.count; t++)
-			for (unsigned b = 0; b < w.batches.count; b++)
-				add_sizes(&m, &w, w.waits.of[wait], w.touch.of[t] == 1,
-					  w.batches.of[b]);
+	for (uint64_t i = 0;
+	     i < w.waits.count * w.touch.count * w.batches.count * w.footprint.count; i++) {
+		uint64_t f = i % w.footprint.count, of = i / w.footprint.count;
+		uint64_t b = of % w.batches.count, t = of / w.batches.count % w.touch.count;
+
+		add_sizes(&m, &w, w.waits.of[of / w.batches.count / w.touch.count],
+			  w.touch.of[t] == 1, w.batches.of[b], w.footprint.of[f]);
+	}
 	return matrix_run(&m);
 }
