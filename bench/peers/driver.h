@@ -58,6 +58,10 @@ end_part connect_client, connect_server;
 end_part appear_client, appear_server;
 end_part death_client, death_server;
 
+/* trip() - a call, and everything that it asks of a program: room, the request, the reply read and
+ * given back */
+void trip(struct run *run, struct peer_end *e, uint64_t word);
+
 /*
  * payload - words that count up from a first one
  *
