@@ -41,6 +41,8 @@ class Step:
         return self.turns * options.runs * (1.1 * self.milliseconds(options) / 1e3 + self.over)
 
 
+QUICK_PEERS = 'dcm,futex,futex2,line,ring,spin-futex,unix-seqpacket'
+
 # What is measured.
 PLAN = [
     Step('latency', 'latency --sizes 64,4K', turns=55, over=0.2, quick='--sizes 64'),
@@ -60,12 +62,14 @@ PLAN = [
     Step('contention-batches', 'contention --parts producers --batches 16 --producers 1,4,16',
          turns=31, over=0.25, quick='--producers 1,4'),
     Step('stops', 'contention --parts stops --stop 20', turns=20, ms=600, over=0.25),
-    Step('load', 'contention --parts pairs --waits own', turns=15, ms=1000, over=0.3,
-         quick='--pairs 2'),
+    Step('load', 'contention --parts pairs --waits own --peers boost,ck,dbus,dcm,futex,iceoryx,'
+         'libqb-ipc,libqb-ring,mqueue,pipe,spin-futex,unix-seqpacket,unix-stream,zeromq', turns=14,
+         ms=1000, over=0.3, quick='--pairs 2 --peers dcm,spin-futex'),
     Step('fanout', 'fanout', turns=36, ms=400, over=0.4, quick='--subscribers 1,8'),
     Step('connect', 'connect', turns=8, ms=500, over=0.3),
     Step('discovery', 'discovery', turns=7, ms=500, over=0.3),
-    Step('death', 'death --peers all --resident 0', turns=8, ms=1000, over=1.0),
+    Step('death', 'death --peers all --resident 0', turns=8, ms=1000, over=1.0,
+         quick='--peers dcm,unix-seqpacket'),
     Step('death-512M', 'death --peers dcm,pipe,unix-seqpacket,unix-stream --resident 512M', turns=4,
          ms=1500, over=0.5, quick='--resident 16M'),
     Step('death-4G', 'death --peers dcm,unix-seqpacket --resident 4G', turns=2, ms=1000, over=4,
@@ -77,7 +81,6 @@ PLAN = [
          quick='--runs 3 --endpoints 10,50 --matches 1,20 --sessions 1,5 --processes 8,10'),
     Step('memory', 'memory', seconds=5, quick='--count 20'),
 ]
-QUICK_PEERS = 'dcm,futex,futex2,line,ring,spin-futex,unix-seqpacket'
 
 # Of each run these are kept, and of all that count together a curve of so many points.
 KEPT = ('counts', 'count', 'rate', 'others', 'canary_before_ns', 'canary_after_ns',
