@@ -298,21 +298,25 @@ SECTIONS = [
 ]
 
 
+def why_of(key, missed, words):
+    """The honest paragraph, or that there is none; who looks on is told of it in either case."""
+    name = key + ': why'
+    print('bench: remarks.md {} "## {}" for: {}'.format('has' if name in words else 'has no', name,
+                                                       missed))
+    return words.get(name, '**Nothing is said of what is missed here, or better elsewhere: {}.**'
+                     '\n\n'.format(missed))
+
+
 def section_text(section, data, words):
     text = '## ' + section.title + '\n\n'
     found, cells = section.all_claims(data), section.all_cells(data)
     if found:
         text += claims.claims_table(found) + '\n'
     text += words.get(section.key, '')
-    why = words.get(section.key + ': why', '')
     missed = [c.words for c in found if c.held() is False]
-    better = [c['title'] for c in cells if claims.better_peers(data, c)]
-    if not why and (missed or better):
-        why = '**Nothing is said of what is missed or better elsewhere here: {}.**\n\n'.format(
-            '; '.join(missed + better))
-        print('bench: remarks.md has no "## {}: why": {}'.format(section.key,
-                                                                '; '.join(missed + better)))
-    text += why
+    missed += [c['title'] for c in cells if claims.better_peers(data, c)]
+    if missed:
+        text += why_of(section.key, '; '.join(missed), words)
     if section.plots:
         text += section.plots(data, path_of('plots'))
     text += ''.join(cell_section(data, c) for c in cells)
@@ -345,10 +349,11 @@ def head(data):
             '- compiler ' + some['compiler'] + (', ' + flags if flags else '')]
     timed = data.files.get('latency')
     if timed:
-        text.append('- {} runs of {} ms of each, in turns; elsewhere {} ms'.format(
-            timed['runs'], timed['duration_ms'],
-            ', '.join('{} ({})'.format(f['duration_ms'], name) for name, f in data.files.items()
-                      if f.get('duration_ms', timed['duration_ms']) != timed['duration_ms'])))
+        other = ['{} ms ({})'.format(f['duration_ms'], name) for name, f in data.files.items()
+                 if f.get('duration_ms', timed['duration_ms']) != timed['duration_ms']]
+        text.append('- {} runs of {} ms of each, in turns'.format(
+            timed['runs'], timed['duration_ms']) +
+            ('; elsewhere ' + ', '.join(other) if other else ''))
     absent = [p['name'] + ' (' + p['package'] + ')' for p in data.peers.values() if p['absent']]
     text.append('- absent: ' + (', '.join(absent) or 'none'))
     return '\n'.join(text) + '\n\n'
@@ -358,9 +363,9 @@ def all_claims_table(data):
     """In one place, each under its section."""
     rows = []
     for section in SECTIONS:
-        for claim in section.all_claims(data):
-            row = claim.row()
-            rows.append(['[{}](#{})'.format(section.title, anchor(section.title))] + row)
+        link = '[{}](#{})'.format(section.title, anchor(section.title))
+        for number, claim in enumerate(section.all_claims(data)):
+            rows.append([link if number == 0 else ''] + claim.row())
     return table(['', 'what', 'measured', 'bound', 'holds', 'DCM / the other'], rows)
 
 

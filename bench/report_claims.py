@@ -154,8 +154,8 @@ def flatness(data):
 
 def loans(data):
     yield Claim('header touched, 4 KiB to 1 MiB: most / least rate', flatness(data), 1.1)
-    for size in (4096, 65536, 1 << 20):
-        yield Claim('{} KiB, every byte written and read, rate / ring'.format(size >> 10),
+    for size, words in ((4096, '4 KiB'), (65536, '64 KiB'), (1 << 20, '1 MiB')):
+        yield Claim(words + ', every byte written and read, rate / ring',
                     over(data, 'throughput', sent(size, 1), 'ring'), 1, '≥')
 
 

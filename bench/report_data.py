@@ -19,13 +19,13 @@ class Data:
                     self.files[name[:-len('.json')]] = json.load(f)
         self.peers = {p['name']: p for f in self.files.values() for p in f.get('peers', [])}
 
-    def cells(self, name, **wanted):
-        return [c for c in self.files.get(name, {}).get('cells', [])
+    def cells(self, file, **wanted):
+        return [c for c in self.files.get(file, {}).get('cells', [])
                 if all(c.get(k) == v for k, v in wanted.items())]
 
-    def rows(self, name, **wanted):
+    def rows(self, file, **wanted):
         """Of a file without cells: of each row, what it was in each run."""
-        return [r['runs'] for r in self.files.get(name, {}).get('rows', [])
+        return [r['runs'] for r in self.files.get(file, {}).get('rows', [])
                 if all(r['runs'][0].get(k) == v for k, v in wanted.items())]
 
     def kind(self, name):

@@ -39,8 +39,9 @@ def draw(data, directory, name, title, lines, x, y, more=''):
     path = os.path.join(directory, name + '.svg')
     blocks = ''.join('$d{} << E\n{}\nE\n'.format(i, '\n'.join('{:g} {:g}'.format(*p) for p in points))
                      for i, (_, points) in enumerate(lines))
-    plots = ', '.join("$d{} with linespoints pointsize 0.5 {} title '{}'".format(
-        i, style(data, label), label) for i, (label, _) in enumerate(lines))
+    plots = ', '.join("$d{} with linespoints pointsize 0.5 pointinterval {} {} title '{}'".format(
+        i, 1 + len(points) // 12, style(data, label), label)
+                      for i, (label, points) in enumerate(lines))
     with tempfile.NamedTemporaryFile('w', suffix='.gp') as f:
         f.write("set terminal svg size 960,540 font 'sans,14' background 'white'\n"
                 "set output '{}'\nset title '{}'\nset xlabel '{}'\nset ylabel '{}'\n"
