@@ -10,24 +10,25 @@ import tempfile
 
 from report_data import main_value
 
-# One colour for each name, in all plots; DCM is thick, limits are dashed.
+# One colour for each name, in all plots; DCM is thick, limits are dark and dashed.
 COLOURS = ['#1f77b4', '#2ca02c', '#ff7f0e', '#9467bd', '#17becf', '#8c564b', '#e377c2', '#bcbd22',
            '#5f9ea0', '#cd853f', '#6a5acd', '#708090', '#2f4f4f', '#b8860b']
+DARK = ['#000000', '#555555', '#222266', '#226622', '#662222', '#888888']
 SIZES = "set xtics ('64 B' 64, '4 KiB' 4096, '64 KiB' 65536, '1 MiB' 1048576)"
 PERCENTILES = ("set xtics ('50' 2, '90' 10, '99' 100, '99.9' 1000, '99.99' 10000, "
                "'99.999' 100000)")
 
 
 def style(data, name):
-    names = sorted(n for n in data.peers if n != 'dcm')
     if name == 'dcm':
         return "linewidth 3.5 linecolor '#d62728' pointtype 7"
-    if name not in names:
+    if name not in data.peers:
         return 'linewidth 2'
-    number = names.index(name)
+    limit = data.kind(name) == 'limit'
+    number = sorted(n for n in data.peers if data.kind(n) == data.kind(name)).index(name)
+    colours = DARK if limit else COLOURS
     return "linewidth 1.5 linecolor '{}' pointtype {}{}".format(
-        COLOURS[number % len(COLOURS)], number % 13 + 1,
-        ' dashtype 2' if data.kind(name) == 'limit' else '')
+        colours[number % len(colours)], number % 13 + 1, ' dashtype 2' if limit else '')
 
 
 def draw(data, directory, name, title, lines, x, y, more=''):
@@ -46,7 +47,7 @@ def draw(data, directory, name, title, lines, x, y, more=''):
         f.write("set terminal svg size 960,540 font 'sans,14' background 'white'\n"
                 "set output '{}'\nset title '{}'\nset xlabel '{}'\nset ylabel '{}'\n"
                 "set key outside right center reverse Left noenhanced\n"
-                "set grid linecolor '#dddddd'\nset logscale xy\n{}\n{}plot {}\n"
+                "set grid linetype 1 linecolor '#cccccc'\nset logscale xy\n{}\n{}plot {}\n"
                 .format(path, title, x, y, more, blocks, plots))
         f.flush()
         if shutil.which('gnuplot') and subprocess.call(['gnuplot', f.name]) != 0:
@@ -97,7 +98,8 @@ def contention(data, directory):
              if data.kind(line[0]) != 'limit']
     tics = ', '.join('"{0}" {0}'.format(c['clients']) for c in cells)
     return draw(data, directory, 'contention', 'several producers, 64 bytes', lines, 'producers',
-                'M messages/s', 'set xtics ({})'.format(tics))
+                'M messages/s', 'set xtics ({})\nset xrange [1:{}]'.format(
+                    tics, max([c['clients'] for c in cells], default=2)))
 
 
 def scale(data, directory):
