@@ -61,6 +61,7 @@ static void add_pairs(struct matrix *m, const struct wishes *w)
 				     .size = w->sizes.of[of % w->sizes.count],
 				     .clients = (uint32_t)w->pairs.of[i % w->pairs.count],
 				     .free = true,
+				     .limits_wait = wait == WAIT_OWN ? "adaptive" : NULL,
 				     .reference = wait_limit(wait, &m->place) };
 
 		cell.servers = cell.clients;

@@ -97,6 +97,8 @@ static void run_one(const struct peer_is *peer, const struct cell *cell, struct 
 	static char line[RUN_TEXT];
 	struct cell limits = *cell;
 
+	if (peer->kind == PEERS_LIMIT && cell->limits_wait != NULL)
+		limits.wait = cell->limits_wait;
 	if (peer->kind == PEERS_LIMIT && cell->limits_spin_alone) {
 		limits.what = "send";
 		limits.wait = "spin";

@@ -197,7 +197,7 @@ def begin_table(data):
     for cell in data.cells('connect')[:1]:
         found = [(median(cell, p['name'], 'p50', 'other'), p['name']) for p in cell['peers']]
         found = sorted(f for f in found if f[0])
-        best = next((v for v, name in found if data.kind(name) == 'peer' and v > 1000), None)
+        best = next((v for v, name in found if data.kind(name) == 'peer' and v > 50e3), None)
         for value, name in found:
             rows.append([bold(data, name), shown(ratio(value, best)),
                          spread(values(cell, name, 'p50', 'other'), 1e3),
