@@ -136,7 +136,7 @@ def stopped(data):
     held = median(cells[1], 'dcm', 'held_ns', None)
     yield Claim('the same, longest time without a message / length of a stop',
                 (ratio(held, cells[1]['stop_ns']),
-                 held and '{} / {}'.format(time_text(held), time_text(cells[1]['stop_ns'])),
+                 '{} / {}'.format(time_text(held), time_text(cells[1]['stop_ns'])) if held else '',
                  len(counted(cells[1], 'dcm')), ''), 0.5)
 
 

@@ -26,7 +26,7 @@
 enum { EXIT_ABSENT = 77, EXIT_CANNOT = 78, DAEMONS_MAX = 4, SETTLE_NS = 2 * 1000 * 1000 };
 
 /* What a run may take to begin and to end. */
-#define SLACK_NS (INT64_C(15) * 1000 * 1000 * 1000)
+#define SLACK_NS (INT64_C(8) * 1000 * 1000 * 1000)
 
 /* What one process is given. */
 struct role {
