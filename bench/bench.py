@@ -148,22 +148,22 @@ def parsed(text):
 
 
 def run_program(command, path, seconds):
-    """Return: whether it ended well, in that time."""
+    """What it prints is used however it ends."""
     print('bench: ' + ' '.join(command), flush=True)
     with open(path, 'w') as out:
         process = subprocess.Popen(command, stdout=out)
         try:
-            return process.wait(seconds) == 0
+            process.wait(seconds)
+            return
         except subprocess.TimeoutExpired:
             print('bench: not through after {:.0f} s'.format(seconds), flush=True)
         for number in (signal.SIGTERM, signal.SIGKILL):
             process.send_signal(number)
             try:
                 process.wait(10)
-                break
+                return
             except subprocess.TimeoutExpired:
                 pass
-    return False
 
 
 def joined(runs):
@@ -191,13 +191,16 @@ def command_of(options, step, share, within):
 
 
 def measure(options, step, share, within):
-    """@share: of what a run is to last; @within: seconds, for all, if there is no trouble."""
+    """@share: of what a run is to last; @within: seconds, for all, if there is no trouble.
+
+    Return: whether there is a result of DCM.  A peer that fails costs its row.
+    """
     raw_path = os.path.join(options.build_dir, 'bench', 'results', step.name + '.json')
     os.makedirs(os.path.dirname(raw_path), exist_ok=True)
-    runs, good = [], True
+    runs = []
     for number in range(1 if options.quick else step.repeat):
         path = raw_path if number == 0 else raw_path.replace('.json', '.{}.json'.format(number))
-        good = run_program(command_of(options, step, share, within), path, within + 90) and good
+        run_program(command_of(options, step, share, within), path, within + 90)
         with open(path) as f:
             data = parsed(f.read())
         if data is not None:
@@ -206,8 +209,11 @@ def measure(options, step, share, within):
         print('bench: {}: no result'.format(step.name), flush=True)
         return False
     data = compact(runs[0]) if step.turns else joined(runs)
+    failed = sorted({p['name'] for c in data.get('cells', []) for p in c['peers'] if p['failed']})
+    if failed:
+        print('bench: {}: failed: {}'.format(step.name, ', '.join(failed)), flush=True)
     dump(data, os.path.join(report.path_of('results'), step.name + '.json'))
-    return good
+    return 'dcm' not in failed
 
 
 def clock(seconds):
@@ -238,9 +244,10 @@ def measure_all(options, steps):
         print('bench: {} of {}, {} of {} min: {}'.format(number + 1, len(steps), clock(now - began),
                                                         clock(60 * options.minutes), step.name),
               flush=True)
-        # What nobody needs any more goes to who is next; if it is short, all runs are shorter.
+        # What is left over goes to who is next; if it is short, all runs are shorter.
         share = min(1, max(0.3, there / left)) if left else 1
-        if not measure(options, step, share, max(own * share, there - (left - own))):
+        within = min(1.5 * own * there / left, there - (left - own)) if left else own
+        if not measure(options, step, share, max(own * share, within)):
             failed.append(step.name)
         left -= own
     print('bench: measured in {} min'.format(clock(time.time() - began)))
