@@ -263,7 +263,7 @@ def load_plot(data, directory):
     for cell in data.cells('load'):
         lines = [(p['name'], [(1 / (1 - q), v) for q, v in p['curve']]) for p in cell['peers']]
         return plots.draw(data, directory, 'load', cell['title'], plots.highest_first(lines),
-                          'percentile', 'ns', plots.PERCENTILES)
+                          'percentile', 'time', plots.PERCENTILES)
     return ''
 
 

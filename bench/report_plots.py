@@ -15,15 +15,17 @@ COLOURS = ['#1f77b4', '#2ca02c', '#ff7f0e', '#9467bd', '#17becf', '#8c564b', '#e
            '#5f9ea0', '#cd853f', '#6a5acd', '#708090', '#2f4f4f', '#b8860b']
 DARK = ['#000000', '#555555', '#222266', '#226622', '#662222', '#888888']
 SIZES = "set xtics ('64 B' 64, '4 KiB' 4096, '64 KiB' 65536, '1 MiB' 1048576)"
-PERCENTILES = ("set xtics ('50' 2, '90' 10, '99' 100, '99.9' 1000, '99.99' 10000, "
+TIMES = ("set ytics ('10 ns' 10, '100 ns' 100, '1 µs' 1e3, '10 µs' 1e4, '100 µs' 1e5, '1 ms' 1e6, "
+         "'10 ms' 1e7, '100 ms' 1e8, '1 s' 1e9)\n")
+PERCENTILES = (TIMES + "set xtics ('50' 2, '90' 10, '99' 100, '99.9' 1000, '99.99' 10000, "
                "'99.999' 100000)")
 
 
-def style(data, name):
+def style(data, name, place):
     if name == 'dcm':
         return "linewidth 3.5 linecolor '#d62728' pointtype 7"
     if name not in data.peers:
-        return 'linewidth 2'
+        return "linewidth 2 linecolor '{}' pointtype {}".format(COLOURS[place], place + 1)
     limit = data.kind(name) == 'limit'
     number = sorted(n for n in data.peers if data.kind(n) == data.kind(name)).index(name)
     colours = DARK if limit else COLOURS
@@ -41,7 +43,7 @@ def draw(data, directory, name, title, lines, x, y, more=''):
     blocks = ''.join('$d{} << E\n{}\nE\n'.format(i, '\n'.join('{:g} {:g}'.format(*p) for p in points))
                      for i, (_, points) in enumerate(lines))
     plots = ', '.join("$d{} with linespoints pointsize 0.5 pointinterval {} {} title '{}'".format(
-        i, 1 + len(points) // 12, style(data, label), label)
+        i, 1 + len(points) // 12, style(data, label, i), label)
                       for i, (label, points) in enumerate(lines))
     with tempfile.NamedTemporaryFile('w', suffix='.gp') as f:
         f.write("set terminal svg size 960,540 font 'sans,14' background 'white'\n"
@@ -65,7 +67,7 @@ def latency(data, directory, name, wait, title, **wanted):
     for cell in data.cells(name, size=64, wait=wait, **wanted):
         lines = [(p['name'], [(1 / (1 - q), v) for q, v in p['curve']]) for p in cell['peers']]
         out += draw(data, directory, name + '-' + wait, title, highest_first(lines), 'percentile',
-                    'ns', PERCENTILES)
+                    'time', PERCENTILES)
     return out
 
 
@@ -109,4 +111,4 @@ def scale(data, directory):
         lines.setdefault('{} / {}'.format(runs[0]['name'], runs[0]['of']), []).append(
             (runs[0]['n'], value))
     return draw(data, directory, 'scale', 'cost by the size of the table: what / beside how many',
-                highest_first(sorted(lines.items())), 'how many there are', 'ns', '')
+                highest_first(sorted(lines.items())), 'how many there are', 'time', TIMES)
