@@ -38,7 +38,7 @@ struct cell {
 	uint64_t pace_ns, gap_ns, stop_ns;
 	uint32_t ms, warm_ms;
 	struct place place;
-	const char *reference; /* the limit that it is compared with; null: none */
+	const char *reference;	 /* the limit that it is compared with; null: none */
 	const char *limits_wait; /* how limits do; null: as the others */
 	/* Limits are what one spinning producer gets through, whatever the others do. */
 	bool limits_spin_alone;

@@ -116,9 +116,13 @@ static void begin_results(const struct matrix *m, const struct peers *peers, uns
 	memset(r, 0, sizeof(*r));
 	r->wanted = (unsigned)m->runs.of[0];
 	r->reference = PEERS_MAX;
-	for (unsigned p = 0; p < peers->count; p++)
+	r->self = PEERS_MAX;
+	for (unsigned p = 0; p < peers->count; p++) {
 		if (limit != NULL && strcmp(peers->is[p].name, limit) == 0)
 			r->reference = p;
+		if (peers->is[p].kind == PEERS_SELF)
+			r->self = p;
+	}
 }
 
 /* One run more of each that needs it. */

@@ -5,7 +5,7 @@
  * A run of each peer is made before the second of any, and so of each cell beside another. What is
  * compared was made in one placement of the two processors: a canary, the round trip of a bounced
  * cache line, is taken before and after each run, and those runs count whose canaries lie within a
- * third of one that most peers, and the limit, have had. The others are marked and made again, ten
+ * third of one that most peers, and before them DCM and the limit, have had. The others are marked and made again, ten
  * times at most, and only while there is time.
  */
 #ifndef DCM_BENCH_MATRIX_H

@@ -40,7 +40,7 @@ static bool is_of(const struct one_run *run, double canary_ns)
 	return alike(run->canary_before, canary_ns) && alike(run->canary_after, canary_ns);
 }
 
-/* How well a placement serves: all are to have their runs in it, and the limit some at least. */
+/* How well a placement serves: all are to have their runs in it, DCM and the limit before others. */
 static unsigned worth(const struct results *r, unsigned peers, double canary_ns)
 {
 	unsigned sum = 0;
@@ -50,9 +50,9 @@ static unsigned worth(const struct results *r, unsigned peers, double canary_ns)
 
 		for (unsigned i = 0; i < r->peer[p].runs; i++)
 			count += is_of(&r->peer[p].run[i], canary_ns);
-		sum += count < r->wanted ? count : r->wanted;
-		if (p == r->reference && count > 0)
-			sum += RUNS_MAX * PEERS_MAX;
+		if (count > r->wanted)
+			count = r->wanted;
+		sum += p == r->reference || p == r->self ? PEERS_MAX * count : count;
 	}
 	return sum;
 }

@@ -23,6 +23,7 @@ struct results {
 	struct of_peer peer[PEERS_MAX];
 	unsigned wanted;    /* runs of each */
 	unsigned reference; /* of which peer the limit is; PEERS_MAX: of none */
+	unsigned self;	    /* which of them is DCM, likewise */
 	double canary_ns;   /* of the placement that counts; 0: one processor */
 };
 

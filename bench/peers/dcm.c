@@ -297,10 +297,10 @@ static void take_of_batch(struct own *own, struct peer_message *m)
 {
 	if (own->next == own->count) {
 		own->next = 0;
-		bench_need(rcOk,
-			   DcmReceiveBatch(own->listener, -1, own->received, own->batch,
-					   &own->count),
-			   "DcmReceiveBatch");
+		bench_need(
+			rcOk,
+			DcmReceiveBatch(own->listener, -1, own->received, own->batch, &own->count),
+			"DcmReceiveBatch");
 	}
 	show(m, &own->received[own->next].message);
 }
