@@ -25,6 +25,7 @@ const char *const death_call_names[DEATH_CALLS + 1] = {
 
 struct wishes {
 	struct list callers, resident, calls, rounds; /* rounds: 0: as many as go with the size */
+	struct list runs, ms, within;
 	struct place place;
 	const char *peers; /* or null */
 	bool json;
@@ -61,6 +62,9 @@ int death_main(int argc, char **argv)
 		.calls = LIST_NAMES(death_call_names, DEATH_CALL, DEATH_CONNECT, DEATH_LISTEN,
 				    DEATH_READ),
 		.rounds = LIST_ONE(1, 1000000, 0),
+		.runs = LIST_ONE(1, 20, 5),
+		.ms = LIST_ONE(1, 600000, 1000),
+		.within = LIST_ONE(1, 86400, 86400),
 	};
 	struct death_caller_is is[DEATH_CALLERS_MAX];
 	int status = parse(argc, argv, &w);
@@ -132,8 +136,13 @@ static int parse(int argc, char **argv, struct wishes *w)
 		  .place = &w->place },
 		{ "peers", "LIST",
 		  "instead, callers of a server of each of these (or of all): one call, one\n"
-		  "caller, rounds for a second, five times in turns",
+		  "caller, in turns",
 		  .text = &w->peers },
+		{ "runs", "N", "runs of each of the peers (5)", .list = &w->runs },
+		{ "duration", "MS", "milliseconds of each, in whole rounds (1000)",
+		  .list = &w->ms },
+		{ "within", "S", "no run is made again after so many seconds (as long as it takes)",
+		  .list = &w->within },
 		{ "json", NULL, "JSON", .flag = &w->json },
 		{ 0 },
 	};
@@ -145,10 +154,11 @@ static int parse(int argc, char **argv, struct wishes *w)
 /* The same question to others: how soon one caller knows. */
 static int measure_peers(const struct wishes *w)
 {
-	static struct matrix m = { .subcommand = "death-peers",
-				   .runs = LIST_ONE(1, 1, 5),
-				   .ms = LIST_ONE(1, 1, 1000) };
+	static struct matrix m = { .subcommand = "death-peers" };
 
+	m.runs = w->runs;
+	m.ms = w->ms;
+	m.within = w->within;
 	m.place = w->place;
 	m.json = w->json;
 	m.peers = strcmp(w->peers, "all") == 0 ? NULL : w->peers;

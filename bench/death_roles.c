@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -39,22 +38,6 @@ static DcmHandle publish(const struct death_stage *stage, uint32_t number)
 	bench_need(rcOk, DcmPublishEndpoint(own(), type, name_of(stage, number), &publication),
 		   "DcmPublishEndpoint");
 	return publication;
-}
-
-/* Small pages, as most programs have: their number is what makes the end of a process long. */
-static void reside(size_t bytes)
-{
-	char *memory;
-
-	if (bytes == 0)
-		return;
-	memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (memory == MAP_FAILED)
-		bench_fail("%zu bytes for the victim: %s", bytes, strerror(errno));
-	madvise(memory, bytes, MADV_NOHUGEPAGE);
-	for (size_t at = 0; at < bytes; at += 4096)
-		((volatile char *)memory)[at] = 1;
 }
 
 static void accept_sessions(DcmHandle publication, uint32_t count)
@@ -122,7 +105,7 @@ void death_victim(void *arg)
 	pthread_t thread;
 
 	place_pin(stage->place.far);
-	reside(stage->resident);
+	bench_reside(stage->resident);
 	if (stage->call != DEATH_RAW)
 		dcm_victim(stage);
 	else if (pthread_create(&thread, NULL, robust_thread, stage) != 0)

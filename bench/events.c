@@ -25,6 +25,7 @@ struct wishes {
 struct stage {
 	struct wishes w;
 	_Atomic uint32_t ready, done;
+	double *calls;				/* of one turn of each; null: not known */
 	int64_t sample_ps[][EVENTS_ROUNDS_MAX]; /* of one turn */
 };
 
@@ -40,11 +41,15 @@ int events_main(int argc, char **argv)
 	struct wishes w = { .rounds = LIST_ONE(1, EVENTS_ROUNDS_MAX, 500) };
 	struct events_server servers[EVENTS_SERVERS];
 	int status = parse(argc, argv, &w);
+	double *calls = calloc(events_case_count, sizeof(*calls));
 	struct stage *stage;
 	int64_t canary;
+	pid_t measurer;
 
 	if (status >= 0)
 		return status;
+	if (calls == NULL)
+		bench_fail("no memory");
 	bench_begin();
 	place_pin(w.place.near);
 	canary = place_canary(&w.place);
@@ -56,8 +61,10 @@ int events_main(int argc, char **argv)
 			(struct events_server){ w.place, &stage->ready, (enum events_waiting)i };
 		bench_child(events_serve, &servers[i]);
 	}
-	bench_child(measure_all, stage);
+	measurer = bench_child(measure_all, stage);
 	follow(stage);
+	if (events_count_calls(measurer, calls))
+		stage->calls = calls;
 	print_rows(stage);
 	print_foot(&w, canary, place_canary(&w.place));
 	return EXIT_GOOD;
@@ -82,7 +89,8 @@ static const char help_before[] =
 	"Measures what it costs to set an event and to fetch it, to have a descriptor, and\n"
 	"to call a server that waits in one way or the other; beside it a mutex and an\n"
 	"eventfd. They take turns, so that what disturbs the machine disturbs all alike; a\n"
-	"sample is the mean of so many in a row.\n";
+	"sample is the mean of so many in a row. How many system calls one makes is counted by\n"
+	"tracing it afterwards.\n";
 static const char help_behind[] =
 	"\n"
 	"Where the canary, a cache line's round trip between A and B, differs before and\n"
@@ -145,11 +153,7 @@ static void measure_all(void *arg)
 		}
 		bench_raise(&stage->done);
 	}
-	for (uint32_t i = 0; i < events_case_count; i++)
-		events_cases[i].end(&things[i]);
-	DcmFini();
-	for (;;)
-		pause(); /* an end would be a failure */
+	events_traced(things);
 }
 
 static void print_head(const struct wishes *w, int64_t canary)
@@ -164,9 +168,9 @@ static void print_head(const struct wishes *w, int64_t canary)
 	printf("%s; compiler %s\n"
 	       "on processor %u, servers on %u; a cache line goes and comes back in %ld ns\n"
 	       "nanoseconds\n\n"
-	       "%-12s %9s %9s %9s %9s  %-15s %s\n",
+	       "%-12s %9s %9s %9s %9s  %-15s %7s  %s\n",
 	       place_machine(), __VERSION__, w->place.near, w->place.far, (long)canary, "", "p50",
-	       "p90", "p99", "max", "x p50", "what");
+	       "p90", "p99", "max", "x p50", "calls", "what");
 }
 
 static struct summary sum_up(const struct stage *stage, uint32_t i)
@@ -187,18 +191,23 @@ static void print_row(const struct stage *stage, uint32_t i)
 	const char *of = events_cases[c->beside].name;
 	struct summary s = sum_up(stage, i), beside = sum_up(stage, c->beside);
 	double ratio = beside.p50 > 0 ? (double)s.p50 / (double)beside.p50 : 0;
+	char calls[32] = "null";
+
+	if (stage->calls != NULL)
+		snprintf(calls, sizeof(calls), "%.2f", stage->calls[i]);
 
 	if (stage->w.json)
 		printf("%s\n  {\"name\": \"%s\", \"turns\": %u, \"samples\": %zu, \"p50_ns\": "
 		       "%.1f, "
 		       "\"p90_ns\": %.1f, \"p99_ns\": %.1f, \"max_ns\": %.1f, "
-		       "\"ratio_p50\": %.3f, \"of\": \"%s\"}",
+		       "\"ratio_p50\": %.3f, \"of\": \"%s\", \"calls\": %s, \"what\": \"%s\"}",
 		       i == 0 ? "" : ",", c->name, c->turns, s.count, (double)s.p50 / 1e3,
-		       (double)s.p90 / 1e3, (double)s.p99 / 1e3, (double)s.max / 1e3, ratio, of);
+		       (double)s.p90 / 1e3, (double)s.p99 / 1e3, (double)s.max / 1e3, ratio, of,
+		       calls, c->what);
 	else
-		printf("%-12s %9.1f %9.1f %9.1f %9.1f  %6.2f %-8s %s\n", c->name,
+		printf("%-12s %9.1f %9.1f %9.1f %9.1f  %6.2f %-8s %7s  %s\n", c->name,
 		       (double)s.p50 / 1e3, (double)s.p90 / 1e3, (double)s.p99 / 1e3,
-		       (double)s.max / 1e3, ratio, of, c->what);
+		       (double)s.max / 1e3, ratio, of, stage->calls == NULL ? "-" : calls, c->what);
 }
 
 static void print_rows(const struct stage *stage)

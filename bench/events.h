@@ -4,7 +4,9 @@
 #define DCM_BENCH_EVENTS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "bench/lib_place.h"
 
@@ -12,7 +14,7 @@ enum { EVENTS_ROUNDS_MAX = 10000 };
 
 /* What a case works on: each has its own, for they take turns. */
 struct events_thing {
-	uint64_t notice, object, listener, session;
+	uint64_t notice, object, listener, session, publication;
 	int fd;
 };
 
@@ -34,6 +36,7 @@ enum events_waiting {
 	EVENTS_SLEEPER, /* in DcmReceive */
 	EVENTS_BADGE,	/* the same, and it accepts with a badge */
 	EVENTS_LOOP,	/* in epoll_wait */
+	EVENTS_READER,	/* it has subscriptions, which it reads and does not sleep in */
 	EVENTS_SERVERS,
 };
 struct events_server {
@@ -42,5 +45,12 @@ struct events_server {
 	enum events_waiting waiting;
 };
 void events_serve(void *server);
+
+/*
+ * events_traced() - some turns of each case, for its parent to see, and the end of this process
+ * events_count_calls() - there: system calls of one turn of each. False: it may not be traced
+ */
+void events_traced(struct events_thing *things) __attribute__((noreturn));
+bool events_count_calls(pid_t pid, double *calls);
 
 #endif

@@ -14,11 +14,15 @@
 #include "bench/lib_need.h"
 
 #define TYPE	  "bench.Events"
+#define READ_TYPE "bench.Read"
 #define USER	  (1u << 16)
 #define ANSWER_NS (INT64_C(10) * 1000 * 1000 * 1000)
 
+/* Of the reader, and how long it leaves them: what comes meanwhile fits into their rings. */
+enum { SUBSCRIPTIONS = 8, UNREAD_NS = 1000 * 1000 };
+
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static const char *const server_names[EVENTS_SERVERS] = { "sleeper", "badge", "loop" };
+static const char *const server_names[EVENTS_SERVERS] = { "sleeper", "badge", "loop", "reader" };
 
 static void lock_turn(struct events_thing *t)
 {
@@ -204,6 +208,16 @@ static void call_end(struct events_thing *t)
 	bench_need(rcOk, KnHandleClose(t->session), "KnHandleClose");
 }
 
+/* Eight subscriptions of another process are told of each. */
+static void publish_turn(struct events_thing *t)
+{
+	bench_need(rcOk,
+		   DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), READ_TYPE, "passing",
+				      &t->publication),
+		   "DcmPublishEndpoint");
+	bench_need(rcOk, DcmCloseHandle(t->publication), "DcmCloseHandle");
+}
+
 static void nothing(struct events_thing *t)
 {
 	(void)t;
@@ -221,6 +235,7 @@ enum {
 	CALL,
 	CALL_BADGE,
 	CALL_LOOP,
+	PUBLISH,
 	CASES
 };
 
@@ -247,6 +262,8 @@ const struct events_case events_cases[] = {
 			 CALL, call_badge_begin, call_turn, call_end },
 	[CALL_LOOP] = { "call-loop", "DcmCall to a server asleep in epoll_wait", 10, CALL,
 			call_loop_begin, call_turn, call_end },
+	[PUBLISH] = { "publish", "published and withdrawn; 8 subscribed, who do not sleep", 50,
+		      MUTEX, nothing, publish_turn, nothing },
 };
 const uint32_t events_case_count = CASES;
 
@@ -291,6 +308,20 @@ static void serve_in_loop(Handle at)
 			answer(&request);
 }
 
+static void read_awake(_Atomic uint32_t *ready)
+{
+	DcmHandle all[SUBSCRIPTIONS];
+
+	for (int i = 0; i < SUBSCRIPTIONS; i++)
+		bench_need(rcOk, DcmSetSubscription(READ_TYPE, NULL, NULL, INVALID_HANDLE, &all[i]),
+			   "DcmSetSubscription");
+	bench_raise(ready);
+	for (;; bench_nap(UNREAD_NS))
+		for (int i = 0; i < SUBSCRIPTIONS; i++)
+			while (DcmReadPubQueue(all[i], 0, NULL, NULL, NULL, NULL) == rcOk)
+				;
+}
+
 static Handle new_badge(void)
 {
 	Handle badge;
@@ -309,6 +340,8 @@ void events_serve(void *arg)
 
 	place_pin(server->place.far);
 	bench_need(rcOk, DcmInit(), "the server's DcmInit");
+	if (server->waiting == EVENTS_READER)
+		read_awake(server->ready);
 	bench_need(rcOk, KnHandleCreateListener(&listener), "KnHandleCreateListener");
 	bench_need(rcOk,
 		   KnHandleCreateUserObjectEx(HANDLE_TYPE_USER_FIRST,

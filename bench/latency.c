@@ -20,6 +20,7 @@ static const char behind[] =
 	" spin      never gives the processor away; compared with ring\n"
 	" adaptive  what each does by itself between the two; compared with spin-futex\n"
 	" sleep     at once; compared with futex2\n"
+	" own       adaptive where a peer has that, else sleep, else spin; as adaptive\n"
 	"Not under a real-time policy: who spins would take both processors from all others.\n"
 	"With a pace, a call that is kept back by the one before counts from when it was due.\n";
 
@@ -34,7 +35,7 @@ int latency_main(int argc, char **argv)
 	bool header = false;
 	const struct option_is own[] = {
 		{ "sizes", "LIST", "bytes of request and reply (64,4K,64K,1M)", .list = &sizes },
-		{ "waits", "LIST", "of spin,adaptive,sleep (all)", .list = &waits },
+		{ "waits", "LIST", "of spin,adaptive,sleep,own (the first three)", .list = &waits },
 		{ "pace", "NS", "a call is due each NS nanoseconds (as fast as they go)",
 		  .list = &pace },
 		{ "header", NULL, "write and read 8 bytes of each message, not all",
@@ -47,12 +48,13 @@ int latency_main(int argc, char **argv)
 	status = options_parse(argc, argv, &help, all);
 	if (status >= 0)
 		return status;
-	for (unsigned w = 0; w < waits.count; w++)
-		for (unsigned s = 0; s < sizes.count; s++) {
+	for (unsigned s = 0; s < sizes.count; s++)
+		for (unsigned w = 0; w < waits.count; w++) {
 			struct cell cell = { .what = "call",
 					     .wait = wait_names[waits.of[w]],
 					     .size = sizes.of[s],
 					     .header = header,
+					     .beside = w > 0,
 					     .pace_ns = pace.of[0],
 					     .reference = wait_limit(waits.of[w], &m.place) };
 

@@ -110,6 +110,21 @@ void *bench_shared(size_t bytes)
 	return memory;
 }
 
+void bench_reside(size_t bytes)
+{
+	char *memory;
+
+	if (bytes == 0)
+		return;
+	memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory == MAP_FAILED)
+		bench_fail("%zu bytes: %s", bytes, strerror(errno));
+	madvise(memory, bytes, MADV_NOHUGEPAGE);
+	for (size_t at = 0; at < bytes; at += 4096)
+		((volatile char *)memory)[at] = 1;
+}
+
 pid_t bench_child(void (*run)(void *arg), void *arg)
 {
 	pid_t pid;

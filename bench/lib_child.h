@@ -32,6 +32,10 @@ void bench_nap(int64_t ns);
 /* bench_shared() - zeroed memory that children forked later share */
 void *bench_shared(size_t bytes);
 
+/* bench_reside() - memory of this process that is resident, in small pages, as most programs have:
+ * their number is what makes its end long */
+void bench_reside(size_t bytes);
+
 /* bench_child() - a process that does @run(@arg) and ends, at the latest with its parent */
 pid_t bench_child(void (*run)(void *arg), void *arg);
 /* bench_kill() - SIGKILL, and wait until it is over */

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +18,9 @@
 #include "bench/lib_child.h"
 
 enum { EXIT_ABSENT = 77, EXIT_CANNOT = 78, ARGUMENTS = 20, ARGUMENT_BYTES = 64 };
+
+/* What a run may take besides its time; a victim writes its memory slower than this. */
+enum { SLACK_MS = 15 * 1000, END_MS = 5000, RESIDENT_BYTES_A_MS = 1 << 16 };
 
 /* The directory of the programs: beside this one. */
 static const char *programs(void)
@@ -47,13 +51,50 @@ static void become(const char *path, char **arguments, int out)
 	_exit(EXIT_ABSENT);
 }
 
+/* Return: how much it says until it ends, or until then. */
+static size_t read_until(int from, char *text, size_t size, int64_t until_ns)
+{
+	struct pollfd ready = { .fd = from, .events = POLLIN };
+	size_t used = 0;
+
+	while (used < size) {
+		int64_t left_ms = (until_ns - bench_now()) / 1000000;
+		int seen = poll(&ready, 1, left_ms < 0 ? 0 : (int)left_ms);
+		ssize_t got = seen > 0 ? read(from, text + used, size - used) : 0;
+
+		bench_check_ended();
+		if (got > 0)
+			used += (size_t)got;
+		else if (seen == 0 || (seen > 0 && (got == 0 || errno != EINTR)))
+			break;
+	}
+	return used;
+}
+
+/* One that does not end is told to, and then killed. */
+static int end_of(pid_t pid, int64_t until_ns)
+{
+	int status = 0, signal_number = SIGTERM;
+
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		bench_check_ended();
+		bench_nap(1000 * 1000);
+		if (bench_now() < until_ns)
+			continue;
+		kill(pid, signal_number);
+		signal_number = SIGKILL;
+		until_ns = bench_now() + END_MS * INT64_C(1000000);
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 /* Return: its exit status, or -1. @text: all that it said. */
-static int run_program(const char *name, char **arguments, char *text, size_t size)
+static int run_program(const char *name, char **arguments, char *text, size_t size, uint32_t ms)
 {
 	char path[640];
-	size_t used = 0;
-	int both[2], status = 0;
-	ssize_t got;
+	int64_t until_ns = bench_now() + ms * INT64_C(1000000);
+	int both[2], status;
+	size_t used;
 	pid_t pid;
 
 	snprintf(path, sizeof(path), "%s/%s", programs(), name);
@@ -66,17 +107,13 @@ static int run_program(const char *name, char **arguments, char *text, size_t si
 	if (pid == 0)
 		become(path, arguments, both[1]);
 	close(both[1]);
-	while ((got = read(both[0], text + used, size - 1 - used)) != 0)
-		if (got > 0)
-			used += (size_t)got;
-		else if (errno != EINTR || used == size - 1)
-			break;
+	used = read_until(both[0], text, size - 1, until_ns);
 	text[used] = '\0';
+	status = end_of(pid, until_ns);
 	close(both[0]);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	bench_check_ended();
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	if (bench_now() > until_ns)
+		snprintf(text, size, "it was not through after %u ms", ms);
+	return status;
 }
 
 static bool describe(const char *name, struct peer_is *peer)
@@ -85,7 +122,7 @@ static bool describe(const char *name, struct peer_is *peer)
 	char text[512];
 	int kind, absent;
 
-	if (run_program(name, arguments, text, sizeof(text)) != 0 ||
+	if (run_program(name, arguments, text, sizeof(text), SLACK_MS) != 0 ||
 	    sscanf(text, "%31[^\t]\t%d\t%d\t%63[^\t]\t%159[^\n]", peer->name, &kind, &absent,
 		   peer->package, peer->what) != 5)
 		return false;
@@ -176,6 +213,18 @@ static void put_number(struct arguments *a, const char *key, uint64_t number)
 		put(a, "%s=%llu", key, (unsigned long long)number);
 }
 
+/* Libraries say things of their own. False: there is no result. */
+static bool keep_result(char *text)
+{
+	char *result = strstr(text, "{\"peer\": ");
+
+	if (result == NULL)
+		return false;
+	result[strcspn(result, "\n")] = '\0';
+	memmove(text, result, strlen(result) + 1);
+	return true;
+}
+
 enum run_state peers_run(const struct peer_is *peer, const struct cell *cell, char *line)
 {
 	struct arguments a = { .count = 0 };
@@ -198,13 +247,15 @@ enum run_state peers_run(const struct peer_is *peer, const struct cell *cell, ch
 	put_number(&a, "free", cell->free);
 	put_number(&a, "pace", cell->pace_ns);
 	put_number(&a, "gap", cell->gap_ns);
+	put_number(&a, "stop", cell->stop_ns);
 	put_number(&a, "ms", cell->ms);
 	put_number(&a, "warm", cell->warm_ms);
-	status = run_program(peer->name, a.of, line, RUN_TEXT);
-	line[strcspn(line, "\n")] = '\0';
+	status = run_program(peer->name, a.of, line, RUN_TEXT,
+			     SLACK_MS + cell->ms + cell->warm_ms +
+				     (uint32_t)(cell->resident / RESIDENT_BYTES_A_MS));
 	if (status == EXIT_CANNOT)
 		return RUN_CANNOT;
-	return status == 0 && line[0] == '{' ? RUN_MADE : RUN_FAILED;
+	return status == 0 && keep_result(line) ? RUN_MADE : RUN_FAILED;
 }
 
 double peers_number(const char *line, const char *in, const char *key)

@@ -34,10 +34,12 @@ struct cell {
 	size_t size, footprint, resident;
 	uint32_t clients, servers, batch;
 	bool header, free;
-	uint64_t pace_ns, gap_ns;
+	bool beside; /* the cell before: in turns with it, and compared in the same placement */
+	uint64_t pace_ns, gap_ns, stop_ns;
 	uint32_t ms, warm_ms;
 	struct place place;
-	const char *reference; /* the limit that it is compared with; null: none */
+	const char *reference;	 /* the limit that it is compared with; null: none */
+	const char *limits_wait; /* how limits do; null: as the others */
 	/* Limits are what one spinning producer gets through, whatever the others do. */
 	bool limits_spin_alone;
 };

@@ -45,6 +45,7 @@ int64_t samples_at(struct samples *s, double share)
 struct summary samples_sum_up(struct samples *s)
 {
 	return (struct summary){ .count = s->count,
+				 .least = samples_at(s, 0),
 				 .p50 = samples_at(s, 0.5),
 				 .p90 = samples_at(s, 0.9),
 				 .p99 = samples_at(s, 0.99),

@@ -14,7 +14,7 @@ struct samples {
 /* What is said of them, in nanoseconds. */
 struct summary {
 	size_t count;
-	int64_t p50, p90, p99, max;
+	int64_t least, p50, p90, p99, max;
 };
 
 void samples_add(struct samples *s, int64_t ns);

@@ -2,10 +2,11 @@
 /*
  * matrix - cells (what is measured), each by all peers in turns, several times
  *
- * A run of each peer is made before the second of any. What is compared was made in one placement
- * of the two processors: a canary, the round trip of a bounced cache line, is taken before and
- * after each run, and those runs count whose canaries lie within a third of one that most peers, and
- * the limit, have had. The others are marked and made again, five times at most.
+ * A run of each peer is made before the second of any, and so of each cell beside another. What is
+ * compared was made in one placement of the two processors: a canary, the round trip of a bounced
+ * cache line, is taken before and after each run, and those runs count whose canaries lie within a
+ * third of one that most peers, and before them DCM and the limit, have had. The others are marked and made again, ten
+ * times at most, and only while there is time.
  */
 #ifndef DCM_BENCH_MATRIX_H
 #define DCM_BENCH_MATRIX_H
@@ -13,7 +14,7 @@
 #include "bench/lib_options.h"
 #include "bench/lib_peers.h"
 
-enum { CELLS_MAX = 128, RUNS_MAX = 30 };
+enum { CELLS_MAX = 128, RUNS_MAX = 30, BESIDE_MAX = LIST_MAX };
 
 struct matrix {
 	const char *subcommand;
@@ -22,7 +23,7 @@ struct matrix {
 	unsigned cells;
 	/* As asked for. */
 	struct place place;
-	struct list runs, ms;
+	struct list runs, ms, within;
 	const char *peers;
 	bool json;
 };

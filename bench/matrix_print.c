@@ -159,6 +159,12 @@ static void print_least(const struct cell *cell, const struct row *row)
 		printf(" | %5.2f", results_spread(row->of, NULL, "slowest_share").median);
 }
 
+static void print_held(const struct cell *cell, const struct row *row)
+{
+	if (cell->stop_ns > 0)
+		printf(" | %8.2f", results_spread(row->of, NULL, "held_ns").median / 1e6);
+}
+
 static void print_time_row(const struct cell *cell, const struct style *s, const struct row *row,
 			   const struct row *limit, const struct row *best)
 {
@@ -197,6 +203,7 @@ static void print_rate_row(const struct cell *cell, const struct style *s, const
 	       ratio(row->value.median, best, best == NULL ? 0 : best->value.median),
 	       row->value.median / s->unit, spread, row->value.median * (double)cell->size / 1e9);
 	print_least(cell, row);
+	print_held(cell, row);
 	printf(" | %u\n", row->of->counted);
 }
 
@@ -216,6 +223,8 @@ static void print_columns(const struct cell *cell, const struct style *s, const 
 		printf(" | %9s %6s", s->beside, "x");
 	if (cell->clients > 1)
 		printf(" | %5s", "least");
+	if (cell->stop_ns > 0)
+		printf(" | %8s", "held, ms");
 	printf(" | runs\n");
 }
 
@@ -227,8 +236,9 @@ static void print_lines(const struct peers *peers, const struct results *r)
 
 		if (knows_never(of))
 			printf("%s: not within 3 s, if ever\n", peers->is[i].name);
-		if (of->failed)
-			printf("%s failed: %s\n", peers->is[i].name, of->why);
+		if (of->failures > 0)
+			printf("%s failed%s: %s\n", peers->is[i].name, of->failed ? "" : " once",
+			       of->why);
 		if (moved > 0)
 			printf("%s: %u runs do not count, the placement was another\n",
 			       peers->is[i].name, moved);
@@ -262,10 +272,25 @@ static void print_table(const struct matrix *m, const struct peers *peers, unsig
 	fflush(stdout);
 }
 
+static void print_string(const char *text)
+{
+	putchar('"');
+	for (; *text != '\0'; text++)
+		if (*text == '"' || *text == '\\')
+			printf("\\%c", *text);
+		else
+			putchar((unsigned char)*text < ' ' ? ' ' : *text);
+	putchar('"');
+}
+
 static void print_json_peer(const struct peer_is *peer, const struct of_peer *of, bool first)
 {
-	printf("%s\n    {\"name\": \"%s\", \"counted\": %u, \"failed\": %s, \"runs\": [",
-	       first ? "" : ",", peer->name, of->counted, of->failed ? "true" : "false");
+	printf("%s\n    {\"name\": \"%s\", \"counted\": %u, \"failed\": %s, "
+	       "\"failures\": %u, \"why\": ",
+	       first ? "" : ",", peer->name, of->counted, of->failed ? "true" : "false",
+	       of->failures);
+	print_string(of->why);
+	printf(", \"runs\": [");
 	for (unsigned i = 0; i < of->runs; i++)
 		printf("%s\n     {\"counts\": %s, %s", i == 0 ? "" : ",",
 		       of->run[i].counts ? "true" : "false", of->run[i].line + 1);
@@ -280,12 +305,16 @@ static void print_json_cell(const struct matrix *m, const struct peers *peers, u
 
 	printf("%s\n  {\"title\": \"%s\", \"what\": \"%s\", \"wait\": \"%s\", \"size\": %zu, "
 	       "\"clients\": %u, \"servers\": %u, \"batch\": %u, \"header\": %d, "
-	       "\"resident\": %zu, \"limit\": \"%s\", \"canary_ns\": %.0f, \"peers\": [",
+	       "\"footprint\": %zu, \"resident\": %zu, \"pace_ns\": %llu, \"stop_ns\": %llu, "
+	       "\"limit\": \"%s\", "
+	       "\"canary_ns\": %.0f, "
+	       "\"peers\": [",
 	       cell == 0 ? "" : ",", m->title[cell], c->what, c->wait, c->size, c->clients,
-	       c->servers, c->batch, c->header, c->resident,
+	       c->servers, c->batch, c->header, c->footprint, c->resident,
+	       (unsigned long long)c->pace_ns, (unsigned long long)c->stop_ns,
 	       c->reference == NULL ? "" : c->reference, r->canary_ns);
 	for (unsigned i = 0; i < peers->count; i++)
-		if (r->peer[i].runs > 0 || r->peer[i].failed) {
+		if (r->peer[i].runs > 0 || r->peer[i].failures > 0) {
 			print_json_peer(&peers->is[i], &r->peer[i], first);
 			first = false;
 		}

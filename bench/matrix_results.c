@@ -17,7 +17,7 @@ void results_add(struct of_peer *p, enum run_state state, const char *line)
 	if (state == RUN_CANNOT || state == RUN_ABSENT) {
 		p->cannot = true;
 	} else if (state == RUN_FAILED) {
-		p->failed = true;
+		p->failed = ++p->failures == FAILURES_MAX;
 		snprintf(p->why, sizeof(p->why), "%.*s", (int)strcspn(line, "\n"),
 			 line[0] == '\0' ? "it said nothing" : line);
 	} else if (p->runs < RUNS_MAX) {
@@ -40,7 +40,7 @@ static bool is_of(const struct one_run *run, double canary_ns)
 	return alike(run->canary_before, canary_ns) && alike(run->canary_after, canary_ns);
 }
 
-/* How well a placement serves: all are to have their runs in it, and the limit some at least. */
+/* How well a placement serves: all are to have their runs in it, DCM and the limit before others. */
 static unsigned worth(const struct results *r, unsigned peers, double canary_ns)
 {
 	unsigned sum = 0;
@@ -50,35 +50,56 @@ static unsigned worth(const struct results *r, unsigned peers, double canary_ns)
 
 		for (unsigned i = 0; i < r->peer[p].runs; i++)
 			count += is_of(&r->peer[p].run[i], canary_ns);
-		sum += count < r->wanted ? count : r->wanted;
-		if (p == r->reference && count > 0)
-			sum += RUNS_MAX * PEERS_MAX;
+		if (count > r->wanted)
+			count = r->wanted;
+		sum += p == r->reference || p == r->self ? PEERS_MAX * count : count;
 	}
 	return sum;
 }
 
-void results_choose(struct results *r, unsigned peers)
+static unsigned worth_of_all(const struct results *r, unsigned cells, unsigned peers,
+			     double canary_ns)
 {
+	unsigned sum = 0;
+
+	for (unsigned c = 0; c < cells; c++)
+		sum += worth(&r[c], peers, canary_ns);
+	return sum;
+}
+
+/* Each canary that was taken is one that it could be. */
+static double choose_canary(const struct results *r, unsigned cells, unsigned peers)
+{
+	double chosen = 0;
 	unsigned best = 0;
 
-	r->canary_ns = 0;
-	for (unsigned p = 0; p < peers; p++)
-		for (unsigned i = 0; i < r->peer[p].runs; i++) {
-			double canary_ns = r->peer[p].run[i].canary_before;
-			unsigned here = worth(r, peers, canary_ns);
+	for (unsigned i = 0; i < cells * peers; i++) {
+		const struct of_peer *of = &r[i / peers].peer[i % peers];
+
+		for (unsigned run = 0; run < of->runs; run++) {
+			unsigned here = worth_of_all(r, cells, peers, of->run[run].canary_before);
 
 			if (here > best) {
 				best = here;
-				r->canary_ns = canary_ns;
+				chosen = of->run[run].canary_before;
 			}
 		}
-	for (unsigned p = 0; p < peers; p++) {
-		struct of_peer *of = &r->peer[p];
+	}
+	return chosen;
+}
 
+void results_choose(struct results *r, unsigned cells, unsigned peers)
+{
+	double canary_ns = choose_canary(r, cells, peers);
+
+	for (unsigned i = 0; i < cells * peers; i++) {
+		struct of_peer *of = &r[i / peers].peer[i % peers];
+
+		r[i / peers].canary_ns = canary_ns;
 		of->counted = 0;
-		for (unsigned i = 0; i < of->runs; i++) {
-			of->run[i].counts = is_of(&of->run[i], r->canary_ns);
-			of->counted += of->run[i].counts;
+		for (unsigned run = 0; run < of->runs; run++) {
+			of->run[run].counts = is_of(&of->run[run], canary_ns);
+			of->counted += of->run[run].counts;
 		}
 	}
 }

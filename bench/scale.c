@@ -238,10 +238,11 @@ static void print_row(const struct row *row, bool first)
 {
 	if (w.json)
 		printf("%s\n  {\"name\": \"%s\", \"of\": \"%s\", \"n\": %llu, \"runs\": %zu, "
-		       "\"ratio\": %.3f, \"p50_ns\": %ld, \"p90_ns\": %ld, \"max_ns\": %ld}",
+		       "\"ratio\": %.3f, \"least_ns\": %ld, \"p50_ns\": %ld, \"p90_ns\": %ld, "
+		       "\"max_ns\": %ld}",
 		       first ? "" : ",", kinds[row->what].name, kinds[row->what].of,
-		       (unsigned long long)row->n, row->s.count, row->ratio, (long)row->s.p50,
-		       (long)row->s.p90, (long)row->s.max);
+		       (unsigned long long)row->n, row->s.count, row->ratio, (long)row->s.least,
+		       (long)row->s.p50, (long)row->s.p90, (long)row->s.max);
 	else
 		printf("%-10s %8llu %-9s %8.2f %10ld %10ld %10ld  %s\n", kinds[row->what].name,
 		       (unsigned long long)row->n, kinds[row->what].of, row->ratio,

@@ -3,11 +3,11 @@
 
 #include <stddef.h>
 
-const char *const wait_names[WAITS + 1] = { "spin", "adaptive", "sleep", NULL };
+const char *const wait_names[WAITS + 1] = { "spin", "adaptive", "sleep", "own", NULL };
 
 const char *wait_limit(uint64_t wait, const struct place *place)
 {
-	static const char *const limits[WAITS] = { "ring", "spin-futex", "futex2" };
+	static const char *const limits[WAITS] = { "ring", "spin-futex", "futex2", "spin-futex" };
 
 	return place->near == place->far ? "futex2" : limits[wait];
 }

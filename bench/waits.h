@@ -7,7 +7,7 @@
 
 #include "bench/lib_place.h"
 
-enum { WAIT_SPIN, WAIT_ADAPTIVE, WAIT_SLEEP, WAITS };
+enum { WAIT_SPIN, WAIT_ADAPTIVE, WAIT_SLEEP, WAIT_OWN, WAITS };
 
 extern const char *const wait_names[WAITS + 1]; /* ends with a null */
 

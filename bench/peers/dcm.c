@@ -3,8 +3,9 @@
  * DCM itself, by its public API, linked statically as the limits are.
  *
  * Calls: DcmLoan, DcmCall, DcmReceive, DcmLoanReply, DcmReply, DcmRelease, all in place. One-way:
- * DcmSend. A server is one process with one listener; each client has a session of its own.
- * A client connects by name, with DcmConnect to a server in DcmListen. It accepts all that it
+ * DcmSend and DcmReceive, one by one; of batches DcmSendBatch, and DcmReceiveBatch of as many. Each
+ * message is released by itself. Before it waits for room, a client sends what it has of a batch.
+ * A server is one process with one listener; each client has a session of its own. A client connects by name, with DcmConnect to a server in DcmListen. It accepts all that it
  * knows will come before it receives; with PEER_CONNECT, one for each call, then receives.
  *
  * Fan-out and appearing are DCM's publications of endpoints: the subscribers are in
@@ -26,25 +27,29 @@
 
 #define TYPE "bench.Peer"
 
+/* A channel has 256 slots; a batch that leaves none for the next lets both sides wait. */
+enum { BATCH_MOST = 64 };
+
 struct own {
 	Handle session, listener, callable;
 	DcmHandle publication, connection, subscription;
 	uint32_t to_accept;
 	uint64_t *buffer; /* PEER_FAN */
+	/* One-way messages: a client's that are loaned, all but the last of them written; a
+	 * server's that are received, of which those from @next on have not been taken. */
+	DcmMessage loaned[BATCH_MOST];
+	DcmRequest received[BATCH_MOST];
+	size_t batch, unsent, count, next;
 };
 
 static void choose_wait(const struct peer_job *job)
 {
-#ifdef DCM_WAIT_SPIN
 	static const uint32_t policies[] = { [PEER_SPIN] = DCM_WAIT_SPIN,
 					     [PEER_ADAPTIVE] = DCM_WAIT_ADAPTIVE,
 					     [PEER_SLEEP] = DCM_WAIT_SLEEP };
 
 	bench_need(rcOk, DcmSetWaitPolicy(INVALID_HANDLE, policies[job->wait], -1),
 		   "DcmSetWaitPolicy");
-#else
-	(void)job;
-#endif
 }
 
 static void begin(struct peer_end *e)
@@ -52,6 +57,7 @@ static void begin(struct peer_end *e)
 	struct own *own = peer_memory(sizeof(*own));
 
 	own->buffer = peer_memory(e->job->size);
+	own->batch = e->job->batch < BATCH_MOST ? e->job->batch : BATCH_MOST;
 	own->publication = DCM_INVALID_HANDLE;
 	own->session = INVALID_HANDLE;
 	bench_need(rcOk, DcmInit(), "DcmInit");
@@ -190,6 +196,36 @@ static void show(struct peer_message *m, const DcmMessage *message)
 	m->size = message->size;
 }
 
+static bool is_one_way(const struct peer_end *e)
+{
+	return e->job->what == PEER_SEND || e->job->what == PEER_MANY;
+}
+
+static void send_loaned(struct own *own)
+{
+	size_t sent;
+
+	bench_need(rcOk, DcmSendBatch(own->session, own->loaned, own->unsent, -1, &sent),
+		   "DcmSendBatch");
+	own->unsent = 0;
+}
+
+/* The room that a client waits for may be that of messages which it has not sent. */
+static void loan_of_batch(struct own *own, size_t size, struct peer_message *m)
+{
+	Retcode seen = rcQuotaExceeded;
+
+	if (own->unsent > 0)
+		seen = DcmLoan(own->session, size, 0, &own->loaned[own->unsent]);
+	if (seen == rcQuotaExceeded) {
+		if (own->unsent > 0)
+			send_loaned(own);
+		seen = DcmLoan(own->session, size, -1, &own->loaned[0]);
+	}
+	bench_need(rcOk, seen, "DcmLoan");
+	show(m, &own->loaned[own->unsent]);
+}
+
 static void loan(struct peer_end *e, size_t size, struct peer_message *m)
 {
 	struct own *own = e->own;
@@ -198,6 +234,10 @@ static void loan(struct peer_end *e, size_t size, struct peer_message *m)
 		withdraw(e);
 		m->data = own->buffer;
 		m->size = size;
+		return;
+	}
+	if (is_one_way(e) && own->batch > 1) {
+		loan_of_batch(own, size, m);
 		return;
 	}
 	bench_need(rcOk, DcmLoan(own->session, size, -1, own_message(m)), "DcmLoan");
@@ -227,10 +267,14 @@ static void send(struct peer_end *e, struct peer_message *m, bool more)
 	struct own *own = e->own;
 	char name[32];
 
-	(void)more;
 	if (e->job->what == PEER_FAN) {
 		snprintf(name, sizeof(name), "%" PRIu64, *own->buffer);
 		publish(own, name);
+		return;
+	}
+	if (own->batch > 1) {
+		if (++own->unsent == own->batch || !more)
+			send_loaned(own);
 		return;
 	}
 	bench_need(rcOk, DcmSend(own->session, own_message(m), -1), "DcmSend");
@@ -249,6 +293,18 @@ static void take_name(struct peer_end *e, struct peer_message *m)
 	m->size = e->job->size;
 }
 
+static void take_of_batch(struct own *own, struct peer_message *m)
+{
+	if (own->next == own->count) {
+		own->next = 0;
+		bench_need(
+			rcOk,
+			DcmReceiveBatch(own->listener, -1, own->received, own->batch, &own->count),
+			"DcmReceiveBatch");
+	}
+	show(m, &own->received[own->next].message);
+}
+
 static void take(struct peer_end *e, struct peer_message *m)
 {
 	struct own *own = e->own;
@@ -260,6 +316,10 @@ static void take(struct peer_end *e, struct peer_message *m)
 	while (own->to_accept > 0) {
 		accept_one(own);
 		own->to_accept--;
+	}
+	if (is_one_way(e) && own->batch > 1) {
+		take_of_batch(own, m);
+		return;
 	}
 	bench_need(rcOk, DcmReceive(own->listener, -1, own_request(m)), "DcmReceive");
 	if (e->job->what == PEER_CONNECT)
@@ -289,8 +349,14 @@ static void answer(struct peer_end *e, struct peer_message *request, struct peer
 
 static void give_back(struct peer_end *e, struct peer_message *m)
 {
-	if (e->job->what != PEER_FAN)
-		bench_need(rcOk, DcmRelease(&own_request(m)->message), "DcmRelease");
+	struct own *own = e->own;
+
+	if (e->job->what == PEER_FAN)
+		return;
+	bench_need(rcOk,
+		   DcmRelease(own->batch > 1 ? &own->received[own->next++].message
+					     : &own_request(m)->message),
+		   "DcmRelease");
 }
 
 const struct peer peer = {
@@ -299,11 +365,7 @@ const struct peer peer = {
 	.kind = PEER_SELF,
 	.can = PEER_CALL | PEER_SEND | PEER_MANY | PEER_FAN | PEER_CONNECT | PEER_APPEAR |
 	       PEER_DEATH,
-#ifdef DCM_WAIT_SPIN
 	.waits = PEER_SPIN | PEER_ADAPTIVE | PEER_SLEEP,
-#else
-	.waits = PEER_ADAPTIVE,
-#endif
 	.largest = 16 << 20,
 	.begin = begin,
 	.serve = serve,

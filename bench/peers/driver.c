@@ -25,6 +25,9 @@
 
 enum { EXIT_ABSENT = 77, EXIT_CANNOT = 78, DAEMONS_MAX = 4, SETTLE_NS = 2 * 1000 * 1000 };
 
+/* What a run may take to begin and to end. */
+#define SLACK_NS (INT64_C(8) * 1000 * 1000 * 1000)
+
 /* What one process is given. */
 struct role {
 	struct run *run;
@@ -140,12 +143,53 @@ static void clean(void)
 		bench_kill(daemons[--daemon_count]);
 }
 
+/* How far it came: of publications, how many subscribers have read the last. */
+static void say_how_far(struct run *run)
+{
+	const struct peer_job *job = &run->job;
+	uint64_t last = run->client[0].count;
+	uint32_t told = 0;
+
+	for (uint32_t i = 0; i < job->servers; i++)
+		told += atomic_load(&run->server[i].told) == last;
+	if (job->what == PEER_FAN)
+		fprintf(stderr, "%u of %u know of publication %llu; ", told, job->servers,
+			(unsigned long long)last);
+	bench_fail("not through: %u of %u serve, %u of %u are open, %u have ended",
+		   atomic_load(&run->served), job->servers, atomic_load(&run->opened), job->clients,
+		   atomic_load(&run->done));
+}
+
+/* In the middle of whatever they do: one producer after the other, until the consumer is through. */
+static void stop_in_turns(const struct run *run, int64_t until_ns)
+{
+	const uint32_t clients = run->job.clients;
+
+	for (uint32_t i = 0; atomic_load(&run->stop) == 0 && bench_now() < until_ns; i++) {
+		pid_t producer = pids[run->job.servers + i % clients];
+
+		bench_check_ended();
+		kill(producer, SIGSTOP);
+		bench_nap((int64_t)run->stop_ns);
+		kill(producer, SIGCONT);
+		bench_nap((int64_t)run->stop_ns);
+	}
+}
+
 static void measure(struct run *run)
 {
+	double ns = (double)(run->warm + run->length) / run->clock.per_ns;
+
 	prepare(run);
 	start(run, true);
 	start(run, false);
-	bench_reach(&run->done, run->job.clients + run->job.servers);
+	if (run->stop_ns > 0) {
+		bench_reach(&run->opened, run->job.clients);
+		stop_in_turns(run, bench_now() + (int64_t)ns + SLACK_NS);
+	}
+	if (!bench_reach_within(&run->done, run->job.clients + run->job.servers,
+				(int64_t)ns + SLACK_NS))
+		say_how_far(run);
 	clean();
 }
 

@@ -35,6 +35,7 @@ struct run {
 	uint64_t warm, length; /* ticks */
 	uint64_t pace;	       /* ticks from one call to the next; 0: at once */
 	uint64_t gap_ns;       /* between publications */
+	uint64_t stop_ns;      /* for which one producer after the other is stopped; 0: none is */
 	size_t resident;       /* bytes, of the server that is killed */
 	struct clock_is clock;
 	_Alignas(128) _Atomic uint32_t served; /* servers that have */
@@ -43,6 +44,7 @@ struct run {
 	_Atomic uint32_t turn;		       /* PEER_APPEAR, PEER_DEATH: whose turn it is */
 	int64_t turn_ns;
 	_Alignas(128) _Atomic uint32_t stop; /* one-way: clients send their last */
+	uint64_t held;			     /* ticks, the longest that the consumer got nothing */
 	struct of_client *client;
 	struct of_server *server;
 };
@@ -55,6 +57,10 @@ end_part fan_client, fan_server;
 end_part connect_client, connect_server;
 end_part appear_client, appear_server;
 end_part death_client, death_server;
+
+/* trip() - a call, and everything that it asks of a program: room, the request, the reply read and
+ * given back */
+void trip(struct run *run, struct peer_end *e, uint64_t word);
 
 /*
  * payload - words that count up from a first one

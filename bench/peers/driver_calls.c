@@ -3,8 +3,7 @@
 #include "bench/lib_child.h"
 #include "bench/peers/driver.h"
 
-/* Everything that a call asks of a program: room, the request, the reply read and given back. */
-static void trip(struct run *run, struct peer_end *e, uint64_t word)
+void trip(struct run *run, struct peer_end *e, uint64_t word)
 {
 	struct peer_message request, reply;
 

@@ -80,6 +80,8 @@ static void read_one(struct run *run, const char *key, const char *value)
 		run->pace = number_of(value, 0, UINT64_C(1) << 40);
 	else if (strcmp(key, "gap") == 0)
 		run->gap_ns = number_of(value, 0, UINT64_C(1) << 40);
+	else if (strcmp(key, "stop") == 0)
+		run->stop_ns = number_of(value, 0, UINT64_C(1) << 40);
 	else if (strcmp(key, "resident") == 0)
 		run->resident = number_of(value, 0, UINT64_C(1) << 40);
 	else if (strcmp(key, "cpus") != 0 || !place_parse(value, &run->place))

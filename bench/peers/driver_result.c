@@ -159,6 +159,9 @@ void result_print(const struct run *run, const struct noise *noise)
 	       (long)noise->canary_after_ns);
 	if (run->job.clients > 1)
 		print_clients(run);
+	if (run->stop_ns > 0)
+		printf(", \"stop_ns\": %llu, \"held_ns\": %.0f", (unsigned long long)run->stop_ns,
+		       sum_ns(run, (double)run->held));
 	if (time.count > 0)
 		print_hist(run, "time", &time);
 	if (other.count > 0)

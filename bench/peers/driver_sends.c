@@ -40,16 +40,28 @@ static bool take_one(struct run *run, struct peer_end *e, uint64_t *expected, ui
 	return number != PAYLOAD_LAST;
 }
 
+/* A message is there: how long after the one before. */
+static void note_held(struct run *run, uint64_t *last)
+{
+	uint64_t now = clock_ticks();
+
+	if (*last != 0 && now - *last > run->held)
+		run->held = now - *last;
+	*last = now;
+}
+
 /* The consumer has the clock: what it has read, in the time that it took. */
 void sends_server(struct run *run, struct peer_end *e)
 {
 	uint64_t expected[ENDS_MAX] = { 0 }, before[ENDS_MAX] = { 0 };
-	uint64_t due = clock_ticks() + run->warm, began = 0, now;
+	uint64_t due = clock_ticks() + run->warm, began = 0, now, last = 0;
 	uint32_t clients = run->job.clients, client;
 
 	for (uint32_t looks = 0; clients > 0; looks++) {
 		if (!take_one(run, e, expected, &client))
 			clients--;
+		if (run->stop_ns != 0 && began != 0)
+			note_held(run, &last);
 		if (looks % LOOKS_EVERY != 0 || (now = clock_ticks()) < due)
 			continue;
 		due = began == 0 ? now + run->length : UINT64_MAX;

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What is done in turns: connecting, a service that appears, a server that is killed. */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bench/lib_child.h"
@@ -13,17 +10,8 @@ enum { SETTLE_NS = 300 * 1000 };
 
 static void connect_once(struct run *run, struct peer_end *e, uint64_t word)
 {
-	struct peer_message request, reply;
-
 	peer.open(e);
-	peer.loan(e, run->job.size, &request);
-	payload_write(run, &request, word);
-	if (!peer.call(e, &request, &reply))
-		bench_fail("the server is gone");
-	if (payload_read(run, &reply) != ~word)
-		bench_fail("the reply is not to this request");
-	if (peer.release != NULL)
-		peer.release(e, &reply);
+	trip(run, e, word);
 }
 
 void connect_client(struct run *run, struct peer_end *e)
@@ -89,22 +77,6 @@ void appear_server(struct run *run, struct peer_end *e)
 	}
 }
 
-/* Small pages, as most programs have: their number is what makes the end of a process long. */
-static void reside(size_t bytes)
-{
-	char *memory;
-
-	if (bytes == 0)
-		return;
-	memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (memory == MAP_FAILED)
-		bench_fail("%zu bytes for the victim: %s", bytes, strerror(errno));
-	madvise(memory, bytes, MADV_NOHUGEPAGE);
-	for (size_t at = 0; at < bytes; at += 4096)
-		((volatile char *)memory)[at] = 1;
-}
-
 /* turn_ns: when call returned, which whoever has killed the server compares. */
 void death_client(struct run *run, struct peer_end *e)
 {
@@ -122,7 +94,7 @@ void death_server(struct run *run, struct peer_end *e)
 {
 	struct peer_message request;
 
-	reside(run->resident);
+	bench_reside(run->resident);
 	peer.take(e, &request);
 	payload_read(run, &request);
 	bench_raise(&run->turn);

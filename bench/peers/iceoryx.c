@@ -32,6 +32,7 @@
 #include <iceoryx_binding_c/subscriber.h>
 #include <iceoryx_binding_c/wait_set.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -60,6 +61,7 @@ struct own {
 	iox_service_discovery_t discovery;
 	char instance[16];
 	bool looks; /* for the end of its connection */
+	bool is_in; /* a subscriber that has said so */
 	long rounds;
 };
 
@@ -111,6 +113,7 @@ static void prepare(struct peer_job *job)
 	if (!private_names(job) && stat("/dev/shm/iceoryx_mgmt", &status) == 0)
 		peer_fail("there is a RouDi here already, or what one left");
 	parent = getpid();
+	job->shared = peer_shared(sizeof(_Atomic uint32_t)); /* subscribers that are in */
 	snprintf(path, sizeof(path), "%s", peer_path(job, "roudi.toml"));
 	configure(job, path);
 	peer_daemon(command);
@@ -220,8 +223,9 @@ static void connect_client(struct own *o)
 		sched_yield();
 }
 
-/* RouDi brings all subscribers that wait for it in one go. */
-static void publish_from(struct own *o)
+/* RouDi brings subscribers one by one: who is not in yet would miss what is published. That they
+   are, one publisher cannot ask; subscribers say it. */
+static void publish_from(struct own *o, const struct peer_job *job)
 {
 	iox_pub_options_t options;
 
@@ -230,7 +234,17 @@ static void publish_from(struct own *o)
 	o->publisher = iox_pub_init(&o->publisher_memory, SERVICE, o->instance, "data", &options);
 	while (!iox_pub_has_subscribers(o->publisher))
 		nap(1000 * 1000);
-	nap(100 * 1000 * 1000);
+	if (job->what == PEER_FAN)
+		while (atomic_load((_Atomic uint32_t *)job->shared) < job->servers)
+			nap(1000 * 1000);
+}
+
+static void be_in(struct own *o, const struct peer_job *job)
+{
+	while (iox_sub_get_subscription_state(o->subscriber) != SubscribeState_SUBSCRIBED)
+		nap(1000 * 1000);
+	o->is_in = true;
+	atomic_fetch_add((_Atomic uint32_t *)job->shared, 1);
 }
 
 static void open_link(struct peer_end *e)
@@ -238,7 +252,7 @@ static void open_link(struct peer_end *e)
 	if (calls(e->job))
 		connect_client(e->own);
 	else
-		publish_from(e->own);
+		publish_from(e->own, e->job);
 }
 
 static void close_end(struct peer_end *e)
@@ -279,6 +293,8 @@ static void take(struct peer_end *e, struct peer_message *m)
 	struct own *o = e->own;
 	const void *data;
 
+	if (e->job->what == PEER_FAN && !o->is_in)
+		be_in(o, e->job);
 	if (o->server != NULL)
 		while (iox_server_take_request(o->server, &data) != ServerRequestResult_SUCCESS)
 			wait_set(o);

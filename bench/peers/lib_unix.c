@@ -52,7 +52,7 @@ static const char *path_of(const struct peer_job *job, uint32_t number)
 	return peer_path(job, name);
 }
 
-int unix_connect(const struct peer_job *job, uint32_t number, int type)
+static int connect_to(const struct peer_job *job, uint32_t number, int type)
 {
 	const char *path = path_of(job, number);
 	struct sockaddr_un address = address_of(path);
@@ -73,9 +73,19 @@ static void ask_for(struct unix_server *s, int fd, struct unix_link *link)
 		peer_fail("epoll_ctl: %s", strerror(errno));
 }
 
-void unix_serve(struct unix_server *s, const struct peer_end *e, int type)
+void unix_begin(struct unix_end *u, const struct peer_end *e, int type)
 {
-	s->listener = listen_at(path_of(e->job, e->number), type);
+	u->type = type;
+	u->count = e->job->what == PEER_FAN ? e->job->servers : 1;
+	u->fds = peer_memory(u->count * sizeof(*u->fds));
+}
+
+void unix_serve(struct peer_end *e)
+{
+	struct unix_end *u = e->own;
+	struct unix_server *s = &u->server;
+
+	s->listener = listen_at(path_of(e->job, e->number), u->type);
 	s->spins = e->job->wait == PEER_SPIN;
 	s->count = e->job->what == PEER_FAN ? 1 : e->job->clients / e->job->servers;
 	s->many = s->count > 1;
@@ -146,7 +156,7 @@ void unix_gone(struct unix_link *link)
 	link->fd = -1;
 }
 
-void unix_stop(struct unix_server *s)
+static void stop(struct unix_server *s)
 {
 	for (uint32_t i = 0; i < s->count; i++)
 		if (s->links[i].fd >= 0)
@@ -156,38 +166,60 @@ void unix_stop(struct unix_server *s)
 		close(s->epoll);
 }
 
-int unix_announce(const struct peer_job *job, int type)
+void unix_open(struct peer_end *e)
 {
+	struct unix_end *u = e->own;
+	uint32_t first = e->job->what != PEER_FAN && e->job->servers > 1 ? e->number : 0;
+
+	for (uint32_t i = 0; i < u->count; i++)
+		u->fds[i] = connect_to(e->job, first + i, u->type);
+}
+
+void unix_close(struct peer_end *e)
+{
+	struct unix_end *u = e->own;
+
+	if (e->job->what == PEER_APPEAR)
+		return;
+	if (e->serves) {
+		stop(&u->server);
+		return;
+	}
+	for (uint32_t i = 0; i < u->count; i++)
+		close(u->fds[i]);
+}
+
+void unix_announce(struct peer_end *e)
+{
+	struct unix_end *u = e->own;
 	char hidden[108];
-	int fd;
 
-	snprintf(hidden, sizeof(hidden), "%s", peer_path(job, ".service"));
-	fd = listen_at(hidden, type);
-	if (rename(hidden, peer_path(job, "service")) != 0)
+	snprintf(hidden, sizeof(hidden), "%s", peer_path(e->job, ".service"));
+	u->service = listen_at(hidden, u->type);
+	if (rename(hidden, peer_path(e->job, "service")) != 0)
 		peer_fail("%s: %s", hidden, strerror(errno));
-	return fd;
 }
 
-void unix_withdraw(const struct peer_job *job, int fd)
+void unix_withdraw(struct peer_end *e)
 {
-	unlink(peer_path(job, "service"));
-	close(fd);
+	unlink(peer_path(e->job, "service"));
+	close(((struct unix_end *)e->own)->service);
 }
 
-int unix_watch(const struct peer_job *job)
+void unix_watch(struct peer_end *e)
 {
-	int fd = inotify_init1(IN_CLOEXEC | (job->wait == PEER_SPIN ? IN_NONBLOCK : 0));
+	int fd = inotify_init1(IN_CLOEXEC | (e->job->wait == PEER_SPIN ? IN_NONBLOCK : 0));
 
-	if (fd < 0 || inotify_add_watch(fd, job->directory, IN_MOVED_TO) < 0)
+	if (fd < 0 || inotify_add_watch(fd, e->job->directory, IN_MOVED_TO) < 0)
 		peer_fail("inotify: %s", strerror(errno));
-	return fd;
+	((struct unix_end *)e->own)->service = fd;
 }
 
-void unix_told(int fd)
+void unix_told(struct peer_end *e)
 {
 	char events[4096] __attribute__((aligned(8)));
 
-	while (read(fd, events, sizeof(events)) <= 0)
+	while (read(((struct unix_end *)e->own)->service, events, sizeof(events)) <= 0)
 		if (errno != EAGAIN && errno != EINTR)
 			peer_fail("inotify: %s", strerror(errno));
 }

@@ -28,8 +28,16 @@ struct unix_server {
 	int readies, at;
 };
 
-void unix_serve(struct unix_server *s, const struct peer_end *e, int type);
-void unix_stop(struct unix_server *s);
+/* What an end of either kind has, at the beginning of its own. */
+struct unix_end {
+	int type;
+	struct unix_server server;
+	int *fds; /* a client's: one, or one for each subscriber */
+	uint32_t count;
+	int service;
+};
+
+void unix_begin(struct unix_end *u, const struct peer_end *e, int type);
 
 /* unix_turn() - the link to read next; with several clients, without blocking */
 struct unix_link *unix_turn(struct unix_server *s);
@@ -38,16 +46,22 @@ void unix_next(struct unix_server *s);
 /* unix_gone() - the client of @link is */
 void unix_gone(struct unix_link *link);
 
-/* unix_connect() - to server @number, nonblocking if the job spins */
-int unix_connect(const struct peer_job *job, uint32_t number, int type);
+/* Operations of a struct peer. A link that spins does not block. */
+void unix_serve(struct peer_end *e);
+void unix_open(struct peer_end *e);
+void unix_close(struct peer_end *e);
 
 /*
  * A service appears: its socket listens already when it gets its name, so who is told of the name
- * can connect. The waiting client has a watch on the directory. Each returns a descriptor.
+ * can connect. The waiting client has a watch on the directory.
  */
-int unix_announce(const struct peer_job *job, int type);
-void unix_withdraw(const struct peer_job *job, int fd);
-int unix_watch(const struct peer_job *job);
-void unix_told(int fd);
+void unix_announce(struct peer_end *e);
+void unix_withdraw(struct peer_end *e);
+void unix_watch(struct peer_end *e);
+void unix_told(struct peer_end *e);
+
+#define UNIX_LINKS                                                                                 \
+	.serve = unix_serve, .open = unix_open, .close = unix_close, .announce = unix_announce,    \
+	.withdraw = unix_withdraw, .watch = unix_watch, .told = unix_told
 
 #endif

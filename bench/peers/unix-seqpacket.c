@@ -14,19 +14,15 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "bench/peers/lib_unix.h"
 
 enum { BURST = 16, LARGEST = 1 << 17 };
 
 struct own {
-	struct unix_server server;
+	struct unix_end links; /* first: lib_unix finds it there */
 	char *in, *out;
-	int *fds; /* a client's: one, or one for each subscriber */
-	uint32_t count;
 	unsigned burst;
-	int service;
 };
 
 static void begin(struct peer_end *e)
@@ -35,39 +31,8 @@ static void begin(struct peer_end *e)
 
 	o->in = peer_memory(e->job->size);
 	o->out = peer_memory(e->job->size);
-	o->count = e->job->what == PEER_FAN ? e->job->servers : 1;
-	o->fds = peer_memory(o->count * sizeof(*o->fds));
+	unix_begin(&o->links, e, SOCK_SEQPACKET);
 	e->own = o;
-}
-
-static void serve(struct peer_end *e)
-{
-	struct own *o = e->own;
-
-	unix_serve(&o->server, e, SOCK_SEQPACKET);
-}
-
-static void open_link(struct peer_end *e)
-{
-	struct own *o = e->own;
-	uint32_t first = e->job->what != PEER_FAN && e->job->servers > 1 ? e->number : 0;
-
-	for (uint32_t i = 0; i < o->count; i++)
-		o->fds[i] = unix_connect(e->job, first + i, SOCK_SEQPACKET);
-}
-
-static void close_end(struct peer_end *e)
-{
-	struct own *o = e->own;
-
-	if (e->job->what == PEER_APPEAR)
-		return;
-	if (e->serves) {
-		unix_stop(&o->server);
-		return;
-	}
-	for (uint32_t i = 0; i < o->count; i++)
-		close(o->fds[i]);
 }
 
 static void take(struct peer_end *e, struct peer_message *m)
@@ -77,17 +42,17 @@ static void take(struct peer_end *e, struct peer_message *m)
 	ssize_t got;
 
 	for (;;) {
-		link = unix_turn(&o->server);
+		link = unix_turn(&o->links.server);
 		got = recv(link->fd, o->in, e->job->size, MSG_NOSIGNAL);
 		if (got > 0)
 			break;
 		if (got < 0 && errno == EAGAIN)
-			unix_next(&o->server);
+			unix_next(&o->links.server);
 		else
 			unix_gone(link);
 	}
 	if (++o->burst % BURST == 0)
-		unix_next(&o->server);
+		unix_next(&o->links.server);
 	m->data = o->in;
 	m->size = (size_t)got;
 	m->own[0] = (uint64_t)link->fd;
@@ -133,9 +98,9 @@ static bool call(struct peer_end *e, struct peer_message *m, struct peer_message
 	struct own *o = e->own;
 	ssize_t got;
 
-	if (!put(o->fds[0], m->data, m->size))
+	if (!put(o->links.fds[0], m->data, m->size))
 		return false;
-	while ((got = recv(o->fds[0], o->in, e->job->size, MSG_NOSIGNAL)) <= 0)
+	while ((got = recv(o->links.fds[0], o->in, e->job->size, MSG_NOSIGNAL)) <= 0)
 		if (got == 0 || errno == ECONNRESET)
 			return false;
 		else if (errno != EAGAIN && errno != EINTR)
@@ -150,29 +115,9 @@ static void send_one(struct peer_end *e, struct peer_message *m, bool more)
 	struct own *o = e->own;
 
 	(void)more;
-	for (uint32_t i = 0; i < o->count; i++)
-		if (!put(o->fds[i], m->data, m->size))
+	for (uint32_t i = 0; i < o->links.count; i++)
+		if (!put(o->links.fds[i], m->data, m->size))
 			peer_fail("a receiver is gone");
-}
-
-static void announce(struct peer_end *e)
-{
-	((struct own *)e->own)->service = unix_announce(e->job, SOCK_SEQPACKET);
-}
-
-static void withdraw(struct peer_end *e)
-{
-	unix_withdraw(e->job, ((struct own *)e->own)->service);
-}
-
-static void watch(struct peer_end *e)
-{
-	((struct own *)e->own)->service = unix_watch(e->job);
-}
-
-static void told(struct peer_end *e)
-{
-	unix_told(((struct own *)e->own)->service);
 }
 
 const struct peer peer = {
@@ -184,17 +129,11 @@ const struct peer peer = {
 	.waits = PEER_SPIN | PEER_SLEEP,
 	.largest = LARGEST,
 	.begin = begin,
-	.close = close_end,
-	.serve = serve,
 	.take = take,
 	.room = room,
 	.answer = answer,
-	.open = open_link,
 	.loan = loan,
 	.call = call,
 	.send = send_one,
-	.announce = announce,
-	.withdraw = withdraw,
-	.watch = watch,
-	.told = told,
+	UNIX_LINKS,
 };

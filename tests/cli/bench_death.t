@@ -51,6 +51,17 @@ for my $row (@{ $data->{rows} }) {
 		   'in order');
 	}
 }
+
+# The same question to others.
+($status, $json) = run(qw(death --resident 0 --runs 1 --duration 20 --json --peers), 'dcm,unix-seqpacket,futex');
+is($status, 0, 'dcm-bench death --peers runs');
+my $peers = eval { decode_json($json) } // {};
+is($@, '', 'and prints JSON');
+is($peers->{schema}, 'dcm-bench-death-peers/1', 'of a known schema');
+my %knows = map { $_->{name} => $_->{runs}[0]{count} } @{ $peers->{cells}[0]{peers} };
+is(join(' ', sort keys %knows), 'dcm unix-seqpacket', 'of those that can be told of it');
+ok($knows{$_} > 0, "a caller of $_ was told") for sort keys %knows;
+
 ok(defined $data->{$_}, "$_ is said")
 	for qw(machine compiler cpu_callers cpu_victim canary_before_ns canary_after_ns);
 is_deeply([grep { !$before{$_} && -e "$_/fabric" && !fabric_of_another($_) }

@@ -33,7 +33,7 @@ sub run {
 
 my ($status, $help) = run('--help');
 my %of = (latency => [qw(--sizes 64 --waits adaptive,sleep)],
-	  throughput => [qw(--sizes 64,4K --waits adaptive --batches 1 --touch all)],
+	  throughput => [qw(--sizes 64,4K --waits own --batches 16 --touch all --footprint 256K)],
 	  contention => [qw(--producers 3 --pairs 2)],
 	  fanout => [qw(--subscribers 2)],
 	  connect => [],
@@ -57,6 +57,15 @@ for my $name (sort keys %of) {
 	ok(defined $data->{$_}, "$_ is said") for qw(machine compiler flags runs duration_ms);
 	check_cell($name, $_) for @{ $data->{cells} };
 }
+
+# What is compared is beside what it is compared with, in one placement.
+my ($stops_status, $stops) = run(qw(contention --parts stops --stop 5 --within 5 --peers dcm,ring --json), @short);
+is($stops_status, 0, 'producers are stopped') or diag($stops);
+my @stopped = @{ (eval { decode_json($stops) } // {})->{cells} // [] };
+is(join(' ', map { $_->{stop_ns} } @stopped), '0 5000000', 'none, and one after the other');
+is($stopped[0]{canary_ns}, $stopped[1]{canary_ns}, 'in one placement');
+my ($held) = map { $_->{runs}[0] } grep { $_->{name} eq 'dcm' } @{ $stopped[1]{peers} };
+cmp_ok($held->{held_ns}, '>', 0, 'and how long the consumer had nothing is said');
 
 sub check_cell {
 	my ($name, $cell) = @_;
