@@ -169,9 +169,16 @@ void dcm_handle_leave(void)
 
 struct dcm_object *dcm_handle_peek(uint64_t number, uint32_t kinds)
 {
+	struct dcm_object *object;
+
 	SIM_CHECK(*section() > 0, "a peek outside of a read section");
 	sim_step();
-	return listed(number, kinds);
+	object = listed(number, kinds);
+	/* Whoever found it may be kept for long before it looks what became of it meanwhile. */
+	if (sim_random(32) == 0)
+		for (uint32_t n = sim_random(600); n > 0; n--)
+			sim_step();
+	return object;
 }
 
 bool dcm_object_keep(struct dcm_object *object)
