@@ -248,8 +248,10 @@ class Build:
                '-c $in -o $out', deps='gcc', depfile='$out.d', description='CC $out')
         n.rule('cxx', command='c++ -MMD -MF $out.d $cxx_warnings $cxxflags $includes $defines '
                '-c $in -o $out', deps='gcc', depfile='$out.d', description='CXX $out')
-        n.rule('whole', command='$cc -r -flto=auto -flinker-output=nolto-rel $cflags -o $out $in',
-               description='WHOLE $out')
+        # In one partition: what is static stays so. Of several, NAME.lto_priv.0 is a global symbol of
+        # libdcm.a, and also of any program that is compiled with -flto itself.
+        n.rule('whole', command='$cc -r -flto -flto-partition=one -flinker-output=nolto-rel $cflags '
+               '-o $out $in', description='WHOLE $out')
         n.rule('ar', command='rm -f $out && ar crs $out $in', description='AR $out')
         n.rule('so', command='$cc -shared $cflags $ldflags $soflags -o $out $in $libs',
                description='SO $out')

@@ -35,6 +35,8 @@ struct receiving {
 	DcmRequest *request;
 	bool waits;	/* or the first look is the only one */
 	uint32_t looks; /* so far */
+	bool held;	/* the listener is; then the hot end is, too, from look to look: */
+	struct dcm_server_end *end;
 };
 
 /* What came of one look at a channel. */
@@ -94,8 +96,8 @@ static struct found receive_from(struct receiving *r, struct dcm_server_end *ser
 		int result = take(server, by_bit, &call, &parcel);
 
 		count_drained(server);
-		found.received = result == DCM_CHANNEL_TAKEN &&
-				 hand_out(server, call, parcel.flags);
+		found.received =
+			result == DCM_CHANNEL_TAKEN && hand_out(server, call, parcel.flags);
 		/* Of a stream that cannot be said yet. */
 		found.more = by_bit && result != DCM_CHANNEL_EMPTY &&
 			     (ch->streaming || dcm_channel_more(ch));
@@ -157,9 +159,17 @@ static void heat(struct receiving *r, uint32_t connection)
 	dcm_listener_mark(&listener->fabric->seg, listener->ref, connection);
 }
 
+static void let_go_of_end(struct receiving *r)
+{
+	if (r->end != NULL)
+		dcm_object_drop(&r->end->end.object);
+	r->end = NULL;
+}
+
 /* Its bit is set, and so it has its turn with the others. */
 static void cool(struct receiving *r)
 {
+	let_go_of_end(r);
 	if (dcm_load(&r->listener->hot, relaxed) != 0)
 		dcm_store(&r->listener->hot, 0u, relaxed);
 }
@@ -179,7 +189,7 @@ static bool try_channel(struct receiving *r, uint32_t connection)
 	else
 		/* We took the ready bit for one call; for what is left another thread may come. */
 		DCM_LINE(rest_is_signalled)
-		dcm_listener_signal(&listener->fabric->seg, listener->ref.index, connection);
+	dcm_listener_signal(&listener->fabric->seg, listener->ref.index, connection);
 	if (found.received)
 		heat(r, connection);
 	return found.received;
@@ -211,6 +221,18 @@ static bool try_ready(struct receiving *r, uint32_t skip)
 
 enum hot { HOT_RECEIVED, HOT_NOTHING, HOT_BUSY };
 
+/* Looked into from outside, since it is held: a thread that looks again and again, and may be
+   preempted at any of its looks, is not in the way of those that reply. */
+static bool has_nothing(struct receiving *r, struct dcm_server_end *server)
+{
+	if (r->end != server) {
+		let_go_of_end(r);
+		if (dcm_object_keep(&server->end.object))
+			r->end = server;
+	}
+	return r->end != NULL && !dcm_channel_more(&server->end.channel);
+}
+
 /*
  * One look at the hot channel, by itself, in a read section. Nothing but the end need be there: the
  * listener is looked at as memory alone. HOT_BUSY: another thread is in there, or it is hot no more.
@@ -225,6 +247,8 @@ static enum hot try_hot(struct receiving *r, uint32_t hot)
 		cool(r);
 		return HOT_BUSY;
 	}
+	if (r->held && has_nothing(r, server))
+		return HOT_NOTHING;
 	if (!dcm_lock_try(&server->end.lock))
 		return HOT_BUSY;
 	if (!receive_from(r, server, false).received)
@@ -276,8 +300,8 @@ static Retcode look(void *arg, struct dcm_wait_on *on)
 		found = try_with_hot(r, hot);
 	} else {
 		cool(r);
-		found = try_ready(r, DCM_ORDER(sleeper_skips_none, DCM_LISTENER_SKIPS_NONE,
-					       hot - 1));
+		found = try_ready(r,
+				  DCM_ORDER(sleeper_skips_none, DCM_LISTENER_SKIPS_NONE, hot - 1));
 	}
 	dcm_handle_leave();
 	return found ? rcOk : DCM_LOOK_AGAIN;
@@ -382,12 +406,14 @@ static Retcode receive(Handle handle, int64_t timeout_ns, DcmRequest *requests, 
 	if (rc != rcOk)
 		return *count != 0 ? rcOk : rc;
 	r.listener = (struct dcm_listener_object *)object;
+	r.held = true;
 	if (*count == 0) {
 		rc = receive_first(&r, timeout_ns);
 		*count = rc == rcOk;
 	}
 	if (rc == rcOk)
 		*count = receive_more(&r, *count, capacity);
+	let_go_of_end(&r);
 	dcm_object_drop(&object->object);
 	return rc;
 }

@@ -43,6 +43,11 @@ delete @kind{@nodes};
 is_deeply([sort keys %kind], [map { "$_\@\@DCM_0.1" } @exports], 'symbols are those of dcm.map');
 my @declared = map { (slurp("api/include/$_") =~ /^DCM_API [^;]*?\b(\w+)\(/mg) } @headers;
 is_deeply([sort @declared], \@exports, 'headers declare those of dcm.map');
+# The compiler's own global names would be those of a program that it compiles as one whole, too.
+my %exported = map { $_ => 1 } @exports;
+my @others = grep { !$exported{$_} && !/^dcm_/ } map { / [A-UX-Z] (\S+)$/ ? $1 : () }
+	split(/\n/, qx(nm -g --defined-only '$root$prefix/lib/multi/libdcm.a'));
+is_deeply(\@others, [], 'other names of libdcm.a begin with dcm_');
 my $dynamic = qx(readelf -dW '$root$prefix/lib/multi/libdcm.so.0');
 like($dynamic, qr/SONAME.*\[libdcm\.so\.0\]/, 'its soname');
 like($dynamic, qr/NODELETE/, 'it is never unloaded');
