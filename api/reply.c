@@ -96,7 +96,9 @@ static enum settled settle(struct dcm_server_end *server, const DcmMessage *requ
 	*gone = false;
 	if (!is_out(server, call))
 		return SETTLED_BEFORE;
-	told = end_call(server, call, reply) && (reply == NULL || !client_left(&server->end));
+	/* Looked at before: a client that leaves with its reply has got it. */
+	told = reply == NULL || !client_left(&server->end);
+	told = end_call(server, call, reply) && told;
 	*gone = dcm_end_back(&server->end, reply != NULL ? 2 : 1);
 	return told ? SETTLED : SETTLED_IN_VAIN;
 }

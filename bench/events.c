@@ -41,13 +41,14 @@ int events_main(int argc, char **argv)
 	struct wishes w = { .rounds = LIST_ONE(1, EVENTS_ROUNDS_MAX, 500) };
 	struct events_server servers[EVENTS_SERVERS];
 	int status = parse(argc, argv, &w);
-	double *calls = calloc(events_case_count, sizeof(*calls));
 	struct stage *stage;
 	int64_t canary;
 	pid_t measurer;
+	double *calls;
 
 	if (status >= 0)
 		return status;
+	calls = calloc(events_case_count, sizeof(*calls));
 	if (calls == NULL)
 		bench_fail("no memory");
 	bench_begin();
@@ -67,6 +68,7 @@ int events_main(int argc, char **argv)
 		stage->calls = calls;
 	print_rows(stage);
 	print_foot(&w, canary, place_canary(&w.place));
+	free(calls);
 	return EXIT_GOOD;
 }
 

@@ -51,9 +51,14 @@ void sim_api_make(void)
 
 void sim_api_free(void)
 {
-	for (unsigned i = 0; i < object_count; i++)
-		if (!objects[i].released && objects[i].object->type->forget != NULL)
-			objects[i].object->type->forget(objects[i].object);
+	for (unsigned i = 0; i < object_count; i++) {
+		const struct dcm_object_type *type = objects[i].object->type;
+
+		if (!objects[i].released && type->forget != NULL)
+			type->forget(objects[i].object);
+		if (type->reclaim != NULL)
+			type->reclaim(objects[i].object);
+	}
 }
 
 void sim_api_as(unsigned process)
