@@ -121,8 +121,8 @@ static Retcode bind_listener(struct dcm_listener_object *listener, struct dcm_fa
 	if (dcm_load(&listener->bound, acquire) != 0)
 		return listener->fabric == fabric
 			       ? rcOk
-			       : dcm_fail(rcInvalidOperation,
-					  "the listener serves a fabric that was left: make another");
+			       : dcm_fail(rcInvalidOperation, "the listener serves a fabric that "
+							      "was left: make another");
 	listener->ends = calloc(seg->connection.count, sizeof *listener->ends);
 	if (listener->ends == NULL)
 		return dcm_fail(rcOutOfMemory, "no memory for the listener's channels");
@@ -131,8 +131,7 @@ static Retcode bind_listener(struct dcm_listener_object *listener, struct dcm_fa
 		if (!dcm_listener_open(seg, fabric->self.index, &listener->ref)) {
 			free(listener->ends);
 			listener->ends = NULL;
-			return dcm_fail_full(seg, &seg->listener, "listeners",
-					     "DCM_MAX_LISTENERS");
+			return dcm_fail_full(seg, &seg->listener, "listeners", "DCM_MAX_LISTENERS");
 		}
 	}
 	dcm_fabric_hold(fabric);
@@ -179,7 +178,6 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 	server = end_object(callable, badge);
 	if (server == NULL)
 		return dcm_fail(rcOutOfMemory, "no memory for a channel");
-	server->end.give_back = dcm_server_give_back;
 	server->end.connection = connection;
 	server->end.peer = client;
 	if (getrandom(nonce, sizeof *nonce, 0) != sizeof *nonce)
@@ -275,7 +273,7 @@ void dcm_server_end_revoke(struct dcm_object *object)
 /* Until then the keeper looks around once a second. */
 void dcm_server_end_handed_over(struct dcm_server_end *server)
 {
-	int fd;
+	int fd, saved = errno;
 
 	dcm_lock_enter(&server->end.lock);
 	fd = server->fd;
@@ -284,6 +282,7 @@ void dcm_server_end_handed_over(struct dcm_server_end *server)
 	if (fd < 0)
 		return;
 	close(fd);
+	errno = saved;
 	if (dcm_load(&server->offered, relaxed) != 0)
 		dcm_keeper_blocked(-1);
 }
@@ -410,8 +409,8 @@ static void tend_marked(const struct dcm_segment *seg, uint32_t self)
 	bool second = false;
 
 	while (dcm_rendezvous_marked(seg, self, &cursor, &index)) {
-		struct dcm_object *object = dcm_handle_find(dcm_load(&ends[index], acquire),
-							    1u << DCM_KIND_CHANNEL);
+		struct dcm_object *object =
+			dcm_handle_find(dcm_load(&ends[index], acquire), 1u << DCM_KIND_CHANNEL);
 
 		if (object == NULL)
 			continue;
@@ -428,9 +427,10 @@ static Retcode must_not_offer(const struct dcm_server_end *server, int sent)
 	if (sent == DCM_TRANSFER_STRANGER && !dcm_process_there(seg, server->end.peer))
 		return dcm_fail(rcNotConnected, "the client is gone");
 	if (sent == DCM_TRANSFER_STRANGER)
-		return dcm_fail(rcSecurityDisallow,
-				"the socket for the channel is not the client's, or not that of the "
-				"client that DcmGetPeer told of");
+		return dcm_fail(
+			rcSecurityDisallow,
+			"the socket for the channel is not the client's, or not that of the "
+			"client that DcmGetPeer told of");
 	if (sent == 1 && seg->shared)
 		return dcm_fail(rcSecurityDisallow,
 				"several users share the fabric, and the client has no socket that "
@@ -451,6 +451,9 @@ static Retcode offer_channel(struct dcm_server_end *server, uint64_t nonce)
 		return rc;
 	/* Listed before it is offered: its first call finds it. */
 	dcm_store(entry, server->end.object.number, seq);
+	/* seq: whoever is behind the key of a sleep that its client's first call would end sees it. */
+	if (dcm_load(&server->listener->reach, relaxed) <= connection.index)
+		dcm_store(&server->listener->reach, connection.index + 1, seq);
 	dcm_store(&ends[connection.index], server->end.object.number, seq);
 	if (dcm_rendezvous_accept(&fabric->seg, fabric->self.index, connection, &offer))
 		return rcOk;
@@ -489,8 +492,8 @@ static void look_back(struct dcm_server_end *server)
 	static dcm_atomic64 last[LOOK_BACK]; /* numbers: one that is left over leads nowhere */
 	static dcm_atomic32 count;
 	uint32_t at = dcm_add(&count, 1u) % LOOK_BACK;
-	struct dcm_object *object = dcm_handle_find(
-		dcm_swap(&last[at], server->end.object.number), 1u << DCM_KIND_CHANNEL);
+	struct dcm_object *object = dcm_handle_find(dcm_swap(&last[at], server->end.object.number),
+						    1u << DCM_KIND_CHANNEL);
 	struct dcm_server_end *before = (struct dcm_server_end *)object;
 
 	if (object == NULL)
@@ -503,8 +506,8 @@ static void look_back(struct dcm_server_end *server)
 }
 
 Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
-			  struct dcm_badge *badge, struct dcm_ref connection,
-			  struct dcm_ref client, struct dcm_credentials *who)
+			  struct dcm_badge *badge, struct dcm_ref connection, struct dcm_ref client,
+			  struct dcm_credentials *who)
 {
 	struct dcm_listener_object *listener = (struct dcm_listener_object *)callable->listener;
 	struct dcm_server_end *server = NULL;

@@ -23,7 +23,7 @@ bool dcm_books_take(struct dcm_books *books, enum dcm_call_use use, uint64_t off
 		return false;
 	book = &books->call[index];
 	book->use = use;
-	book->generation = book->generation % GENERATION_MAX + 1;
+	book->generation = book->generation < GENERATION_MAX ? book->generation + 1 : 1;
 	book->offset = offset;
 	*call = (struct dcm_call){ .index = (uint32_t)index, .generation = book->generation };
 	return true;

@@ -20,32 +20,35 @@ enum { LOANED_EACH = 1 << 20 };
  * its pages, and the cache that both sides share holds it. A stream whose server keeps up would else
  * go round through all of the channel.
  */
-static void look_for_room(struct calling *c)
+static void look_for_room(struct dcm_client_end *client, size_t size)
 {
-	struct dcm_client_end *client = c->client;
-
-	client->loaned += c->size;
+	client->loaned += size;
 	if (client->loaned < LOANED_EACH || dcm_arena_taken(client->end.arena) < DCM_ARENA_KEEP)
 		return;
 	client->loaned = 0;
 	dcm_books_collect(client, false);
 }
 
-/* Under the lock: room for the loan; with what the server is done with, if there is none without. */
-static int take_loan(struct calling *c)
+/* Under the lock: room for the loan, as far as there is some without a look at what is back. */
+static int take_loan(struct dcm_client_end *client, size_t size, DcmMessage *out)
 {
-	struct dcm_end *end = &c->client->end;
-	int r;
+	if (size > DCM_CHANNEL_SMALL)
+		look_for_room(client, size);
+	dcm_channel_will_post(&client->end.channel);
+	return dcm_end_take_room(&client->end, size, DCM_MESSAGE_LOAN, 0, out);
+}
 
-	look_for_room(c);
-	r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, 0, c->message);
-	if (r == -ENOSPC) {
-		/* What another collected since wakes nobody: look again, whoever it was. */
-		dcm_books_collect(c->client, true);
-		DCM_LINE(room_is_looked_for_again)
-		r = dcm_end_take_room(end, c->size, DCM_MESSAGE_LOAN, 0, c->message);
-	}
-	dcm_channel_will_post(&end->channel);
+/* The same with what the server is done with. */
+static int take_loan_again(struct calling *c)
+{
+	int r = take_loan(c->client, c->size, c->message);
+
+	if (r != -ENOSPC)
+		return r;
+	/* What another collected since wakes nobody: look again, whoever it was. */
+	dcm_books_collect(c->client, true);
+	DCM_LINE(room_is_looked_for_again)
+	r = dcm_end_take_room(&c->client->end, c->size, DCM_MESSAGE_LOAN, 0, c->message);
 	return r;
 }
 
@@ -58,7 +61,7 @@ static Retcode look_for_loan(void *arg, struct dcm_wait_on *on)
 	dcm_calling_expect_room(c, on);
 	dcm_lock_enter(&end->lock);
 	if (dcm_end_there(end) && dcm_calling_server_there(c, on))
-		r = take_loan(c);
+		r = take_loan_again(c);
 	dcm_lock_leave(&end->lock);
 	if (r == 0)
 		return rcOk;
@@ -75,29 +78,52 @@ static Retcode look_for_loan(void *arg, struct dcm_wait_on *on)
 	return dcm_fail_errno(r, "no memory for a loan of %zu bytes", c->size);
 }
 
-Retcode DcmLoan(Handle session, size_t size, int64_t timeoutNs, DcmMessage *outMessage)
+/* What takes no time. */
+static bool loan_now(struct calling *c)
 {
-	struct calling c = { .size = size, .message = outMessage };
-	Retcode rc;
-	int saved = errno;
+	struct dcm_end *end = &c->client->end;
+	bool had;
 
-	dcm_fork_check();
-	if (outMessage == NULL)
-		return dcm_fail(rcInvalidArgument, "outMessage is null");
-	*outMessage = (DcmMessage){ .data = NULL };
-	rc = dcm_calling_enter(session, &c);
+	if (!dcm_lock_try(&end->lock))
+		return false;
+	had = dcm_end_there(end) && dcm_calling_server_sighted(c->client) &&
+	      take_loan(c->client, c->size, c->message) == 0;
+	dcm_lock_leave(&end->lock);
+	return had;
+}
+
+static DCM_SELDOM Retcode loan_later(struct calling *c, int64_t timeout_ns)
+{
+	int saved = errno;
+	Retcode rc = look_for_loan(c, NULL);
+
 	if (rc != rcOk)
-		return rc;
-	rc = look_for_loan(&c, NULL);
-	if (rc != rcOk)
-		rc = dcm_calling_wait_for_room(&c, timeoutNs, look_for_loan, "room");
-	dcm_calling_leave(&c);
+		rc = dcm_calling_wait_for_room(c, timeout_ns, look_for_loan, "room");
 	errno = saved;
 	return rc;
 }
 
+DCM_HOT Retcode DcmLoan(Handle session, size_t size, int64_t timeoutNs, DcmMessage *outMessage)
+{
+	struct calling c = { .size = size, .message = outMessage };
+	Retcode rc;
+
+	dcm_fork_check();
+	if (outMessage == NULL)
+		return dcm_fail(rcInvalidArgument, "outMessage is null");
+	rc = dcm_calling_enter(session, &c);
+	if (rc == rcOk) {
+		if (!loan_now(&c))
+			rc = loan_later(&c, timeoutNs);
+		dcm_calling_leave(&c);
+	}
+	if (rc != rcOk)
+		*outMessage = (DcmMessage){ .data = NULL };
+	return rc;
+}
+
 /* Nobody waits for the call any more: true, or false when its end came first. */
-static bool give_up(struct calling *c)
+static DCM_SELDOM bool give_up(struct calling *c)
 {
 	bool gave_up;
 
@@ -133,7 +159,7 @@ static bool settle(struct calling *c, bool keeps)
 	return gone;
 }
 
-static Retcode no_reply(struct calling *c, enum dcm_call_state state)
+static DCM_SELDOM Retcode no_reply(struct calling *c, enum dcm_call_state state)
 {
 	if (state == DCM_CALL_FAILED && dcm_channel_hung_up(&c->client->end.channel))
 		return dcm_calling_gone(c);
@@ -198,7 +224,7 @@ static Retcode look_for_end(void *arg, struct dcm_wait_on *on)
 	return DCM_LOOK_AGAIN;
 }
 
-static Retcode say_why(struct calling *c, Retcode rc)
+static DCM_SELDOM Retcode say_why(struct calling *c, Retcode rc)
 {
 	if (dcm_guard_lost())
 		return dcm_guard_fail();
@@ -219,36 +245,42 @@ static Retcode finish_or_give_up(struct calling *c, Retcode rc, DcmMessage *out)
 }
 
 /* The end is there while the call's message is out, but the session while it is held alone. */
-static Retcode wait_for_end(struct calling *c, int64_t timeout_ns)
+static DCM_SELDOM Retcode wait_longer(struct calling *c, int64_t timeout_ns)
 {
-	struct dcm_blocker *blocker = &c->client->blocker;
-	Retcode rc = dcm_wait_first(blocker, timeout_ns, look_for_end, c);
+	int saved = errno;
+	Retcode rc = rcNotConnected;
 
-	if (rc != DCM_LOOK_AGAIN)
-		return rc;
-	if (!dcm_calling_hold(c))
-		return rcNotConnected;
-	return dcm_wait_until(blocker, timeout_ns, &c->deadline_ns, true, look_for_end, c);
+	if (dcm_calling_hold(c))
+		rc = dcm_wait_until(&c->client->blocker, timeout_ns, &c->deadline_ns, true,
+				    look_for_end, c);
+	errno = saved;
+	return rc;
 }
 
-Retcode DcmCall(Handle session, DcmMessage *request, int64_t timeoutNs, DcmMessage *outReply)
+static Retcode wait_for_end(struct calling *c, int64_t timeout_ns)
+{
+	Retcode rc = dcm_wait_first(&c->client->blocker, timeout_ns, look_for_end, c);
+
+	return rc == DCM_LOOK_AGAIN ? wait_longer(c, timeout_ns) : rc;
+}
+
+DCM_HOT Retcode DcmCall(Handle session, DcmMessage *request, int64_t timeoutNs,
+			DcmMessage *outReply)
 {
 	struct calling c = { .message = request, .use = DCM_USE_CALLING };
 	size_t begun;
 	Retcode rc;
-	int saved = errno;
 
 	dcm_fork_check();
 	rc = dcm_calling_enter(session, &c);
 	if (rc != rcOk)
 		return rc;
-	if (outReply != NULL && outReply != request)
-		*outReply = (DcmMessage){ .data = NULL };
 	rc = dcm_calling_begin(&c, request, 1, timeoutNs, &begun);
 	if (rc == rcOk)
 		rc = finish_or_give_up(&c, wait_for_end(&c, timeoutNs), outReply);
 	dcm_calling_leave(&c);
-	errno = saved;
+	if (rc != rcOk && outReply != NULL && outReply != request)
+		*outReply = (DcmMessage){ .data = NULL };
 	return rc;
 }
 
@@ -258,12 +290,11 @@ static uint64_t name_of(const struct calling *c)
 	return (uint64_t)c->call.generation << 32 | c->call.index;
 }
 
-Retcode DcmStart(Handle session, DcmMessage *request, int64_t timeoutNs, uint64_t *outCall)
+DCM_HOT Retcode DcmStart(Handle session, DcmMessage *request, int64_t timeoutNs, uint64_t *outCall)
 {
 	struct calling c = { .message = request, .use = DCM_USE_STARTED, .flags = DCM_CALL_ASYNC };
 	size_t begun;
 	Retcode rc;
-	int saved = errno;
 
 	dcm_fork_check();
 	if (outCall == NULL)
@@ -276,7 +307,6 @@ Retcode DcmStart(Handle session, DcmMessage *request, int64_t timeoutNs, uint64_
 	if (rc == rcOk)
 		*outCall = name_of(&c);
 	dcm_calling_leave(&c);
-	errno = saved;
 	return rc;
 }
 

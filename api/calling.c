@@ -2,6 +2,7 @@
 #include "api/calling.h"
 
 #include <coresrv/handle/handle_api.h>
+#include <errno.h>
 
 #include "api/retcode.h"
 #include "shm/barrier.h"
@@ -31,13 +32,12 @@ static void consume(struct calling *c)
 static Retcode consume_in_vain(struct calling *c)
 {
 	struct dcm_end *end = &c->client->end;
-	Retcode rc = rcInvalidArgument;
+	bool claimed;
 
 	dcm_lock_enter(&end->lock);
-	if (c->message != NULL)
-		rc = dcm_message_claim(end, c->message, DCM_MESSAGE_LOAN);
+	claimed = c->message != NULL && dcm_message_claim(end, c->message, DCM_MESSAGE_LOAN);
 	dcm_lock_leave(&end->lock);
-	if (rc == rcOk)
+	if (claimed)
 		consume(c);
 	/* Again, for the detail. */
 	return dcm_kernel_check(&c->session->kernel, OCAP_IPC_CALL, "the session");
@@ -55,7 +55,7 @@ static void set_session(struct calling *c, struct dcm_object *object)
 }
 
 /* The same held: why it may not, or, when the look before was too early, that it may. */
-static Retcode enter_held(Handle handle, struct calling *c)
+static DCM_SELDOM Retcode enter_held(Handle handle, struct calling *c)
 {
 	struct dcm_object *object = dcm_handle_find(handle, KIND_SESSION);
 	Retcode rc;
@@ -93,10 +93,18 @@ Retcode dcm_calling_enter(Handle handle, struct calling *c)
 	return enter_held(handle, c);
 }
 
+static DCM_SELDOM void leave_held(struct dcm_session *session)
+{
+	int saved = errno;
+
+	dcm_object_drop(&session->kernel.object);
+	errno = saved;
+}
+
 void dcm_calling_leave(struct calling *c)
 {
 	if (c->held)
-		dcm_object_drop(&c->session->kernel.object);
+		leave_held(c->session);
 	else
 		dcm_handle_leave();
 }
@@ -111,9 +119,9 @@ bool dcm_calling_hold(struct calling *c)
 	return c->held;
 }
 
-void dcm_calling_back(struct calling *c, uint32_t count)
+static void back(struct dcm_client_end *client, uint32_t count)
 {
-	struct dcm_end *end = &c->client->end;
+	struct dcm_end *end = &client->end;
 	bool gone;
 
 	if (count == 0)
@@ -125,20 +133,32 @@ void dcm_calling_back(struct calling *c, uint32_t count)
 		dcm_end_gone(end);
 }
 
+void dcm_calling_back(struct calling *c, uint32_t count)
+{
+	back(c->client, count);
+}
+
 static const struct dcm_segment *segment_of(const struct dcm_client_end *client)
 {
 	return &client->end.fabric->seg;
+}
+
+bool dcm_calling_server_sighted(struct dcm_client_end *client)
+{
+	return dcm_process_sighted(&client->end.sight) &&
+	       !dcm_channel_hung_up(&client->end.channel);
 }
 
 bool dcm_calling_server_there(struct calling *c, struct dcm_wait_on *on)
 {
 	struct dcm_client_end *client = c->client;
 
-	return dcm_kernel_gone(&c->session->kernel) == 0 &&
-	       (on == NULL ? dcm_process_sighted(&client->end.sight)
-			   : dcm_process_guard(segment_of(client), client->end.peer,
-					       client->end.fabric->self.index,
-					       &on->guard.alive[0])) &&
+	if (dcm_kernel_gone(&c->session->kernel) != 0)
+		return false;
+	if (on == NULL)
+		return dcm_calling_server_sighted(client);
+	return dcm_process_guard(segment_of(client), client->end.peer,
+				 client->end.fabric->self.index, &on->guard.alive[0]) &&
 	       !dcm_channel_hung_up(&client->end.channel);
 }
 
@@ -261,58 +281,79 @@ static void signal(struct dcm_client_end *client)
 }
 
 /* Of a call's own message that is not all: it stays out until the call is over. */
-static uint32_t to_give_back(const struct calling *c, size_t posted)
+static uint32_t to_give_back(enum dcm_call_use use, size_t posted)
 {
-	return c->use == DCM_USE_CALLING ? 0 : (uint32_t)posted;
+	return use == DCM_USE_CALLING ? 0 : (uint32_t)posted;
 }
 
 /* Under the lock, behind the posts. True: the server knows of them anyway. */
-static bool is_known(struct calling *c, size_t posted)
+static bool is_known(struct dcm_client_end *client, size_t posted)
 {
-	struct dcm_client_end *client = c->client;
-
-	if (!dcm_listener_knows(segment_of(client), client->listener, client->end.connection.index))
+	if (!dcm_listener_knows(&client->listens))
 		return false;
 	note_known(client, true, posted);
 	return true;
 }
 
 /* What was posted to a server that may have to be told of it. */
-static void tell(struct calling *c, size_t posted)
+static DCM_SELDOM void tell(struct dcm_client_end *client, enum dcm_call_use use, size_t posted)
 {
-	signal(c->client);
-	dcm_calling_back(c, to_give_back(c, posted));
+	signal(client);
+	back(client, to_give_back(use, posted));
 }
 
 /*
- * Claim messages and post them, as far as that takes no time, and be through with them if the server
- * is awake. What was claimed is out, and so the end is there until it is back. *@rc: of the claim of
- * the first that was not posted. Return: how many were.
+ * Under the lock: claim messages and post them, as far as that takes no time. What was claimed is out,
+ * and so the end is there until it is back. Return: how many were.
  */
-static size_t post_at_once(struct calling *c, DcmMessage *messages, size_t count, Retcode *rc)
+static size_t post_some(struct calling *c, DcmMessage *messages, size_t count)
 {
-	struct dcm_end *end = &c->client->end;
-	bool known, gone = false;
+	struct dcm_client_end *client = c->client;
 	size_t posted = 0;
 
-	dcm_lock_enter(&end->lock);
-	do {
+	if (!dcm_end_there(&client->end) || !dcm_calling_server_sighted(client))
+		return 0;
+	for (; posted < count; posted++) {
 		c->message = &messages[posted];
-		*rc = dcm_message_claim(end, c->message, DCM_MESSAGE_LOAN);
-		if (*rc != rcOk || !dcm_calling_server_there(c, NULL) || !post(c, false))
+		if (!dcm_message_claim(&client->end, c->message, DCM_MESSAGE_LOAN))
 			break;
+		if (!post(c, false)) {
+			dcm_message_unclaim(&client->end, c->message);
+			break;
+		}
 		dcm_message_consumed(c->message);
-		posted++;
-	} while (posted < count);
-	known = posted == 0 || is_known(c, posted);
-	if (known)
-		gone = dcm_end_back(end, to_give_back(c, posted));
+	}
+	return posted;
+}
+
+/* The same in the lock, which it leaves; and be through with them if the server is awake. */
+static size_t post_and_leave(struct calling *c, DcmMessage *messages, size_t count)
+{
+	struct dcm_end *end = &c->client->end;
+	size_t posted = post_some(c, messages, count);
+	bool known = posted == 0 || is_known(c->client, posted);
+	bool gone = known && dcm_end_back(end, to_give_back(c->use, posted));
+
 	dcm_lock_leave(&end->lock);
 	if (gone)
 		dcm_end_gone(end);
 	if (!known)
-		tell(c, posted);
+		tell(c->client, c->use, posted);
 	return posted;
+}
+
+/* The message that could not be posted at once. */
+static Retcode claim_for_later(struct calling *c, DcmMessage *message)
+{
+	struct dcm_end *end = &c->client->end;
+	Retcode rc = rcOk;
+
+	c->message = message;
+	dcm_lock_enter(&end->lock);
+	if (!dcm_message_claim(end, message, DCM_MESSAGE_LOAN))
+		rc = dcm_message_refuse(end, message, DCM_MESSAGE_LOAN);
+	dcm_lock_leave(&end->lock);
+	return rc;
 }
 
 /* The message that is claimed, when there is a slot for it. */
@@ -323,7 +364,7 @@ static Retcode post_later(struct calling *c, int64_t timeout_ns)
 
 	if (rc == rcOk) {
 		dcm_message_consumed(c->message);
-		tell(c, 1);
+		tell(c->client, c->use, 1);
 	} else if (rc != rcQuotaExceeded && !c->keeps) {
 		consume(c);
 	} else {
@@ -334,24 +375,36 @@ static Retcode post_later(struct calling *c, int64_t timeout_ns)
 	return rc;
 }
 
+/* The rest, and with it what takes time. */
+static DCM_SELDOM Retcode begin_later(struct calling *c, DcmMessage *messages, size_t count,
+				      int64_t timeout_ns, size_t *begun)
+{
+	Retcode rc = rcOk;
+	int saved = errno;
+
+	c->impatient = timeout_ns == 0;
+	while (*begun < count) {
+		rc = claim_for_later(c, &messages[*begun]);
+		if (rc == rcOk)
+			rc = post_later(c, timeout_ns);
+		if (rc != rcOk)
+			break;
+		++*begun;
+		dcm_lock_enter(&c->client->end.lock);
+		*begun += post_and_leave(c, messages + *begun, count - *begun);
+	}
+	c->looks = 0;
+	errno = saved;
+	return rc;
+}
+
 Retcode dcm_calling_begin(struct calling *c, DcmMessage *messages, size_t count, int64_t timeout_ns,
 			  size_t *begun)
 {
-	Retcode rc = rcOk;
-
 	*begun = 0;
 	if (messages == NULL && count != 0)
 		return dcm_fail(rcInvalidArgument, "the message is null");
-	c->impatient = timeout_ns == 0;
-	while (*begun < count) {
-		*begun += post_at_once(c, messages + *begun, count - *begun, &rc);
-		if (rc == rcOk && *begun < count) {
-			rc = post_later(c, timeout_ns);
-			*begun += rc == rcOk;
-		}
-		if (rc != rcOk)
-			break;
-	}
-	c->looks = 0;
-	return rc;
+	dcm_lock_enter(&c->client->end.lock);
+	*begun = post_and_leave(c, messages, count);
+	return *begun == count ? rcOk : begin_later(c, messages, count, timeout_ns, begun);
 }

@@ -23,12 +23,15 @@ struct calling {
 	bool impatient;	       /* there is one look for room */
 	uint32_t looks;	       /* so far, of one wait */
 	bool told;	       /* the server knows of what was posted */
-	size_t size;	     /* of a loan */
-	DcmMessage *message; /* of a loan: the result; else the request */
-	bool keeps;	     /* a message that is not sent is the caller's, whatever the reason */
-	bool any;	     /* finish: whichever is done */
-	int64_t deadline_ns; /* for dcm_wait_until() */
+	size_t size;	       /* of a loan */
+	DcmMessage *message;   /* of a loan: the result; else the request */
+	bool keeps;	       /* a message that is not sent is the caller's, whatever the reason */
+	bool any;	       /* finish: whichever is done */
+	int64_t deadline_ns;   /* for dcm_wait_until() */
 };
+
+/* dcm_calling_server_sighted() - under the lock of an end that is there: is the server? */
+bool dcm_calling_server_sighted(struct dcm_client_end *client);
 
 /*
  * dcm_calling_enter() - the session behind a handle, if calls may be made on it; not held
@@ -41,7 +44,7 @@ void dcm_calling_leave(struct calling *c);
 bool dcm_calling_hold(struct calling *c);
 
 /* dcm_calling_back() - @count messages are out no more */
-void dcm_calling_back(struct calling *c, uint32_t count);
+DCM_SELDOM void dcm_calling_back(struct calling *c, uint32_t count);
 
 /*
  * dcm_calling_server_there() - is it, as far as the kernel and the server itself say, and the handle
@@ -49,14 +52,14 @@ void dcm_calling_back(struct calling *c, uint32_t count);
  */
 bool dcm_calling_server_there(struct calling *c, struct dcm_wait_on *on);
 /* dcm_calling_gone() - if not, why: the code, with the detail set */
-Retcode dcm_calling_gone(struct calling *c);
+DCM_SELDOM Retcode dcm_calling_gone(struct calling *c);
 
 /* dcm_calling_expect_room() - for a look: to be woken when a slot or room comes free */
 void dcm_calling_expect_room(struct calling *c, struct dcm_wait_on *on);
 /* dcm_calling_wait_for_room() - until the look is final. Return: as it; rcTimeout, rcQuotaExceeded,
    rcIpcInterrupt, rcNotConnected, rcHandleRevoked with the detail set */
-Retcode dcm_calling_wait_for_room(struct calling *c, int64_t timeout_ns, dcm_look_fn *look,
-				  const char *what);
+DCM_SELDOM Retcode dcm_calling_wait_for_room(struct calling *c, int64_t timeout_ns,
+					     dcm_look_fn *look, const char *what);
 
 /*
  * dcm_calling_begin() - claim slots for messages and hand them over, in their order

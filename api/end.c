@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "api/fork.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
 
@@ -125,7 +124,10 @@ bool dcm_end_back(struct dcm_end *end, uint32_t count)
 
 void dcm_end_gone(struct dcm_end *end)
 {
+	int saved = errno;
+
 	dcm_handle_close(end->object.number, KINDS_END);
+	errno = saved;
 }
 
 static bool is_small(uint64_t offset)
@@ -189,15 +191,17 @@ static bool take_small(struct dcm_end *end, uint32_t call, uint64_t *offset)
 	return room >= 0;
 }
 
-static int take_large(struct dcm_end *end, size_t size, uint64_t *offset)
+static __attribute__((noinline)) int take_large(struct dcm_end *end, size_t size, uint64_t *offset)
 {
-	int r = make_stamps(end) ? dcm_arena_take(end->arena, size, offset) : -ENOMEM;
+	int saved = errno,
+	    r = make_stamps(end) ? dcm_arena_take(end->arena, size, offset) : -ENOMEM;
 
 	*offset += DCM_CHANNEL_SMALL_BYTES;
 	if (r == 0) {
 		tell_committed(end);
 		watch(end);
 	}
+	errno = saved;
 	return r;
 }
 
@@ -207,9 +211,6 @@ int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind ki
 	uint64_t offset = 0;
 	int r = 0;
 
-	/* Closed by another thread meanwhile: with the number goes the mapping. */
-	if (!dcm_end_there(end))
-		return -ESHUTDOWN;
 	if (size > DCM_CHANNEL_SMALL || !take_small(end, call, &offset))
 		r = take_large(end, size, &offset);
 	if (r < 0)
@@ -297,40 +298,58 @@ uint64_t dcm_message_offset(const DcmMessage *message)
 	return message->opaque[3];
 }
 
-/* True: it is the loan that is out there. Taken, if its size is right. */
-static bool claim(struct dcm_end *end, const DcmMessage *message, uint64_t *room)
+/* Under the lock: what is known of the loan that the message says it is, and of how much room; null:
+   it cannot be one. */
+static uint32_t *stamp_of(struct dcm_end *end, const DcmMessage *message, uint64_t *room)
 {
 	uint64_t offset = dcm_message_offset(message);
-	bool there;
+	uint32_t *stamp;
 
 	*room = dcm_end_there(end) ? dcm_end_room(end, offset) : 0;
-	there = *room != 0 && *stamp_at(end, offset) != 0 &&
-		*stamp_at(end, offset) == dcm_message_generation(message);
-	if (there && message->size <= *room)
-		*stamp_at(end, offset) = 0;
-	return there;
+	if (*room == 0)
+		return NULL;
+	stamp = stamp_at(end, offset);
+	return *stamp != 0 && *stamp == dcm_message_generation(message) ? stamp : NULL;
 }
 
-Retcode dcm_message_claim(struct dcm_end *end, const DcmMessage *message,
-			  enum dcm_message_kind kind)
+static bool is_of(const DcmMessage *message, const struct dcm_end *end, enum dcm_message_kind kind)
+{
+	return message->opaque[0] == end->object.number && dcm_message_kind(message) == kind;
+}
+
+bool dcm_message_claim(struct dcm_end *end, const DcmMessage *message, enum dcm_message_kind kind)
+{
+	uint32_t *stamp;
+	uint64_t room;
+
+	if (message->data == NULL || !is_of(message, end, kind))
+		return false;
+	stamp = stamp_of(end, message, &room);
+	if (stamp == NULL || message->size > room)
+		return false;
+	*stamp = 0;
+	return true;
+}
+
+Retcode dcm_message_refuse(struct dcm_end *end, const DcmMessage *message,
+			   enum dcm_message_kind kind)
 {
 	uint64_t room;
 
 	if (message->data == NULL)
 		return dcm_fail(rcInvalidArgument, "the message was consumed, or never loaned");
-	if (message->opaque[0] != end->object.number || dcm_message_kind(message) != kind)
-		return dcm_fail(rcInvalidArgument,
-				kind == DCM_MESSAGE_LOAN
-					? "the message is not a loan of this session: DcmLoan gives one"
-					: "the reply is not a loan of this request's channel: "
-					  "DcmLoanReply gives one");
-	if (!claim(end, message, &room))
+	if (!is_of(message, end, kind))
+		return dcm_fail(
+			rcInvalidArgument,
+			kind == DCM_MESSAGE_LOAN
+				? "the message is not a loan of this session: DcmLoan gives one"
+				: "the reply is not a loan of this request's channel: "
+				  "DcmLoanReply gives one");
+	if (stamp_of(end, message, &room) == NULL)
 		return dcm_fail(rcInvalidArgument, "the message was sent or given back before");
-	if (message->size > room)
-		return dcm_fail(rcInvalidArgument,
-				"the message's size was raised to %zu bytes: its room holds %llu",
-				message->size, (unsigned long long)room);
-	return rcOk;
+	return dcm_fail(rcInvalidArgument,
+			"the message's size was raised to %zu bytes: its room holds %llu",
+			message->size, (unsigned long long)room);
 }
 
 void dcm_message_unclaim(struct dcm_end *end, const DcmMessage *message)
@@ -361,44 +380,4 @@ void dcm_message_consumed(DcmMessage *message)
 {
 	message->data = NULL;
 	message->size = 0;
-}
-
-static Retcode give(struct dcm_end *end, DcmMessage *message)
-{
-	enum dcm_message_kind kind = dcm_message_kind(message);
-	Retcode rc;
-
-	if (kind == DCM_MESSAGE_REPLY || kind == DCM_MESSAGE_REQUEST)
-		return end->give_back(end, message);
-	if (kind != (end->half == end->channel.requests ? DCM_MESSAGE_LOAN : DCM_MESSAGE_REPLY_LOAN))
-		return dcm_fail(rcInvalidArgument, "not a message of the library's");
-	dcm_lock_enter(&end->lock);
-	rc = dcm_message_claim(end, message, kind);
-	dcm_lock_leave(&end->lock);
-	if (rc == rcOk)
-		dcm_message_drop(end, message);
-	return rc;
-}
-
-Retcode DcmRelease(DcmMessage *message)
-{
-	struct dcm_end *end;
-	Retcode rc;
-	int saved = errno;
-
-	dcm_fork_check();
-	if (message == NULL)
-		return dcm_fail(rcInvalidArgument, "message is null");
-	if (message->data == NULL)
-		return rcOk;
-	dcm_handle_enter();
-	end = dcm_message_end(message);
-	rc = end != NULL ? give(end, message)
-			 : dcm_fail(rcInvalidArgument,
-				    "the message is not one that this process has");
-	dcm_handle_leave();
-	if (rc == rcOk)
-		dcm_message_consumed(message);
-	errno = saved;
-	return rc;
 }

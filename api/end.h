@@ -14,6 +14,7 @@
 #include "api/attach.h"
 #include "api/bits.h"
 #include "api/handle.h"
+#include "api/hot.h"
 #include "api/lock.h"
 #include "shm/arena.h"
 #include "shm/channel.h"
@@ -31,23 +32,21 @@ struct dcm_end {
 	struct dcm_object object;
 	struct dcm_fabric *fabric; /* counted */
 	struct dcm_ref connection;
-	struct dcm_ref peer; /* process, set before dcm_end_init() */
+	struct dcm_ref peer;		/* process, set before dcm_end_init() */
 	struct dcm_process_sight sight; /* of it */
 	struct dcm_channel channel;
 	unsigned char *half;	 /* the one this end sends from */
 	struct dcm_arena *arena; /* of that half, behind its small rooms; under lock */
-	uint32_t *stamps; /* under lock: of the loan that begins at each unit; 0: none */
+	uint32_t *stamps;	 /* under lock: of the loan that begins at each unit; 0: none */
 	uint64_t small[DCM_CHANNEL_SMALL_ROOMS / 64];	/* under lock: which small rooms are free */
 	uint32_t small_stamps[DCM_CHANNEL_SMALL_ROOMS]; /* as stamps */
-	uint32_t last_stamp;	 /* under lock */
+	uint32_t last_stamp;				/* under lock */
 	struct dcm_lock lock;
-	uint64_t largest;   /* loan that can ever be had */
-	uint64_t committed; /* of that half, as the other side was told; under lock */
+	uint64_t largest;     /* loan that can ever be had */
+	uint64_t committed;   /* of that half, as the other side was told; under lock */
 	_Atomic bool watched; /* changed under lock: the keeper looks at the arena each second */
-	uint32_t out; /* messages handed out; under lock */
-	bool ended;   /* under lock */
-	/* Give back a received message, under no lock, in a read section; the kind is checked. */
-	Retcode (*give_back)(struct dcm_end *end, DcmMessage *message);
+	uint32_t out;	      /* messages handed out; under lock */
+	bool ended;	      /* under lock */
 };
 
 /*
@@ -81,6 +80,12 @@ static inline bool dcm_end_there(const struct dcm_end *end)
 	return DCM_ORDER(gone_end_is_left_alone, !end->ended || end->out != 0, true);
 }
 
+/* dcm_end_calls() - is it a client's end */
+static inline bool dcm_end_calls(const struct dcm_end *end)
+{
+	return end->half == end->channel.requests;
+}
+
 /*
  * dcm_end_out() - a message is handed out; under the lock
  * Return: true, or false: the end is over and its number gone, nothing may go out.
@@ -92,13 +97,13 @@ bool dcm_end_out(struct dcm_end *end);
  */
 bool dcm_end_back(struct dcm_end *end, uint32_t count);
 /* dcm_end_gone() - the number goes, and with it the table's count */
-void dcm_end_gone(struct dcm_end *end);
+DCM_SELDOM void dcm_end_gone(struct dcm_end *end);
 
 /*
- * dcm_end_take_room() - room as a message of @kind, of call @call; under the lock
+ * dcm_end_take_room() - room as a message of @kind, of call @call; under the lock, of an end that is
+ * there
  * What is small has the small room number @call, or another small one, or one of the arena.
- * Return: 0 with *@message filled and counted as out; -ESHUTDOWN the end is over; as
- * dcm_arena_take().
+ * Return: 0 with *@message filled and counted as out; as dcm_arena_take().
  */
 int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind kind, uint32_t call,
 		      DcmMessage *message);
@@ -127,11 +132,12 @@ uint64_t dcm_message_offset(const DcmMessage *message);
 /*
  * dcm_message_claim() - take an unsent message of @end, of @kind, from the program; under the lock
  * Of any number of copies of it, and threads, one gets it. It stays counted as out, so the end stays.
- * Return: rcOk, or rcInvalidArgument with the detail set: it is not one, or was claimed before, or
- * is larger than its room.
+ * Return: false: it is not one, or was claimed before, or is larger than its room.
  */
-Retcode dcm_message_claim(struct dcm_end *end, const DcmMessage *message,
-			  enum dcm_message_kind kind);
+bool dcm_message_claim(struct dcm_end *end, const DcmMessage *message, enum dcm_message_kind kind);
+/* dcm_message_refuse() - which of that, of what was not claimed: rcInvalidArgument, with the detail */
+DCM_SELDOM Retcode dcm_message_refuse(struct dcm_end *end, const DcmMessage *message,
+				      enum dcm_message_kind kind);
 /* dcm_message_unclaim() - it is the program's again; under the lock */
 void dcm_message_unclaim(struct dcm_end *end, const DcmMessage *message);
 

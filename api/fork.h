@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "api/hot.h"
+
 /* Points at a word that says NEW until the first call, then at one that the kernel zeroes in
    a child. */
 extern uint32_t *dcm_fork_word;
@@ -26,7 +28,7 @@ enum {
 	DCM_FORK_BUSY = 2,    /* a thread is at it */
 };
 
-void dcm_fork_settle(void);
+DCM_SELDOM void dcm_fork_settle(void);
 
 /*
  * dcm_fork_check() - at the entry of every public function that touches state

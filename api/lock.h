@@ -37,6 +37,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "api/hot.h"
+
 #if defined(DCM_HOOKS) || defined(__SANITIZE_THREAD__)
 #define DCM_LOCK_FAVOURS 0
 #elif defined(__has_feature)
@@ -69,10 +71,10 @@ void dcm_lock_destroy(struct dcm_lock *lock);
 void dcm_lock_visit(struct dcm_lock *lock);
 
 /* The rest of entering and leaving, where that is not all. */
-void dcm_lock_enter_mutex(struct dcm_lock *lock);
-bool dcm_lock_try_mutex(struct dcm_lock *lock);
-void dcm_lock_leave_mutex(struct dcm_lock *lock);
-void dcm_lock_tell_taker(struct dcm_lock *lock, uint32_t seat);
+DCM_SELDOM void dcm_lock_enter_mutex(struct dcm_lock *lock);
+DCM_SELDOM bool dcm_lock_try_mutex(struct dcm_lock *lock);
+DCM_SELDOM void dcm_lock_leave_mutex(struct dcm_lock *lock);
+DCM_SELDOM void dcm_lock_tell_taker(struct dcm_lock *lock, uint32_t seat);
 
 static inline uintptr_t dcm_lock_self(void)
 {

@@ -32,17 +32,12 @@ static bool hand_out(struct dcm_server_end *server, struct dcm_call call, uint32
 
 struct receiving {
 	struct dcm_listener_object *listener;
-	DcmRequest *request;
-	bool waits;	/* or the first look is the only one */
-	uint32_t looks; /* so far */
-	bool held;	/* the listener is; then the hot end is, too, from look to look: */
+	DcmRequest *requests;
+	size_t capacity, count; /* of them; that were received */
+	bool waits;		/* or the first look is the only one */
+	uint32_t looks;		/* so far */
+	bool held;		/* the listener is; then the hot end is, too, from look to look: */
 	struct dcm_server_end *end;
-};
-
-/* What came of one look at a channel. */
-struct found {
-	bool received;
-	bool more; /* (probably) another posted call */
 };
 
 #ifdef DCM_HOOKS
@@ -79,46 +74,49 @@ static void count_drained(struct dcm_server_end *server)
 		dcm_store(&server->draining, looks - 1, relaxed);
 }
 
-/*
- * One call from one channel, if there is one and it is not an impossible one. Under the lock of its
- * end, which it leaves: in one step for the keeper, so that when it finds nothing posted, what was
- * posted is out. @by_bit: the bit was taken for that, so it must be known whether there is more.
- */
-static struct found receive_from(struct receiving *r, struct dcm_server_end *server, bool by_bit)
+static void put_down(struct receiving *r, const struct dcm_server_end *server, struct dcm_call call,
+		     const struct dcm_parcel *parcel)
 {
-	struct dcm_channel *ch = &server->end.channel;
-	struct found found = { .received = false };
+	DcmRequest *request = &r->requests[r->count++];
+
+	request->message.data = server->end.channel.requests + parcel->offset;
+	request->message.size = parcel->size;
+	request->message.status = parcel->status;
+	dcm_message_mark(&request->message, &server->end, DCM_MESSAGE_REQUEST, call.index,
+			 call.generation, parcel->offset);
+	request->context = server->context;
+	request->badgeContext = dcm_badge_context(server->badge);
+	request->riid = server->riid;
+	request->flags = parcel->flags & DCM_REQUEST_ONE_WAY;
+}
+
+/* Under the lock: is there anything to receive from, now? */
+static bool may_receive(const struct dcm_server_end *server)
+{
+	return dcm_end_there(&server->end) && DCM_ORDER(cut_ends_receiving, !server->cut, true);
+}
+
+/* Under the lock: one call, if there is one and it is not an impossible one. Return: was there any? */
+static bool receive_one(struct receiving *r, struct dcm_server_end *server, bool by_bit)
+{
 	struct dcm_parcel parcel;
 	struct dcm_call call;
-	bool first;
+	int result = take(server, by_bit, &call, &parcel);
 
-	if (dcm_end_there(&server->end) && DCM_ORDER(cut_ends_receiving, !server->cut, true)) {
-		int result = take(server, by_bit, &call, &parcel);
+	count_drained(server);
+	if (result == DCM_CHANNEL_TAKEN && hand_out(server, call, parcel.flags))
+		put_down(r, server, call, &parcel);
+	return result != DCM_CHANNEL_EMPTY;
+}
 
-		count_drained(server);
-		found.received =
-			result == DCM_CHANNEL_TAKEN && hand_out(server, call, parcel.flags);
-		/* Of a stream that cannot be said yet. */
-		found.more = by_bit && result != DCM_CHANNEL_EMPTY &&
-			     (ch->streaming || dcm_channel_more(ch));
-	}
-	first = found.received && server->fd >= 0;
+/* Behind the lock. What is out keeps the end there. */
+static void leave(struct dcm_server_end *server, bool received)
+{
+	bool first = received && server->fd >= 0;
+
 	dcm_lock_leave(&server->end.lock);
-	if (!found.received)
-		return found;
-	/* What is out keeps the end there. */
 	if (first)
 		dcm_server_end_handed_over(server);
-	*r->request = (DcmRequest){ .message = { .data = ch->requests + parcel.offset,
-						 .size = parcel.size,
-						 .status = parcel.status },
-				    .context = server->context,
-				    .badgeContext = dcm_badge_context(server->badge),
-				    .riid = server->riid,
-				    .flags = parcel.flags & DCM_REQUEST_ONE_WAY };
-	dcm_message_mark(&r->request->message, &server->end, DCM_MESSAGE_REQUEST, call.index,
-			 call.generation, parcel.offset);
-	return found;
 }
 
 /*
@@ -167,7 +165,7 @@ static void let_go_of_end(struct receiving *r)
 }
 
 /* Its bit is set, and so it has its turn with the others. */
-static void cool(struct receiving *r)
+static __attribute__((noinline)) void cool(struct receiving *r)
 {
 	let_go_of_end(r);
 	if (dcm_load(&r->listener->hot, relaxed) != 0)
@@ -178,34 +176,41 @@ static bool try_channel(struct receiving *r, uint32_t connection)
 {
 	struct dcm_listener_object *listener = r->listener;
 	struct dcm_server_end *server = end_at(listener, connection);
-	struct found found;
+	size_t before = r->count;
+	bool more;
 
 	if (server == NULL)
 		return false;
 	dcm_lock_enter(&server->end.lock);
-	found = receive_from(r, server, true);
-	if (!found.more)
+	/* In one step for the keeper: when it finds nothing posted, what was posted is out. Of a stream
+	   it cannot be said yet whether there is more. */
+	more = may_receive(server) && receive_one(r, server, true) &&
+	       (server->end.channel.streaming || dcm_channel_more(&server->end.channel));
+	leave(server, r->count != before);
+	if (!more)
 		drained(server);
 	else
 		/* We took the ready bit for one call; for what is left another thread may come. */
 		DCM_LINE(rest_is_signalled)
 	dcm_listener_signal(&listener->fabric->seg, listener->ref.index, connection);
-	if (found.received)
+	if (r->count != before)
 		heat(r, connection);
-	return found.received;
+	return r->count != before;
 }
 
 /* The channels with a ready bit, but for @skip. */
-static bool try_ready(struct receiving *r, uint32_t skip)
+static __attribute__((noinline)) bool try_ready(struct receiving *r, uint32_t skip)
 {
 	struct dcm_listener_object *listener = r->listener;
 	const struct dcm_segment *seg = &listener->fabric->seg;
 	uint32_t cursor = dcm_load(&listener->cursor, relaxed); /* a hint for fairness */
+	/* seq, pairs with that of an accept: behind the key of a sleep. */
+	uint32_t reach = dcm_load(&listener->reach, seq);
 	uint32_t connection;
 
 	/* A private bound: bits that come back as fast as they are taken hold nobody here. */
-	for (uint32_t i = 0; i < seg->connection.count; i++) {
-		if (!dcm_listener_next_but(seg, listener->ref, &cursor, skip, &connection))
+	for (uint32_t i = 0; i < reach; i++) {
+		if (!dcm_listener_next_but(seg, listener->ref, reach, &cursor, skip, &connection))
 			return false;
 		dcm_store(&listener->cursor, cursor, relaxed);
 		if (try_channel(r, connection))
@@ -220,6 +225,27 @@ static bool try_ready(struct receiving *r, uint32_t skip)
 }
 
 enum hot { HOT_RECEIVED, HOT_NOTHING, HOT_BUSY };
+
+/* Under the lock, which it leaves: calls of the hot channel, as many as its turn is long. */
+static bool receive_row(struct receiving *r, struct dcm_server_end *server)
+{
+	struct dcm_listener_object *listener = r->listener;
+	uint32_t row = dcm_load(&listener->hot_in_a_row, relaxed);
+	size_t before = r->count, most = before + (row < HOT_MOST ? HOT_MOST - row : 1);
+
+	if (most > r->capacity)
+		most = r->capacity;
+	if (may_receive(server))
+		while (receive_one(r, server, false) && r->count < most)
+			;
+	leave(server, r->count != before);
+	if (r->count == before)
+		return false;
+	dcm_store(&listener->hot_in_a_row, row + (uint32_t)(r->count - before), relaxed);
+	/* Its client may have left since, and the keeper have seen what is received now. */
+	drained(server);
+	return true;
+}
 
 /* Looked into from outside, since it is held: a thread that looks again and again, and may be
    preempted at any of its looks, is not in the way of those that reply. */
@@ -251,12 +277,7 @@ static enum hot try_hot(struct receiving *r, uint32_t hot)
 		return HOT_NOTHING;
 	if (!dcm_lock_try(&server->end.lock))
 		return HOT_BUSY;
-	if (!receive_from(r, server, false).received)
-		return HOT_NOTHING;
-	/* Its client may have left since, and the keeper have seen what is received now. */
-	drained(server);
-	dcm_store(&listener->hot_in_a_row, dcm_load(&listener->hot_in_a_row, relaxed) + 1, relaxed);
-	return HOT_RECEIVED;
+	return receive_row(r, server) ? HOT_RECEIVED : HOT_NOTHING;
 }
 
 /* While one channel is hot: it, and the others now and then. */
@@ -307,7 +328,7 @@ static Retcode look(void *arg, struct dcm_wait_on *on)
 	return found ? rcOk : DCM_LOOK_AGAIN;
 }
 
-/* The same in a read section, of the hot channel alone, and not for longer than the others may wait. */
+/* The same in a read section, of the hot channel alone. */
 static Retcode look_at_hot(void *arg, struct dcm_wait_on *on)
 {
 	struct receiving *r = arg;
@@ -316,41 +337,27 @@ static Retcode look_at_hot(void *arg, struct dcm_wait_on *on)
 	uint32_t hot = dcm_load(&listener->hot, acquire);
 
 	(void)on;
-	return hot != 0 && dcm_load(&listener->hot_in_a_row, relaxed) < HOT_MOST &&
-			       !dcm_source_lit(&listener->source) &&
+	return hot != 0 && !dcm_source_lit(&listener->source) &&
 			       dcm_kernel_gone(&listener->kernel) == 0 &&
 			       try_hot(r, hot) == HOT_RECEIVED
 		       ? rcOk
 		       : DCM_LOOK_AGAIN;
 }
 
-/* How many of up to @capacity are had without a count on anything. */
-static size_t receive_hot(struct receiving *r, Handle handle, int64_t timeout_ns, size_t capacity)
+/* What is had without a count on anything, and not for longer than the others may wait. */
+static bool receive_hot(struct receiving *r, Handle handle, int64_t timeout_ns)
 {
 	struct dcm_object *object;
-	size_t count = 0;
+	bool received;
 
 	dcm_handle_enter();
 	object = dcm_handle_peek(handle, KIND_LISTENER);
 	r->listener = (struct dcm_listener_object *)object;
-	if (object != NULL && dcm_load(&r->listener->hot, relaxed) != 0 &&
-	    dcm_wait_first(&r->listener->blocker, timeout_ns, look_at_hot, r) == rcOk)
-		do {
-			count++;
-			r->request++;
-		} while (count < capacity && look_at_hot(r, NULL) == rcOk);
+	received = object != NULL && dcm_load(&r->listener->hot, relaxed) != 0 &&
+		   dcm_load(&r->listener->hot_in_a_row, relaxed) < HOT_MOST &&
+		   dcm_wait_first(&r->listener->blocker, timeout_ns, look_at_hot, r) == rcOk;
 	dcm_handle_leave();
-	return count;
-}
-
-/* What is there at once, behind what was waited for. */
-static size_t receive_more(struct receiving *r, size_t count, size_t capacity)
-{
-	while (count < capacity && look(r, NULL) == rcOk) {
-		count++;
-		r->request++;
-	}
-	return count;
+	return received;
 }
 
 static Retcode say_why(struct receiving *r, Retcode rc, uint32_t pulses)
@@ -386,58 +393,56 @@ static Retcode receive_first(struct receiving *r, int64_t timeout_ns)
 	if (rc == DCM_LOOK_AGAIN)
 		rc = dcm_wait_learning(&listener->blocker, timeout_ns,
 				       timeout_ns != 0 ? learnt_of(listener) : NULL, look, r);
-	if (rc != rcOk)
-		return say_why(r, rc, pulses);
-	r->request++;
-	return rcOk;
+	return rc == rcOk ? rc : say_why(r, rc, pulses);
 }
 
-static Retcode receive(Handle handle, int64_t timeout_ns, DcmRequest *requests, size_t capacity,
-		       size_t *count)
+/* The same with a count on the listener, and what is there at once behind the first. */
+static DCM_SELDOM Retcode receive_held(struct receiving *r, Handle handle, int64_t timeout_ns)
 {
-	struct receiving r = { .request = requests, .waits = timeout_ns != 0 };
 	struct dcm_kernel_object *object;
-	Retcode rc;
-
-	*count = receive_hot(&r, handle, timeout_ns, capacity);
-	if (*count == capacity)
-		return rcOk;
-	rc = dcm_kernel_find(handle, KIND_LISTENER, 0, &object);
-	if (rc != rcOk)
-		return *count != 0 ? rcOk : rc;
-	r.listener = (struct dcm_listener_object *)object;
-	r.held = true;
-	if (*count == 0) {
-		rc = receive_first(&r, timeout_ns);
-		*count = rc == rcOk;
-	}
-	if (rc == rcOk)
-		*count = receive_more(&r, *count, capacity);
-	let_go_of_end(&r);
-	dcm_object_drop(&object->object);
-	return rc;
-}
-
-Retcode DcmReceive(Handle listener, int64_t timeoutNs, DcmRequest *outRequest)
-{
-	size_t count;
-	Retcode rc;
 	int saved = errno;
+	Retcode rc = dcm_kernel_find(handle, KIND_LISTENER, 0, &object);
 
-	dcm_fork_check();
-	if (outRequest == NULL)
-		return dcm_fail(rcInvalidArgument, "outRequest is null");
-	*outRequest = (DcmRequest){ .riid = INVALID_RIID };
-	rc = receive(listener, timeoutNs, outRequest, 1, &count);
+	if (rc != rcOk)
+		return rc;
+	r->listener = (struct dcm_listener_object *)object;
+	r->held = true;
+	rc = receive_first(r, timeout_ns);
+	if (rc == rcOk)
+		while (r->count < r->capacity && look(r, NULL) == rcOk)
+			;
+	let_go_of_end(r);
+	dcm_object_drop(&object->object);
 	errno = saved;
 	return rc;
 }
 
-Retcode DcmReceiveBatch(Handle listener, int64_t timeoutNs, DcmRequest *requests, size_t capacity,
-			size_t *outCount)
+static Retcode receive(struct receiving *r, Handle handle, int64_t timeout_ns)
 {
+	return receive_hot(r, handle, timeout_ns) ? rcOk : receive_held(r, handle, timeout_ns);
+}
+
+DCM_HOT Retcode DcmReceive(Handle listener, int64_t timeoutNs, DcmRequest *outRequest)
+{
+	struct receiving r = { .requests = outRequest, .capacity = 1, .waits = timeoutNs != 0 };
 	Retcode rc;
-	int saved = errno;
+
+	dcm_fork_check();
+	if (outRequest == NULL)
+		return dcm_fail(rcInvalidArgument, "outRequest is null");
+	rc = receive(&r, listener, timeoutNs);
+	if (rc != rcOk)
+		*outRequest = (DcmRequest){ .riid = INVALID_RIID };
+	return rc;
+}
+
+DCM_HOT Retcode DcmReceiveBatch(Handle listener, int64_t timeoutNs, DcmRequest *requests,
+				size_t capacity, size_t *outCount)
+{
+	struct receiving r = { .requests = requests,
+			       .capacity = capacity,
+			       .waits = timeoutNs != 0 };
+	Retcode rc;
 
 	dcm_fork_check();
 	if (outCount != NULL)
@@ -447,7 +452,7 @@ Retcode DcmReceiveBatch(Handle listener, int64_t timeoutNs, DcmRequest *requests
 				capacity == 0	   ? "capacity is 0"
 				: requests == NULL ? "requests is null"
 						   : "outCount is null");
-	rc = receive(listener, timeoutNs, requests, capacity, outCount);
-	errno = saved;
+	rc = receive(&r, listener, timeoutNs);
+	*outCount = r.count;
 	return rc;
 }

@@ -29,7 +29,7 @@ static struct dcm_end *end_of_request(const DcmMessage *message)
 {
 	struct dcm_end *end = dcm_message_end(message);
 
-	if (end != NULL && end->give_back == dcm_server_give_back &&
+	if (end != NULL && !dcm_end_calls(end) &&
 	    dcm_message_kind(message) == DCM_MESSAGE_REQUEST &&
 	    dcm_message_call(message) < DCM_CHANNEL_CALLS)
 		return end;
@@ -103,13 +103,12 @@ static enum settled settle(struct dcm_server_end *server, const DcmMessage *requ
 	return told ? SETTLED : SETTLED_IN_VAIN;
 }
 
-Retcode dcm_server_give_back(struct dcm_end *end, DcmMessage *message)
+Retcode dcm_server_give_back(struct dcm_end *end, const DcmMessage *message)
 {
 	enum settled settled = SETTLED_BEFORE;
 	bool gone = false;
 
-	if (dcm_message_kind(message) == DCM_MESSAGE_REQUEST &&
-	    dcm_message_call(message) < DCM_CHANNEL_CALLS) {
+	if (dcm_message_call(message) < DCM_CHANNEL_CALLS) {
 		dcm_lock_enter(&end->lock);
 		settled = settle(server_of(end), message, NULL, &gone);
 		dcm_lock_leave(&end->lock);
@@ -150,6 +149,13 @@ void dcm_server_reclaim(struct dcm_server_end *server)
 	dcm_end_look(&server->end, on_way);
 }
 
+static DCM_SELDOM int take_reply_room_again(struct dcm_server_end *server, struct dcm_call call,
+					    size_t size, DcmMessage *out)
+{
+	reclaim(server);
+	return dcm_end_take_room(&server->end, size, DCM_MESSAGE_REPLY_LOAN, call.index, out);
+}
+
 /* Under the lock. Return: as dcm_end_take_room(); -EINVAL: the request is not out. */
 static int take_reply_room(struct dcm_server_end *server, struct dcm_call call, size_t size,
 			   DcmMessage *out)
@@ -163,26 +169,15 @@ static int take_reply_room(struct dcm_server_end *server, struct dcm_call call, 
 		return -ENOTCONN;
 	dcm_channel_will_answer(&end->channel, call);
 	r = dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, call.index, out);
-	if (r != -ENOSPC)
-		return r;
-	reclaim(server);
-	return dcm_end_take_room(end, size, DCM_MESSAGE_REPLY_LOAN, call.index, out);
+	return r == -ENOSPC ? take_reply_room_again(server, call, size, out) : r;
 }
 
-static Retcode loan_reply(struct dcm_end *end, const DcmMessage *request, size_t size,
-			  DcmMessage *out)
+static DCM_SELDOM Retcode no_loan(const struct dcm_end *end, size_t size, int r)
 {
-	int r;
-
-	dcm_lock_enter(&end->lock);
-	r = take_reply_room(server_of(end), call_of(request), size, out);
-	dcm_lock_leave(&end->lock);
 	if (r == -EINVAL)
 		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
 	if (r == -ENOTCONN)
 		return dcm_fail(rcNotConnected, "the caller is gone: release the request");
-	if (r == 0)
-		return rcOk;
 	if (r == -E2BIG)
 		return dcm_fail(
 			rcInvalidArgument,
@@ -197,11 +192,21 @@ static Retcode loan_reply(struct dcm_end *end, const DcmMessage *request, size_t
 	return dcm_fail_errno(r, "no memory for a reply of %zu bytes", size);
 }
 
-Retcode DcmLoanReply(DcmRequest *request, size_t size, DcmMessage *outReply)
+static Retcode loan_reply(struct dcm_end *end, const DcmMessage *request, size_t size,
+			  DcmMessage *out)
+{
+	int r;
+
+	dcm_lock_enter(&end->lock);
+	r = take_reply_room(server_of(end), call_of(request), size, out);
+	dcm_lock_leave(&end->lock);
+	return r == 0 ? rcOk : no_loan(end, size, r);
+}
+
+DCM_HOT Retcode DcmLoanReply(DcmRequest *request, size_t size, DcmMessage *outReply)
 {
 	struct dcm_end *end;
 	Retcode rc;
-	int saved = errno;
 
 	dcm_fork_check();
 	if (outReply == NULL)
@@ -218,7 +223,6 @@ Retcode DcmLoanReply(DcmRequest *request, size_t size, DcmMessage *outReply)
 	else
 		rc = loan_reply(end, &request->message, size, outReply);
 	dcm_handle_leave();
-	errno = saved;
 	return rc;
 }
 
@@ -245,20 +249,19 @@ static Retcode reply_to(struct dcm_end *end, DcmRequest *request, DcmMessage *re
 	if (request->flags & DCM_REQUEST_ONE_WAY)
 		return dcm_fail(rcInvalidArgument, "a one-way message is only released");
 	dcm_lock_enter(&end->lock);
-	rc = dcm_message_claim(end, reply, DCM_MESSAGE_REPLY_LOAN);
-	if (rc == rcOk)
-		rc = answer(end, &request->message, reply, &gone);
+	rc = dcm_message_claim(end, reply, DCM_MESSAGE_REPLY_LOAN)
+		     ? answer(end, &request->message, reply, &gone)
+		     : dcm_message_refuse(end, reply, DCM_MESSAGE_REPLY_LOAN);
 	dcm_lock_leave(&end->lock);
 	if (gone)
 		dcm_end_gone(end);
 	return rc;
 }
 
-Retcode DcmReply(DcmRequest *request, DcmMessage *reply)
+DCM_HOT Retcode DcmReply(DcmRequest *request, DcmMessage *reply)
 {
 	struct dcm_end *end;
 	Retcode rc;
-	int saved = errno;
 
 	dcm_fork_check();
 	if (request == NULL || reply == NULL || request->message.data == NULL)
@@ -272,6 +275,5 @@ Retcode DcmReply(DcmRequest *request, DcmMessage *reply)
 		dcm_message_consumed(&request->message);
 		dcm_message_consumed(reply);
 	}
-	errno = saved;
 	return rc;
 }

@@ -18,11 +18,12 @@ enum { DCM_DETAIL_SIZE = 512 };
  * dcm_fail() - set this thread's detail to one line and give @rc back; errno stays as it is
  * A line longer than DCM_DETAIL_SIZE is cut; control characters become spaces.
  */
-Retcode dcm_fail(Retcode rc, const char *format, ...) __attribute__((format(printf, 2, 3)));
+Retcode dcm_fail(Retcode rc, const char *format, ...)
+	__attribute__((cold, noinline, format(printf, 2, 3)));
 
 /* dcm_fail_errno() - the same with the code and the words that belong to a negative errno */
 Retcode dcm_fail_errno(int negative_errno, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+	__attribute__((cold, noinline, format(printf, 2, 3)));
 
 /*
  * dcm_name_valid() - is it a name: 1 to 255 bytes of UTF-8 without control characters

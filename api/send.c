@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* send - one-way messages: one, and many at once */
-#include <errno.h>
-
 #include "api/calling.h"
 #include "api/fork.h"
 #include "api/retcode.h"
 
-Retcode DcmSend(Handle session, DcmMessage *message, int64_t timeoutNs)
+DCM_HOT Retcode DcmSend(Handle session, DcmMessage *message, int64_t timeoutNs)
 {
 	struct calling c = { .message = message,
 			     .use = DCM_USE_ONE_WAY,
 			     .flags = DCM_CALL_ONE_WAY };
 	size_t sent;
 	Retcode rc;
-	int saved = errno;
 
 	dcm_fork_check();
 	rc = dcm_calling_enter(session, &c);
@@ -21,17 +18,15 @@ Retcode DcmSend(Handle session, DcmMessage *message, int64_t timeoutNs)
 		return rc;
 	rc = dcm_calling_begin(&c, message, 1, timeoutNs, &sent);
 	dcm_calling_leave(&c);
-	errno = saved;
 	return rc;
 }
 
-Retcode DcmSendBatch(Handle session, DcmMessage *messages, size_t count, int64_t timeoutNs,
-		     size_t *outSent)
+DCM_HOT Retcode DcmSendBatch(Handle session, DcmMessage *messages, size_t count, int64_t timeoutNs,
+			     size_t *outSent)
 {
 	struct calling c = { .use = DCM_USE_ONE_WAY, .flags = DCM_CALL_ONE_WAY, .keeps = true };
 	size_t sent = 0;
 	Retcode rc;
-	int saved = errno;
 
 	dcm_fork_check();
 	if (outSent != NULL)
@@ -45,6 +40,5 @@ Retcode DcmSendBatch(Handle session, DcmMessage *messages, size_t count, int64_t
 	if (outSent != NULL)
 		*outSent = sent;
 	dcm_calling_leave(&c);
-	errno = saved;
 	return rc;
 }

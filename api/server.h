@@ -7,6 +7,7 @@
 
 #include "api/badge.h"
 #include "api/end.h"
+#include "api/hot.h"
 #include "api/identity.h"
 #include "api/source.h"
 #include "api/transfer.h"
@@ -26,6 +27,7 @@ struct dcm_listener_object {
 	struct dcm_fabric *fabric; /* counted */
 	struct dcm_ref ref;
 	dcm_atomic64 *ends;  /* number of the channel end at each connection slot; 0: none */
+	dcm_atomic32 reach;  /* no channel of it has a connection slot of this or a higher index */
 	dcm_atomic32 cursor; /* where the next look for a ready channel begins */
 	/* The channel that calls come from, one after the other: 1 + its connection slot; 0: none. Its
 	   ready bit stays set, so its client need not set it, and it is looked at all the same. All
@@ -92,7 +94,7 @@ void dcm_server_end_hang_up(struct dcm_server_end *server, enum dcm_server_says 
 void dcm_server_end_revoke(struct dcm_object *object);
 
 /* dcm_server_end_handed_over() - its client has the memory, or never will: the descriptor is closed */
-void dcm_server_end_handed_over(struct dcm_server_end *server);
+DCM_SELDOM void dcm_server_end_handed_over(struct dcm_server_end *server);
 
 /* dcm_server_end_tend() - by the keeper: what became of a channel that was offered */
 void dcm_server_end_tend(struct dcm_server_end *server);
@@ -107,7 +109,7 @@ void dcm_server_take_back_reply(struct dcm_server_end *server, uint32_t call);
  */
 void dcm_server_reclaim(struct dcm_server_end *server);
 
-/* dcm_server_give_back() - give_back of a server's end: a request released unanswered */
-Retcode dcm_server_give_back(struct dcm_end *end, DcmMessage *message);
+/* dcm_server_give_back() - in a read section, of a server's end: a request released unanswered */
+Retcode dcm_server_give_back(struct dcm_end *end, const DcmMessage *message);
 
 #endif

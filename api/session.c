@@ -208,8 +208,8 @@ Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, st
 			const struct dcm_offer *offer, int fd, uint32_t transfer,
 			const struct dcm_peer *peer, Handle *out)
 {
-	void *base = mmap(NULL, offer->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-			  fd, 0);
+	void *base =
+		mmap(NULL, offer->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	struct dcm_client_end *client;
 	Retcode rc;
 	int r;
@@ -226,9 +226,9 @@ Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, st
 	dcm_source_init(&client->source, &session_source, &client->end.object);
 	client->end.connection = connection;
 	client->end.peer = server;
-	client->end.give_back = dcm_client_end_give_back;
 	dcm_books_init(&client->books);
 	client->listener = offer->listener;
+	client->listens = dcm_listener_sight(&fabric->seg, offer->listener, connection.index);
 	client->transfer = transfer;
 	client->peer = *peer;
 	r = dcm_end_init(&client->end, fabric, base, offer->bytes, offer->nonce, true);
@@ -247,14 +247,14 @@ Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, st
 }
 
 /* A reply comes back: the call slot is free, and its room the server's again. */
-Retcode dcm_client_end_give_back(struct dcm_end *end, DcmMessage *message)
+Retcode dcm_client_end_give_back(struct dcm_end *end, const DcmMessage *message)
 {
 	struct dcm_client_end *client = (struct dcm_client_end *)end;
 	struct dcm_call call = { .index = dcm_message_call(message),
 				 .generation = dcm_message_generation(message) };
 	bool mine = false, gone = false;
 
-	if (dcm_message_kind(message) == DCM_MESSAGE_REPLY && call.index < DCM_CHANNEL_CALLS) {
+	if (call.index < DCM_CHANNEL_CALLS) {
 		const struct dcm_client_book *book = &client->books.call[call.index];
 
 		dcm_lock_enter(&end->lock);

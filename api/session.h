@@ -14,6 +14,7 @@
 #include "api/peer.h"
 #include "api/source.h"
 #include "api/wait.h"
+#include "shm/listener.h"
 #include "shm/rendezvous.h"
 
 struct dcm_client_end {
@@ -21,6 +22,7 @@ struct dcm_client_end {
 	struct dcm_blocker blocker;
 	struct dcm_source source; /* of all handles on it */
 	uint32_t listener; /* slot that calls are signalled to */
+	struct dcm_listener_sight listens; /* it */
 	uint32_t transfer; /* how the memory came */
 	struct dcm_peer peer; /* the server */
 	struct dcm_books books; /* under end.lock */
@@ -51,8 +53,8 @@ Retcode dcm_session_new(struct dcm_fabric *fabric, struct dcm_ref connection, st
 /* dcm_client_end_hang_up() - no more calls; those blocked end; the channel ends, for the server too */
 void dcm_client_end_hang_up(struct dcm_client_end *client);
 
-/* dcm_client_end_give_back() - give_back of a client's end: a reply released */
-Retcode dcm_client_end_give_back(struct dcm_end *end, DcmMessage *message);
+/* dcm_client_end_give_back() - in a read section, of a client's end: a reply released */
+Retcode dcm_client_end_give_back(struct dcm_end *end, const DcmMessage *message);
 
 /*
  * dcm_session_collect() - take back what the server is done with and nobody waits for

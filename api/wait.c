@@ -4,12 +4,11 @@
 #include "api/guard.h"
 #include "api/keeper.h"
 
-/* Before the first pause, which on some processors costs more than all the rest of a call; and
-   between two looks at the clock. */
+/* Between two looks at the clock. */
 #ifdef DCM_HOOKS
-enum { LOOKS_FIRST = 1, LOOKS_AT_ONCE = 1 }; /* simulated time passes in the pauses */
+enum { LOOKS_AT_ONCE = 1 }; /* simulated time passes in the pauses */
 #else
-enum { LOOKS_FIRST = 100, LOOKS_AT_ONCE = 16 };
+enum { LOOKS_AT_ONCE = 16 };
 #endif
 
 #define STICKY	   1ull
@@ -81,25 +80,14 @@ void dcm_wait_close(struct dcm_blocker *b)
 		dcm_park_poke(&b->poke);
 }
 
-/* Zero pages look like a peer that is gone, or like nothing for ever. */
-static Retcode unless_lost(Retcode rc)
+Retcode dcm_wait_unless_lost(Retcode rc)
 {
-	return rc != rcOk && dcm_guard_lost() ? dcm_guard_fail() : rc;
+	return dcm_guard_lost() ? dcm_guard_fail() : rc;
 }
 
-Retcode dcm_wait_first(struct dcm_blocker *b, int64_t timeout_ns, dcm_look_fn *look, void *arg)
+static Retcode unless_lost(Retcode rc)
 {
-	Retcode rc = look(arg, NULL);
-
-	if (rc != DCM_LOOK_AGAIN)
-		return unless_lost(rc);
-	if (timeout_ns == 0 || dcm_spin_ns(&b->spin) == 0)
-		return rc;
-	for (int i = 0; i < LOOKS_FIRST && rc == DCM_LOOK_AGAIN; i++)
-		rc = look(arg, NULL);
-	if (rc == rcOk)
-		dcm_spin_came(&b->spin);
-	return rc == DCM_LOOK_AGAIN ? rc : unless_lost(rc);
+	return rc == rcOk ? rc : dcm_wait_unless_lost(rc);
 }
 
 /* A call that spins counts as blocked only after so long: until then nobody need look after it. */

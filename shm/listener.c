@@ -58,19 +58,19 @@ bool dcm_listener_signal(const struct dcm_segment *seg, uint32_t index, uint32_t
 	return known;
 }
 
-bool dcm_listener_knows(const struct dcm_segment *seg, uint32_t index, uint32_t connection)
+struct dcm_listener_sight dcm_listener_sight(const struct dcm_segment *seg, uint32_t index,
+					     uint32_t connection)
 {
 	struct dcm_listener *listener = dcm_listener_at(seg, index);
-	dcm_atomic64 *word;
 
 	if (listener == NULL || connection >= seg->connection.count)
-		return false;
-	word = &dcm_listener_ready(listener)[connection / 64];
-	/* All seq: L1, W2 of shm/park.h, B2 of shm/bell.h. */
-	return (dcm_load(word, DCM_ORDER(signal_looks_in_order, seq, relaxed)) >> connection % 64 &
-		1) != 0 &&
-	       !dcm_park_sleeps(&listener->ec) &&
-	       dcm_load(&listener->bell, DCM_ORDER(ringer_looks_in_order, seq, relaxed)) == 0;
+		return (struct dcm_listener_sight){ .ready = NULL };
+	return (struct dcm_listener_sight){
+		.ready = &dcm_listener_ready(listener)[connection / 64],
+		.ec = &listener->ec,
+		.bell = &listener->bell,
+		.bit = 1ull << connection % 64,
+	};
 }
 
 void dcm_listener_mark(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t connection)
@@ -89,10 +89,16 @@ void dcm_listener_wake(const struct dcm_segment *seg, struct dcm_ref ref)
 		dcm_park_wake_all(&listener->ec);
 }
 
-bool dcm_listener_any(const struct dcm_segment *seg, struct dcm_ref ref)
+/* Of the ready bits: how many may be set. */
+static uint32_t reached(const struct dcm_segment *seg, uint32_t reach)
+{
+	return reach < seg->connection.count ? reach : seg->connection.count;
+}
+
+bool dcm_listener_any(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t reach)
 {
 	struct dcm_listener *listener = dcm_listener_at(seg, ref.index);
-	uint32_t words = dcm_bitmap_words(seg->connection.count);
+	uint32_t words = dcm_bitmap_words(reached(seg, reach));
 
 	if (listener == NULL)
 		return false;
@@ -113,15 +119,15 @@ static bool take_bit(dcm_atomic64 *word, uint64_t bits, uint32_t *bit)
 	return false;
 }
 
-bool dcm_listener_next_but(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t *cursor,
-			   uint32_t skip, uint32_t *index)
+bool dcm_listener_next_but(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t reach,
+			   uint32_t *cursor, uint32_t skip, uint32_t *index)
 {
 	struct dcm_listener *listener = dcm_listener_at(seg, ref.index);
-	uint32_t count = seg->connection.count, words = dcm_bitmap_words(count);
+	uint32_t count = reached(seg, reach), words = dcm_bitmap_words(count);
 	uint32_t first = *cursor < count ? *cursor : 0, bit;
 	dcm_atomic64 *ready;
 
-	if (listener == NULL)
+	if (listener == NULL || count == 0)
 		return false;
 	ready = dcm_listener_ready(listener);
 	/* Around once: from the cursor to the end, then from the start to the cursor's word. */

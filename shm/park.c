@@ -201,7 +201,7 @@ int dcm_park_sleep(dcm_atomic32 *ec, uint32_t key, const struct dcm_park_guard *
 	return result;
 }
 
-static int wake(dcm_atomic32 *word, int count)
+static __attribute__((noinline)) int wake(dcm_atomic32 *word, int count)
 {
 	int saved = errno;
 	long woken;
@@ -242,7 +242,7 @@ void dcm_park_poke(dcm_atomic32 *poke)
  * long as this one is stopped, and for ever if it is killed. Woken first and cleared later, the bit
  * of one that fell asleep in between would be lost.)
  */
-static void add_and_wake_all(dcm_atomic32 *ec, uint32_t add)
+static __attribute__((noinline)) void add_and_wake_all(dcm_atomic32 *ec, uint32_t add)
 {
 	int saved = errno;
 

@@ -52,7 +52,7 @@ void dcm_park_wake_all(dcm_atomic32 *ec);
 bool dcm_park_wake_one(dcm_atomic32 *ec);
 
 /* dcm_park_sleeps() - of the two before: would they wake anybody; looks only */
-static inline bool dcm_park_sleeps(dcm_atomic32 *ec)
+static inline bool dcm_park_sleeps(const dcm_atomic32 *ec)
 {
 	/* seq, W2 */
 	return (dcm_load(ec, DCM_ORDER(waker_looks_in_order, seq, relaxed)) & 1) != 0;

@@ -121,7 +121,7 @@ static void giver(void *arg)
 static uint32_t pass_on(unsigned process)
 {
 	(void)process;
-	if (looked && dcm_listener_any(&sim_world, listener))
+	if (looked && dcm_listener_any(&sim_world, listener, DCM_LISTENER_REACHES_ALL))
 		dcm_baton_pass(&dcm_listener_at(&sim_world, listener.index)->ec);
 	return 0;
 }
@@ -226,7 +226,7 @@ static void setup(void)
 
 static bool check_taken(void)
 {
-	SIM_CHECK(!dcm_listener_any(&sim_world, listener),
+	SIM_CHECK(!dcm_listener_any(&sim_world, listener, DCM_LISTENER_REACHES_ALL),
 		  "something is there, and nobody takes it");
 	if (closing)
 		return false;

@@ -88,7 +88,7 @@ static void make_client_end(struct channel *ch, unsigned char *base, uint32_t li
 	ch->client_end =
 		(struct dcm_client_end *)dcm_object_new(&client_end_type, sizeof *ch->client_end);
 	ch->client_end->listener = listener;
-	ch->client_end->end.give_back = dcm_client_end_give_back;
+	ch->client_end->listens = dcm_listener_sight(&sim_world, listener, ch->connection.index);
 	end_init(&ch->client_end->end, ch, ch->client, ch->server, base, true);
 	dcm_books_init(&ch->client_end->books);
 	for (uint32_t i = CALLS_FREE; i < DCM_CHANNEL_CALLS; i++) {
@@ -116,10 +116,10 @@ static void make_server_end(struct channel *ch, unsigned char *base,
 	ch->server_end->context = ch;
 	dcm_object_hold(&listener->kernel.object);
 	ch->server_end->fd = -1;
-	ch->server_end->end.give_back = dcm_server_give_back;
 	end_init(&ch->server_end->end, ch, ch->server, ch->client, base, false);
 	ch->server_end_number = ch->server_end->end.object.number;
 	dcm_store(&listener->ends[ch->connection.index], ch->server_end_number, seq);
+	dcm_store(&listener->reach, ch->connection.index + 1, seq);
 	dcm_store(&ch->server_end->offered, 1u, seq);
 }
 
