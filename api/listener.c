@@ -86,8 +86,9 @@ static uint32_t look_at_listener(struct dcm_object *object, uint64_t *stamp)
 	*stamp = 0; /* no event tells of it */
 	if (!is_bound(object))
 		return 0;
-	return dcm_listener_any(&listener->fabric->seg, listener->ref,
-				dcm_load(&listener->reach, seq)) || dcm_guard_lost()
+	return dcm_listener_any_but(&listener->fabric->seg, listener->ref,
+				    dcm_load(&listener->reach, seq), DCM_LISTENER_SKIPS_NONE) ||
+			       dcm_guard_lost()
 		       ? DCM_SOURCE_READY
 		       : 0;
 }

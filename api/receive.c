@@ -224,27 +224,44 @@ static __attribute__((noinline)) bool try_ready(struct receiving *r, uint32_t sk
 	return false;
 }
 
-enum hot { HOT_RECEIVED, HOT_NOTHING, HOT_BUSY };
+/* What came of a look at the hot channel. */
+enum hot {
+	HOT_RECEIVED, /* something; and there is room for no more, or no more to receive */
+	HOT_NOTHING,
+	HOT_BUSY, /* the others are to be looked at, whether something came or not */
+};
 
-/* Under the lock, which it leaves: calls of the hot channel, as many as its turn is long. */
-static bool receive_row(struct receiving *r, struct dcm_server_end *server)
+/* Under the lock of an end that is there, and its segment with it. */
+static bool others_wait(struct dcm_listener_object *listener, const struct dcm_server_end *server)
+{
+	return dcm_listener_any_but(&server->end.fabric->seg, listener->ref,
+				    dcm_load(&listener->reach, relaxed),
+				    server->end.connection.index);
+}
+
+/* The same: calls of the hot channel, until it is the turn of others that wait. */
+static enum hot receive_row(struct receiving *r, struct dcm_server_end *server)
 {
 	struct dcm_listener_object *listener = r->listener;
 	uint32_t row = dcm_load(&listener->hot_in_a_row, relaxed);
-	size_t before = r->count, most = before + (row < HOT_MOST ? HOT_MOST - row : 1);
+	bool any = true, others = false;
+	size_t first = r->count, before;
 
-	if (most > r->capacity)
-		most = r->capacity;
-	if (may_receive(server))
-		while (receive_one(r, server, false) && r->count < most)
-			;
-	leave(server, r->count != before);
-	if (r->count == before)
-		return false;
-	dcm_store(&listener->hot_in_a_row, row + (uint32_t)(r->count - before), relaxed);
-	/* Its client may have left since, and the keeper have seen what is received now. */
-	drained(server);
-	return true;
+	do {
+		if (row >= HOT_MOST) {
+			others = others_wait(listener, server);
+			row = others ? row : 0;
+		}
+		before = r->count;
+		any = !others && receive_one(r, server, false);
+		row += (uint32_t)(r->count - before);
+	} while (any && r->count < r->capacity);
+	dcm_store(&listener->hot_in_a_row, row, relaxed);
+	if (r->count == r->capacity)
+		return HOT_RECEIVED;
+	if (!others && r->count == first)
+		return HOT_NOTHING;
+	return others || others_wait(listener, server) ? HOT_BUSY : HOT_RECEIVED;
 }
 
 /* Looked into from outside, since it is held: a thread that looks again and again, and may be
@@ -267,6 +284,8 @@ static enum hot try_hot(struct receiving *r, uint32_t hot)
 {
 	struct dcm_listener_object *listener = r->listener;
 	struct dcm_server_end *server = end_at(listener, hot - 1);
+	size_t before = r->count;
+	enum hot result = HOT_BUSY;
 
 	/* What its client leaves behind is looked for by the bit, and the keeper told. */
 	if (server == NULL || dcm_load(&server->draining, relaxed) != 0) {
@@ -277,7 +296,13 @@ static enum hot try_hot(struct receiving *r, uint32_t hot)
 		return HOT_NOTHING;
 	if (!dcm_lock_try(&server->end.lock))
 		return HOT_BUSY;
-	return receive_row(r, server) ? HOT_RECEIVED : HOT_NOTHING;
+	if (may_receive(server))
+		result = receive_row(r, server);
+	leave(server, r->count != before);
+	/* Its client may have left since, and the keeper have seen what is received now. */
+	if (r->count != before)
+		drained(server);
+	return result;
 }
 
 /* While one channel is hot: it, and the others now and then. */
@@ -285,6 +310,7 @@ static bool try_with_hot(struct receiving *r, uint32_t hot)
 {
 	struct dcm_listener_object *listener = r->listener;
 	bool others = !r->waits || ++r->looks % OTHERS_EACH_LOOKS == 0;
+	size_t before = r->count;
 	enum hot result;
 
 	if (dcm_load(&listener->hot_in_a_row, relaxed) >= HOT_MOST) {
@@ -295,7 +321,7 @@ static bool try_with_hot(struct receiving *r, uint32_t hot)
 		dcm_store(&listener->hot_in_a_row, 0u, relaxed);
 	}
 	result = try_hot(r, hot);
-	if (result == HOT_RECEIVED)
+	if (r->count != before)
 		return true;
 	return others && try_ready(r, result == HOT_NOTHING ? hot - 1 : DCM_LISTENER_SKIPS_NONE);
 }
@@ -329,35 +355,31 @@ static Retcode look(void *arg, struct dcm_wait_on *on)
 }
 
 /* The same in a read section, of the hot channel alone. */
-static Retcode look_at_hot(void *arg, struct dcm_wait_on *on)
+static enum hot look_at_hot(struct receiving *r)
 {
-	struct receiving *r = arg;
 	struct dcm_listener_object *listener = r->listener;
 	/* acquire, pairs heat(): the listener is bound, with all that goes with it. */
 	uint32_t hot = dcm_load(&listener->hot, acquire);
 
-	(void)on;
 	return hot != 0 && !dcm_source_lit(&listener->source) &&
-			       dcm_kernel_gone(&listener->kernel) == 0 &&
-			       try_hot(r, hot) == HOT_RECEIVED
-		       ? rcOk
-		       : DCM_LOOK_AGAIN;
+			       dcm_kernel_gone(&listener->kernel) == 0
+		       ? try_hot(r, hot)
+		       : HOT_BUSY;
 }
 
-/* What is had without a count on anything, and not for longer than the others may wait. */
-static bool receive_hot(struct receiving *r, Handle handle, int64_t timeout_ns)
+/* What is had without a count on anything, in looks that take neither a clock nor a sleep. */
+static enum hot receive_hot(struct receiving *r, int64_t timeout_ns)
 {
-	struct dcm_object *object;
-	bool received;
+	struct dcm_spin *spin = &r->listener->blocker.spin;
+	enum hot result = look_at_hot(r);
 
-	dcm_handle_enter();
-	object = dcm_handle_peek(handle, KIND_LISTENER);
-	r->listener = (struct dcm_listener_object *)object;
-	received = object != NULL && dcm_load(&r->listener->hot, relaxed) != 0 &&
-		   dcm_load(&r->listener->hot_in_a_row, relaxed) < HOT_MOST &&
-		   dcm_wait_first(&r->listener->blocker, timeout_ns, look_at_hot, r) == rcOk;
-	dcm_handle_leave();
-	return received;
+	if (result != HOT_NOTHING || timeout_ns == 0 || dcm_spin_ns(spin) == 0)
+		return result;
+	for (int i = 0; i < DCM_LOOKS_FIRST && result == HOT_NOTHING; i++)
+		result = look_at_hot(r);
+	if (result == HOT_RECEIVED)
+		dcm_spin_came(spin);
+	return result;
 }
 
 static Retcode say_why(struct receiving *r, Retcode rc, uint32_t pulses)
@@ -396,7 +418,7 @@ static Retcode receive_first(struct receiving *r, int64_t timeout_ns)
 	return rc == rcOk ? rc : say_why(r, rc, pulses);
 }
 
-/* The same with a count on the listener, and what is there at once behind the first. */
+/* With a count on the listener: the first, unless that has come, and what is there at once behind it. */
 static DCM_SELDOM Retcode receive_held(struct receiving *r, Handle handle, int64_t timeout_ns)
 {
 	struct dcm_kernel_object *object;
@@ -404,10 +426,11 @@ static DCM_SELDOM Retcode receive_held(struct receiving *r, Handle handle, int64
 	Retcode rc = dcm_kernel_find(handle, KIND_LISTENER, 0, &object);
 
 	if (rc != rcOk)
-		return rc;
+		return r->count != 0 ? rcOk : rc;
 	r->listener = (struct dcm_listener_object *)object;
 	r->held = true;
-	rc = receive_first(r, timeout_ns);
+	if (r->count == 0)
+		rc = receive_first(r, timeout_ns);
 	if (rc == rcOk)
 		while (r->count < r->capacity && look(r, NULL) == rcOk)
 			;
@@ -419,7 +442,14 @@ static DCM_SELDOM Retcode receive_held(struct receiving *r, Handle handle, int64
 
 static Retcode receive(struct receiving *r, Handle handle, int64_t timeout_ns)
 {
-	return receive_hot(r, handle, timeout_ns) ? rcOk : receive_held(r, handle, timeout_ns);
+	enum hot result = HOT_BUSY;
+
+	dcm_handle_enter();
+	r->listener = (struct dcm_listener_object *)dcm_handle_peek(handle, KIND_LISTENER);
+	if (r->listener != NULL)
+		result = receive_hot(r, timeout_ns);
+	dcm_handle_leave();
+	return result == HOT_RECEIVED ? rcOk : receive_held(r, handle, timeout_ns);
 }
 
 DCM_HOT Retcode DcmReceive(Handle listener, int64_t timeoutNs, DcmRequest *outRequest)

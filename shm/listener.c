@@ -95,16 +95,23 @@ static uint32_t reached(const struct dcm_segment *seg, uint32_t reach)
 	return reach < seg->connection.count ? reach : seg->connection.count;
 }
 
-bool dcm_listener_any(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t reach)
+/* Of word @w of the ready bits: all but that of @skip. */
+static uint64_t all_but(uint32_t w, uint32_t skip)
+{
+	return skip / 64 == w ? ~(1ull << skip % 64) : ~0ull;
+}
+
+bool dcm_listener_any_but(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t reach,
+			  uint32_t skip)
 {
 	struct dcm_listener *listener = dcm_listener_at(seg, ref.index);
 	uint32_t words = dcm_bitmap_words(reached(seg, reach));
 
 	if (listener == NULL)
 		return false;
-	for (uint32_t i = 0; i < words; i++)
+	for (uint32_t w = 0; w < words; w++)
 		/* seq, B1 of shm/bell.h: behind the caller's token. */
-		if (dcm_load(&dcm_listener_ready(listener)[i], seq) != 0)
+		if ((dcm_load(&dcm_listener_ready(listener)[w], seq) & all_but(w, skip)) != 0)
 			return true;
 	return false;
 }
@@ -133,10 +140,8 @@ bool dcm_listener_next_but(const struct dcm_segment *seg, struct dcm_ref ref, ui
 	/* Around once: from the cursor to the end, then from the start to the cursor's word. */
 	for (uint32_t i = 0; i <= words; i++) {
 		uint32_t w = (first / 64 + i) % words;
-		uint64_t mask = i == 0 ? ~0ull << first % 64 : ~0ull;
+		uint64_t mask = (i == 0 ? ~0ull << first % 64 : ~0ull) & all_but(w, skip);
 
-		if (skip / 64 == w)
-			mask &= ~(1ull << skip % 64);
 		/* seq, L2. */
 		if (!take_bit(&ready[w], dcm_load(&ready[w], seq) & mask, &bit))
 			continue;

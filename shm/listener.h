@@ -78,7 +78,8 @@ static inline bool dcm_listener_next(const struct dcm_segment *seg, struct dcm_r
 				     DCM_LISTENER_SKIPS_NONE, index);
 }
 
-/* dcm_listener_any() - is there something for dcm_listener_next() to take; looks only */
-bool dcm_listener_any(const struct dcm_segment *seg, struct dcm_ref listener, uint32_t reach);
+/* dcm_listener_any_but() - is there something for dcm_listener_next_but() to take; looks only */
+bool dcm_listener_any_but(const struct dcm_segment *seg, struct dcm_ref listener, uint32_t reach,
+			  uint32_t skip);
 
 #endif
