@@ -8,8 +8,7 @@
 
 void dcm_books_init(struct dcm_books *books)
 {
-	for (unsigned i = 0; i < DCM_CHANNEL_CALLS / 64; i++)
-		books->free[i] = UINT64_MAX;
+	dcm_bits_fill(&books->free, DCM_CHANNEL_CALLS);
 	books->first = books->last = NOBODY;
 }
 
@@ -17,7 +16,7 @@ bool dcm_books_take(struct dcm_books *books, enum dcm_call_use use, uint64_t off
 		    struct dcm_call *call)
 {
 	struct dcm_client_book *book;
-	int index = dcm_bits_take(books->free, DCM_CHANNEL_CALLS / 64);
+	int index = dcm_bits_take(&books->free);
 
 	if (index < 0)
 		return false;
@@ -32,7 +31,7 @@ bool dcm_books_take(struct dcm_books *books, enum dcm_call_use use, uint64_t off
 void dcm_books_give(struct dcm_books *books, uint32_t index)
 {
 	books->call[index].use = DCM_USE_FREE;
-	dcm_bits_give(books->free, index);
+	dcm_bits_give(&books->free, index);
 }
 
 void dcm_books_let_go(struct dcm_books *books, uint32_t index, enum dcm_call_use use)

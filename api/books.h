@@ -29,7 +29,7 @@ struct dcm_client_book {
 };
 
 struct dcm_books {
-	uint64_t free[DCM_CHANNEL_CALLS / 64]; /* a bit for each slot */
+	struct dcm_bits free;		       /* slots */
 	uint32_t first, last;		       /* of those that nobody waits for */
 	_Atomic uint32_t let_go;	       /* how many ever were; read without the lock */
 	struct dcm_client_book call[DCM_CHANNEL_CALLS];

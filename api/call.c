@@ -79,47 +79,48 @@ static Retcode look_for_loan(void *arg, struct dcm_wait_on *on)
 }
 
 /* What takes no time. */
-static bool loan_now(struct calling *c)
+static bool loan_now(Handle session, size_t size, DcmMessage *out)
 {
-	struct dcm_end *end = &c->client->end;
-	bool had;
+	struct calling c = { .size = size };
+	bool had = false;
 
-	if (!dcm_lock_try(&end->lock))
-		return false;
-	had = dcm_end_there(end) && dcm_calling_server_sighted(c->client) &&
-	      take_loan(c->client, c->size, c->message) == 0;
-	dcm_lock_leave(&end->lock);
+	dcm_handle_enter();
+	if (dcm_calling_peek(session, &c) && dcm_lock_try(&c.client->end.lock)) {
+		had = dcm_end_there(&c.client->end) && dcm_calling_server_sighted(c.client) &&
+		      take_loan(c.client, size, out) == 0;
+		dcm_lock_leave(&c.client->end.lock);
+	}
+	dcm_handle_leave();
 	return had;
 }
 
-static DCM_SELDOM Retcode loan_later(struct calling *c, int64_t timeout_ns)
+static DCM_SELDOM Retcode loan_later(Handle session, size_t size, int64_t timeout_ns,
+				     DcmMessage *out)
 {
+	struct calling c = { .size = size, .message = out };
 	int saved = errno;
-	Retcode rc = look_for_loan(c, NULL);
+	Retcode rc;
 
+	*out = (DcmMessage){ .data = NULL };
+	rc = dcm_calling_enter(session, &c);
 	if (rc != rcOk)
-		rc = dcm_calling_wait_for_room(c, timeout_ns, look_for_loan, "room");
+		return rc;
+	rc = look_for_loan(&c, NULL);
+	if (rc != rcOk)
+		rc = dcm_calling_wait_for_room(&c, timeout_ns, look_for_loan, "room");
+	dcm_calling_leave(&c);
 	errno = saved;
 	return rc;
 }
 
 DCM_HOT Retcode DcmLoan(Handle session, size_t size, int64_t timeoutNs, DcmMessage *outMessage)
 {
-	struct calling c = { .size = size, .message = outMessage };
-	Retcode rc;
-
 	dcm_fork_check();
 	if (outMessage == NULL)
 		return dcm_fail(rcInvalidArgument, "outMessage is null");
-	rc = dcm_calling_enter(session, &c);
-	if (rc == rcOk) {
-		if (!loan_now(&c))
-			rc = loan_later(&c, timeoutNs);
-		dcm_calling_leave(&c);
-	}
-	if (rc != rcOk)
-		*outMessage = (DcmMessage){ .data = NULL };
-	return rc;
+	return loan_now(session, size, outMessage)
+		       ? rcOk
+		       : loan_later(session, size, timeoutNs, outMessage);
 }
 
 /* Nobody waits for the call any more: true, or false when its end came first. */
@@ -245,40 +246,74 @@ static Retcode finish_or_give_up(struct calling *c, Retcode rc, DcmMessage *out)
 }
 
 /* The end is there while the call's message is out, but the session while it is held alone. */
-static DCM_SELDOM Retcode wait_longer(struct calling *c, int64_t timeout_ns)
+static Retcode wait_longer(struct calling *c, int64_t timeout_ns)
+{
+	return dcm_calling_hold(c) ? dcm_wait_until(&c->client->blocker, timeout_ns,
+						    &c->deadline_ns, true, look_for_end, c)
+				   : rcNotConnected;
+}
+
+/* The end of a call that did not come at once, or not the usual one. */
+static DCM_SELDOM Retcode finish_later(struct calling c, Retcode rc, int64_t timeout_ns,
+				       DcmMessage *out)
 {
 	int saved = errno;
-	Retcode rc = rcNotConnected;
 
-	if (dcm_calling_hold(c))
-		rc = dcm_wait_until(&c->client->blocker, timeout_ns, &c->deadline_ns, true,
-				    look_for_end, c);
+	if (rc == DCM_LOOK_AGAIN)
+		rc = wait_longer(&c, timeout_ns);
+	rc = finish_or_give_up(&c, rc, out);
+	dcm_calling_leave(&c);
 	errno = saved;
 	return rc;
 }
 
-static Retcode wait_for_end(struct calling *c, int64_t timeout_ns)
+static DCM_SELDOM Retcode call_later(Handle session, DcmMessage *request, int64_t timeout_ns,
+				     DcmMessage *out)
 {
-	Retcode rc = dcm_wait_first(&c->client->blocker, timeout_ns, look_for_end, c);
+	struct calling c = { .message = request, .use = DCM_USE_CALLING };
+	int saved = errno;
+	size_t begun = 0;
+	Retcode rc = dcm_calling_enter(session, &c);
 
-	return rc == DCM_LOOK_AGAIN ? wait_longer(c, timeout_ns) : rc;
+	if (rc != rcOk)
+		return rc;
+	rc = dcm_calling_begin(&c, request, 1, timeout_ns, &begun);
+	if (rc == rcOk)
+		return finish_later(c, DCM_LOOK_AGAIN, timeout_ns, out);
+	dcm_calling_leave(&c);
+	errno = saved;
+	return rc;
+}
+
+/* False: nothing was done. Else *@rc is all that came of it. */
+static bool call_now(Handle session, DcmMessage *request, int64_t timeout_ns, DcmMessage *out,
+		     Retcode *rc)
+{
+	struct calling c = { .use = DCM_USE_CALLING };
+
+	dcm_handle_enter();
+	if (!dcm_calling_peek(session, &c) || dcm_calling_begin_now(&c, request, 1) == 0) {
+		dcm_handle_leave();
+		return false;
+	}
+	*rc = dcm_wait_first(&c.client->blocker, timeout_ns, look_for_end, &c);
+	if (*rc != rcOk) {
+		*rc = finish_later(c, *rc, timeout_ns, out);
+		return true;
+	}
+	*rc = collect(&c, state_of(&c), out);
+	dcm_handle_leave();
+	return true;
 }
 
 DCM_HOT Retcode DcmCall(Handle session, DcmMessage *request, int64_t timeoutNs,
 			DcmMessage *outReply)
 {
-	struct calling c = { .message = request, .use = DCM_USE_CALLING };
-	size_t begun;
 	Retcode rc;
 
 	dcm_fork_check();
-	rc = dcm_calling_enter(session, &c);
-	if (rc != rcOk)
-		return rc;
-	rc = dcm_calling_begin(&c, request, 1, timeoutNs, &begun);
-	if (rc == rcOk)
-		rc = finish_or_give_up(&c, wait_for_end(&c, timeoutNs), outReply);
-	dcm_calling_leave(&c);
+	if (!call_now(session, request, timeoutNs, outReply, &rc))
+		rc = call_later(session, request, timeoutNs, outReply);
 	if (rc != rcOk && outReply != NULL && outReply != request)
 		*outReply = (DcmMessage){ .data = NULL };
 	return rc;
@@ -293,8 +328,9 @@ static uint64_t name_of(const struct calling *c)
 DCM_HOT Retcode DcmStart(Handle session, DcmMessage *request, int64_t timeoutNs, uint64_t *outCall)
 {
 	struct calling c = { .message = request, .use = DCM_USE_STARTED, .flags = DCM_CALL_ASYNC };
-	size_t begun;
+	size_t begun = 0;
 	Retcode rc;
+	int saved = errno;
 
 	dcm_fork_check();
 	if (outCall == NULL)
@@ -307,6 +343,7 @@ DCM_HOT Retcode DcmStart(Handle session, DcmMessage *request, int64_t timeoutNs,
 	if (rc == rcOk)
 		*outCall = name_of(&c);
 	dcm_calling_leave(&c);
+	errno = saved;
 	return rc;
 }
 

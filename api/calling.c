@@ -2,7 +2,6 @@
 #include "api/calling.h"
 
 #include <coresrv/handle/handle_api.h>
-#include <errno.h>
 
 #include "api/retcode.h"
 #include "shm/barrier.h"
@@ -55,7 +54,7 @@ static void set_session(struct calling *c, struct dcm_object *object)
 }
 
 /* The same held: why it may not, or, when the look before was too early, that it may. */
-static DCM_SELDOM Retcode enter_held(Handle handle, struct calling *c)
+static Retcode enter_held(Handle handle, struct calling *c)
 {
 	struct dcm_object *object = dcm_handle_find(handle, KIND_SESSION);
 	Retcode rc;
@@ -79,32 +78,29 @@ static bool may_call(const struct dcm_session *session)
 	       (session->kernel.rights & OCAP_IPC_CALL) != 0;
 }
 
-Retcode dcm_calling_enter(Handle handle, struct calling *c)
+bool dcm_calling_peek(Handle handle, struct calling *c)
 {
-	struct dcm_object *object;
+	struct dcm_object *object = dcm_handle_peek(handle, KIND_SESSION);
 
-	dcm_handle_enter();
-	object = dcm_handle_peek(handle, KIND_SESSION);
-	if (object != NULL && may_call((struct dcm_session *)object)) {
-		set_session(c, object);
-		return rcOk;
-	}
-	dcm_handle_leave();
-	return enter_held(handle, c);
+	if (object == NULL || !may_call((struct dcm_session *)object))
+		return false;
+	set_session(c, object);
+	return true;
 }
 
-static DCM_SELDOM void leave_held(struct dcm_session *session)
+Retcode dcm_calling_enter(Handle handle, struct calling *c)
 {
-	int saved = errno;
-
-	dcm_object_drop(&session->kernel.object);
-	errno = saved;
+	dcm_handle_enter();
+	if (dcm_calling_peek(handle, c))
+		return rcOk;
+	dcm_handle_leave();
+	return enter_held(handle, c);
 }
 
 void dcm_calling_leave(struct calling *c)
 {
 	if (c->held)
-		leave_held(c->session);
+		dcm_object_drop(&c->session->kernel.object);
 	else
 		dcm_handle_leave();
 }
@@ -342,6 +338,13 @@ static size_t post_and_leave(struct calling *c, DcmMessage *messages, size_t cou
 	return posted;
 }
 
+size_t dcm_calling_begin_now(struct calling *c, DcmMessage *messages, size_t count)
+{
+	return messages != NULL && dcm_lock_try(&c->client->end.lock)
+		       ? post_and_leave(c, messages, count)
+		       : 0;
+}
+
 /* The message that could not be posted at once. */
 static Retcode claim_for_later(struct calling *c, DcmMessage *message)
 {
@@ -375,36 +378,26 @@ static Retcode post_later(struct calling *c, int64_t timeout_ns)
 	return rc;
 }
 
-/* The rest, and with it what takes time. */
-static DCM_SELDOM Retcode begin_later(struct calling *c, DcmMessage *messages, size_t count,
-				      int64_t timeout_ns, size_t *begun)
+Retcode dcm_calling_begin(struct calling *c, DcmMessage *messages, size_t count, int64_t timeout_ns,
+			  size_t *begun)
 {
 	Retcode rc = rcOk;
-	int saved = errno;
 
+	if (messages == NULL && count != 0)
+		return dcm_fail(rcInvalidArgument, "the message is null");
 	c->impatient = timeout_ns == 0;
 	while (*begun < count) {
+		dcm_lock_enter(&c->client->end.lock);
+		*begun += post_and_leave(c, messages + *begun, count - *begun);
+		if (*begun == count)
+			break;
 		rc = claim_for_later(c, &messages[*begun]);
 		if (rc == rcOk)
 			rc = post_later(c, timeout_ns);
 		if (rc != rcOk)
 			break;
 		++*begun;
-		dcm_lock_enter(&c->client->end.lock);
-		*begun += post_and_leave(c, messages + *begun, count - *begun);
 	}
 	c->looks = 0;
-	errno = saved;
 	return rc;
-}
-
-Retcode dcm_calling_begin(struct calling *c, DcmMessage *messages, size_t count, int64_t timeout_ns,
-			  size_t *begun)
-{
-	*begun = 0;
-	if (messages == NULL && count != 0)
-		return dcm_fail(rcInvalidArgument, "the message is null");
-	dcm_lock_enter(&c->client->end.lock);
-	*begun = post_and_leave(c, messages, count);
-	return *begun == count ? rcOk : begin_later(c, messages, count, timeout_ns, begun);
 }

@@ -34,6 +34,15 @@ struct calling {
 bool dcm_calling_server_sighted(struct dcm_client_end *client);
 
 /*
+ * dcm_calling_peek() - in a read section: the session behind a handle, if calls may be made on it
+ * dcm_calling_begin_now() - as much of dcm_calling_begin() as takes no time; returns how many
+ * With these two every call is tried first, in one piece of code that is left by success alone. What
+ * they do not do, for whatever reason, is for the general functions below, from the start.
+ */
+bool dcm_calling_peek(Handle handle, struct calling *c);
+size_t dcm_calling_begin_now(struct calling *c, DcmMessage *messages, size_t count);
+
+/*
  * dcm_calling_enter() - the session behind a handle, if calls may be made on it; not held
  * Behind it dcm_calling_leave(). A revoked session consumes c->message, as a dead one does.
  */
@@ -62,7 +71,7 @@ DCM_SELDOM Retcode dcm_calling_wait_for_room(struct calling *c, int64_t timeout_
 					     dcm_look_fn *look, const char *what);
 
 /*
- * dcm_calling_begin() - claim slots for messages and hand them over, in their order
+ * dcm_calling_begin() - claim slots for messages and hand them over, in their order, from *@begun on
  * They are consumed as the contract says. That of a DCM_USE_CALLING stays counted as out, and the end
  * with it, until the call is over.
  * Return: rcOk with all of them begun; else why the one behind *@begun was not.

@@ -3,7 +3,6 @@
 #include "api/end.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "api/keeper.h"
@@ -30,7 +29,7 @@ int dcm_end_init(struct dcm_end *end, struct dcm_fabric *fabric, void *base, uin
 	/* A child of this process is not a party to the channel. */
 	madvise(base, bytes, MADV_DONTFORK);
 	end->half = client ? end->channel.requests : end->channel.replies;
-	memset(end->small, 0xff, sizeof end->small);
+	dcm_bits_fill(&end->small, DCM_CHANNEL_SMALL_ROOMS);
 	end->arena = dcm_arena_create(end->half + DCM_CHANNEL_SMALL_BYTES,
 				      dcm_channel_arena(end->channel.half));
 	if (end->arena == NULL)
@@ -148,7 +147,7 @@ uint64_t dcm_end_room(const struct dcm_end *end, uint64_t offset)
 	if (!is_small(offset))
 		return dcm_arena_room(end->arena, offset - DCM_CHANNEL_SMALL_BYTES);
 	if (offset % DCM_CHANNEL_SMALL != 0 ||
-	    dcm_bits_has(end->small, (uint32_t)(offset / DCM_CHANNEL_SMALL)))
+	    dcm_bits_has(&end->small, (uint32_t)(offset / DCM_CHANNEL_SMALL)))
 		return 0;
 	return DCM_CHANNEL_SMALL;
 }
@@ -185,8 +184,8 @@ static bool take_small(struct dcm_end *end, uint32_t call, uint64_t *offset)
 {
 	int room = (int)call;
 
-	if (!dcm_bits_take_at(end->small, call))
-		room = dcm_bits_take(end->small, DCM_CHANNEL_SMALL_ROOMS / 64);
+	if (!dcm_bits_take_at(&end->small, call))
+		room = dcm_bits_take(&end->small);
 	*offset = (uint64_t)room * DCM_CHANNEL_SMALL;
 	return room >= 0;
 }
@@ -216,7 +215,8 @@ int dcm_end_take_room(struct dcm_end *end, size_t size, enum dcm_message_kind ki
 	if (r < 0)
 		return r;
 	end->out++;
-	end->last_stamp = end->last_stamp == UINT32_MAX ? 1 : end->last_stamp + 1;
+	if (++end->last_stamp == 0)
+		end->last_stamp = 1;
 	*stamp_at(end, offset) = end->last_stamp;
 	dcm_channel_own(end->half + offset);
 	*message = (DcmMessage){ .data = end->half + offset, .size = size };
@@ -261,7 +261,7 @@ bool dcm_end_put_room(struct dcm_end *end, uint64_t offset)
 	if (dcm_end_room(end, offset) == 0)
 		return false;
 	if (is_small(offset)) {
-		dcm_bits_give(end->small, (uint32_t)(offset / DCM_CHANNEL_SMALL));
+		dcm_bits_give(&end->small, (uint32_t)(offset / DCM_CHANNEL_SMALL));
 		return true;
 	}
 	dcm_arena_give(end->arena, offset - DCM_CHANNEL_SMALL_BYTES);

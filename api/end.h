@@ -38,7 +38,7 @@ struct dcm_end {
 	unsigned char *half;	 /* the one this end sends from */
 	struct dcm_arena *arena; /* of that half, behind its small rooms; under lock */
 	uint32_t *stamps;	 /* under lock: of the loan that begins at each unit; 0: none */
-	uint64_t small[DCM_CHANNEL_SMALL_ROOMS / 64];	/* under lock: which small rooms are free */
+	struct dcm_bits small; /* under lock: which small rooms are free */
 	uint32_t small_stamps[DCM_CHANNEL_SMALL_ROOMS]; /* as stamps */
 	uint32_t last_stamp;				/* under lock */
 	struct dcm_lock lock;

@@ -54,9 +54,9 @@ static int take(struct dcm_server_end *server, bool by_bit, struct dcm_call *cal
 	struct dcm_channel *ch = &server->end.channel;
 	int looks = by_bit ? 1 : LOOKS_INSIDE, result;
 
-	while (--looks > 0 && !dcm_channel_more(ch))
-		;
-	result = dcm_channel_take(ch, call, parcel);
+	do
+		result = dcm_channel_take(ch, call, parcel);
+	while (result == DCM_CHANNEL_EMPTY && --looks > 0);
 	if (result != DCM_CHANNEL_EMPTY || !ch->streaming || !by_bit)
 		return result;
 	/* K5 of shm/channel.h. */
@@ -419,7 +419,7 @@ static Retcode receive_first(struct receiving *r, int64_t timeout_ns)
 }
 
 /* With a count on the listener: the first, unless that has come, and what is there at once behind it. */
-static DCM_SELDOM Retcode receive_held(struct receiving *r, Handle handle, int64_t timeout_ns)
+static Retcode receive_held(struct receiving *r, Handle handle, int64_t timeout_ns)
 {
 	struct dcm_kernel_object *object;
 	int saved = errno;
@@ -440,7 +440,8 @@ static DCM_SELDOM Retcode receive_held(struct receiving *r, Handle handle, int64
 	return rc;
 }
 
-static Retcode receive(struct receiving *r, Handle handle, int64_t timeout_ns)
+/* In one piece, which is left by success alone. Return: how many; 0: the rest is for receive_held(). */
+static enum hot receive_now(struct receiving *r, Handle handle, int64_t timeout_ns)
 {
 	enum hot result = HOT_BUSY;
 
@@ -449,18 +450,35 @@ static Retcode receive(struct receiving *r, Handle handle, int64_t timeout_ns)
 	if (r->listener != NULL)
 		result = receive_hot(r, timeout_ns);
 	dcm_handle_leave();
-	return result == HOT_RECEIVED ? rcOk : receive_held(r, handle, timeout_ns);
+	return result;
+}
+
+/* Behind that, with @count received already. */
+static DCM_SELDOM Retcode receive_later(Handle handle, int64_t timeout_ns, DcmRequest *requests,
+					size_t capacity, size_t *count)
+{
+	struct receiving r = { .requests = requests,
+			       .capacity = capacity,
+			       .count = *count,
+			       .waits = timeout_ns != 0 };
+	Retcode rc = receive_held(&r, handle, timeout_ns);
+
+	*count = r.count;
+	return rc;
 }
 
 DCM_HOT Retcode DcmReceive(Handle listener, int64_t timeoutNs, DcmRequest *outRequest)
 {
 	struct receiving r = { .requests = outRequest, .capacity = 1, .waits = timeoutNs != 0 };
+	size_t count = 0;
 	Retcode rc;
 
 	dcm_fork_check();
 	if (outRequest == NULL)
 		return dcm_fail(rcInvalidArgument, "outRequest is null");
-	rc = receive(&r, listener, timeoutNs);
+	if (receive_now(&r, listener, timeoutNs) == HOT_RECEIVED)
+		return rcOk;
+	rc = receive_later(listener, timeoutNs, outRequest, 1, &count);
 	if (rc != rcOk)
 		*outRequest = (DcmRequest){ .riid = INVALID_RIID };
 	return rc;
@@ -472,7 +490,6 @@ DCM_HOT Retcode DcmReceiveBatch(Handle listener, int64_t timeoutNs, DcmRequest *
 	struct receiving r = { .requests = requests,
 			       .capacity = capacity,
 			       .waits = timeoutNs != 0 };
-	Retcode rc;
 
 	dcm_fork_check();
 	if (outCount != NULL)
@@ -482,7 +499,10 @@ DCM_HOT Retcode DcmReceiveBatch(Handle listener, int64_t timeoutNs, DcmRequest *
 				capacity == 0	   ? "capacity is 0"
 				: requests == NULL ? "requests is null"
 						   : "outCount is null");
-	rc = receive(&r, listener, timeoutNs);
+	if (receive_now(&r, listener, timeoutNs) == HOT_RECEIVED) {
+		*outCount = r.count;
+		return rcOk;
+	}
 	*outCount = r.count;
-	return rc;
+	return receive_later(listener, timeoutNs, requests, capacity, outCount);
 }

@@ -487,7 +487,8 @@ static void check_channel(const struct channel *ch, unsigned number)
 		  "channel %u: room of requests %llu, of replies %llu is not back", number,
 		  (unsigned long long)dcm_arena_taken(client->end.arena),
 		  (unsigned long long)dcm_arena_taken(end->end.arena));
-	SIM_CHECK(client->end.small[0] == (1u << SMALL_FREE) - 1 && end->end.small[0] == UINT64_MAX,
+	SIM_CHECK(client->end.small.word[0] == (1u << SMALL_FREE) - 1 &&
+			  end->end.small.word[0] == UINT64_MAX,
 		  "channel %u: a small room is not back", number);
 	SIM_CHECK(client->end.out == 0 && end->end.out == 0, "channel %u: messages are out",
 		  number);

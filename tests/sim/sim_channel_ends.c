@@ -92,11 +92,11 @@ static void make_client_end(struct channel *ch, unsigned char *base, uint32_t li
 	end_init(&ch->client_end->end, ch, ch->client, ch->server, base, true);
 	dcm_books_init(&ch->client_end->books);
 	for (uint32_t i = CALLS_FREE; i < DCM_CHANNEL_CALLS; i++) {
-		dcm_bits_take_at(ch->client_end->books.free, i);
+		dcm_bits_take_at(&ch->client_end->books.free, i);
 		ch->client_end->books.call[i].use = DCM_USE_REPLY;
 	}
 	for (uint32_t i = SMALL_FREE; i < DCM_CHANNEL_SMALL_ROOMS; i++)
-		dcm_bits_take_at(ch->client_end->end.small, i);
+		dcm_bits_take_at(&ch->client_end->end.small, i);
 	session = (struct dcm_session *)dcm_kernel_new(&dcm_session_type, sizeof *session, NULL);
 	session->kernel.rights = OCAP_IPC_CALL;
 	session->kernel.given = &ch->client_end->end.channel;
