@@ -102,7 +102,7 @@ static struct found receive_from(struct receiving *r, struct dcm_server_end *ser
 		found.more = by_bit && result != DCM_CHANNEL_EMPTY &&
 			     (ch->streaming || dcm_channel_more(ch));
 	}
-	first = found.received && server->fd >= 0;
+	first = found.received && dcm_server_end_offers(server);
 	dcm_lock_leave(&server->end.lock);
 	if (!found.received)
 		return found;
