@@ -15,7 +15,11 @@ import subprocess
 import sys
 from glob import glob
 
+sys.dont_write_bytecode = True
+from tools import packages      # noqa: E402
+
 DEFAULT_BUILD_DIR = 'build'
+DEFAULT_CC = 'cc'
 
 WARNINGS = ['-Wall', '-Wextra', '-Wpedantic', '-Wshadow', '-Wconversion', '-Wstrict-prototypes',
             '-Wmissing-prototypes', '-Wvla']
@@ -67,37 +71,6 @@ FUZZ_CC = 'clang'
 FUZZ_CFLAGS = CFLAGS + ['-O2', '-DDCM_HOOKS']
 FUZZ_SANITIZERS = ['-fsanitize=fuzzer,address,undefined', '-fno-sanitize-recover=undefined',
                    '-fno-sanitize-coverage=trace-cmp,indirect-calls']
-
-# What --setup installs: package and reason.
-PACKAGES = [
-    ('gcc', 'the compiler'),
-    ('libc6-dev', 'the C library'),
-    ('ninja-build', 'the build'),
-    ('pkg-config', 'tests of the installed library'),
-    ('g++', 'tests of the headers as C++'),
-    ('clang', 'tests with a second compiler'),
-    ('libclang-rt-14-dev', 'its sanitizers'),
-    ('perl', 'prove, the test runner'),
-    ('spin', 'models of the protocols'),
-    ('libck-dev', 'Concurrency Kit'),
-    ('liburcu-dev', 'userspace RCU'),
-    ('libxxhash-dev', 'hashing of names'),
-    ('libsmartcols-dev', 'tables of the tools'),
-    ('libssl-dev', 'SHA-256 of dcm-files'),
-    ('scdoc', 'the manual pages'),
-]
-
-# What --setup=bench installs besides: the peers of the benchmark, and what draws.
-BENCH_PACKAGES = [
-    ('gnuplot-nox', 'plots of the benchmark'),
-    ('libboost-dev', 'peer: Boost.Interprocess'),
-    ('dbus-daemon', 'peer: D-Bus'),
-    ('libsystemd-dev', 'peer: D-Bus'),
-    ('iceoryx', 'peer: iceoryx'),
-    ('libiceoryx-binding-c-dev', 'peer: iceoryx'),
-    ('libqb-dev', 'peer: libqb'),
-    ('libzmq3-dev', 'peer: ZeroMQ'),
-]
 
 SANITIZERS = ('address', 'undefined', 'address,undefined', 'thread')
 
@@ -287,7 +260,7 @@ class Build:
         sources = sorted(glob('shm/*.c')) + sorted(glob('api/*.c'))
         n.comment('The library. As one whole: a call goes through ten small files, and the '
                   'compiler sees\ninto all of them.')
-        whole = not (self.o.debug or self.o.sanitize or 'clang' in self.o.cc)
+        whole = not (self.o.debug or self.o.sanitize) and is_gcc(self.o.cc)
         objects = [self.obj(s, defines='-flto' if whole else '') for s in sources]
         if whole:
             objects = [n.build('$builddir/libdcm.o', 'whole', objects)]
@@ -493,45 +466,24 @@ def version():
     return '.'.join(m.group(1) for m in numbers)
 
 
+def is_gcc(cc):
+    """Whether it knows gcc's options, whatever its name is.  Of cc that is not asked: what is
+    written without options is the same on any machine."""
+    if cc == DEFAULT_CC:
+        return True
+    done = subprocess.run([cc, '--version'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return b'Free Software Foundation' in done.stdout
+
+
 def fail(text):
     sys.exit('configure.py: error: ' + text)
 
 
-def missing_packages(packages):
-    missing = []
-    for name, reason in packages:
-        done = subprocess.run(['dpkg-query', '-W', '-f', '${db:Status-Status}', name],
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        if done.stdout.strip() != b'installed':
-            missing.append((name, reason))
-    return missing
-
-
-def setup(packages):
+def setup(which):
     """Installs what is missing from Debian."""
-    if not shutil.which('dpkg-query') or not shutil.which('apt-get'):
-        fail('--setup works on Debian and its relatives only; install what these are called\n'
-             'on your system: ' + ' '.join(name for name, _ in packages))
-    missing = missing_packages(packages)
-    if not missing:
-        print('setup: all {} packages are there, nothing to do.'.format(len(packages)))
+    wanted = packages.BUILD + (packages.BENCH if which == 'bench' else [])
+    if not packages.install(wanted):
         return
-    print('setup: these packages are missing:')
-    for name, reason in missing:
-        print('  {:20} {}'.format(name, reason))
-    names = [name for name, _ in missing]
-    as_root = []
-    if os.geteuid() != 0:
-        if not shutil.which('sudo'):
-            fail('not root, and there is no sudo; as root, run\n  apt-get install '
-                 + ' '.join(names))
-        as_root = ['sudo']
-    env = ['env', 'DEBIAN_FRONTEND=noninteractive']
-    for command in (['apt-get', '-q', 'update'],
-                    ['apt-get', '-q', '-y', '--no-install-recommends', 'install'] + names):
-        print('setup: ' + ' '.join(as_root + command), flush=True)
-        if subprocess.call(as_root + env + command) != 0:
-            fail('that command failed; its output says why')
     # A peer that was compiled without its library is compiled anew.
     for name in glob(os.path.join(DEFAULT_BUILD_DIR, 'obj/bench/peers/*.o')):
         os.remove(name)
@@ -564,7 +516,8 @@ def parse(arguments):
     p.add_argument('--kernel', choices=['6.1'],
                    help='for tests: use nothing that this kernel does not have')
     p.add_argument('--werror', action='store_true', help='warnings are errors')
-    p.add_argument('--cc', type=word, default='cc', help='the C compiler (default: cc)')
+    p.add_argument('--cc', type=word, default=DEFAULT_CC,
+                   help='the C compiler (default: cc)')
     p.add_argument('--prefix', type=word, default='/usr/local',
                    help='where ninja install puts things (default: /usr/local)')
     p.add_argument('--libdir', type=word, metavar='DIR',
@@ -577,7 +530,7 @@ def parse(arguments):
 
 def check(parser, options):
     changed = (options.debug or options.sanitize or options.kernel or options.werror or options.libdir
-               or options.cc != 'cc' or options.prefix != '/usr/local')
+               or options.cc != DEFAULT_CC or options.prefix != '/usr/local')
     if options.build_dir == DEFAULT_BUILD_DIR and changed:
         parser.error('the build.ninja of the top directory is committed and has no options;\n'
                      'give this configuration a directory of its own, say --build-dir '
@@ -587,7 +540,7 @@ def check(parser, options):
         parser.error('--build-dir: {} holds sources'.format(options.build_dir))
     if not os.path.isabs(options.prefix):
         parser.error('--prefix: {} is not an absolute path'.format(options.prefix))
-    if not shutil.which(options.cc) and options.cc != 'cc':
+    if not shutil.which(options.cc) and options.cc != DEFAULT_CC:
         parser.error('--cc: there is no program {}'.format(options.cc))
 
 
@@ -596,7 +549,7 @@ def main():
     os.chdir(os.path.dirname(os.path.abspath(__file__)))
     options = parse(arguments)
     if options.setup:
-        setup(PACKAGES + (BENCH_PACKAGES if options.setup == 'bench' else []))
+        setup(options.setup)
     before = [None] + arguments
     build = Build(options, [a for a, last in zip(arguments, before) if not a.startswith('--setup')
                             and (last != '--setup' or a.startswith('-'))])

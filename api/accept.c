@@ -44,8 +44,7 @@ static void release_server_end(struct dcm_object *object)
 {
 	struct dcm_server_end *server = (struct dcm_server_end *)object;
 
-	if (server->fd >= 0)
-		dcm_server_end_handed_over(server);
+	dcm_server_end_handed_over(server);
 	dcm_badge_drop(server->badge);
 	dcm_object_drop(&server->listener->kernel.object);
 	dcm_end_release(object);
@@ -55,7 +54,7 @@ static void forget_server_end(struct dcm_object *object)
 {
 	struct dcm_server_end *server = (struct dcm_server_end *)object;
 
-	if (server->fd >= 0)
+	if (dcm_server_end_offers(server))
 		close(server->fd);
 	dcm_end_forget(object);
 }
@@ -182,10 +181,12 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 	server->end.peer = client;
 	if (getrandom(nonce, sizeof *nonce, 0) != sizeof *nonce)
 		*nonce = dcm_sid_next();
-	server->fd = make_memory(bytes, *nonce, &base);
-	r = server->fd;
-	if (r >= 0)
+	r = make_memory(bytes, *nonce, &base);
+	server->fd = r;
+	if (r >= 0) {
+		dcm_keeper_blocked(1);
 		r = dcm_end_init(&server->end, fabric, base, bytes, *nonce, false);
+	}
 	if (r < 0) {
 		dcm_object_drop(&server->end.object);
 		return dcm_fail_errno(r, "cannot make a channel of %llu bytes",
@@ -273,18 +274,16 @@ void dcm_server_end_revoke(struct dcm_object *object)
 /* Until then the keeper looks around once a second. */
 void dcm_server_end_handed_over(struct dcm_server_end *server)
 {
-	int fd, saved = errno;
+	int fd = -1, saved = errno;
 
-	dcm_lock_enter(&server->end.lock);
-	fd = server->fd;
-	server->fd = -1;
-	dcm_lock_leave(&server->end.lock);
+	/* Asked for at each look of the keeper's, and once there is something to do. */
+	if (dcm_server_end_offers(server))
+		fd = atomic_exchange(&server->fd, -1);
 	if (fd < 0)
 		return;
 	close(fd);
 	errno = saved;
-	if (dcm_load(&server->offered, relaxed) != 0)
-		dcm_keeper_blocked(-1);
+	dcm_keeper_blocked(-1);
 }
 
 /* What a client sent before it closed is still handed out, as much as can be posted: so many looks
@@ -392,7 +391,7 @@ static void tend(struct dcm_object *object, void *arg)
 	}
 	dcm_server_end_tend(server);
 	if (*second)
-		dcm_server_reclaim(server);
+		dcm_server_each_second(server);
 }
 
 /* The keeper's part: hand-overs to finish, channels to end whose client has left. */
@@ -529,7 +528,6 @@ Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callab
 	*who = server->client;
 	if (rc == rcOk) {
 		dcm_store(&listener->expects, 1u, relaxed);
-		dcm_keeper_blocked(1);
 		dcm_store(&server->offered, 1u, seq);
 		dcm_channel_settle(&server->end.channel);
 		look_back(server);

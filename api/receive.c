@@ -112,7 +112,7 @@ static bool receive_one(struct receiving *r, struct dcm_server_end *server, bool
 /* Behind the lock. What is out keeps the end there. */
 static void leave(struct dcm_server_end *server, bool received)
 {
-	bool first = received && server->fd >= 0;
+	bool first = received && dcm_server_end_offers(server);
 
 	dcm_lock_leave(&server->end.lock);
 	if (first)

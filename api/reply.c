@@ -45,6 +45,14 @@ static struct dcm_call call_of(const DcmMessage *request)
 				  .generation = dcm_message_generation(request) };
 }
 
+/* Under the lock. */
+static void count_reply(struct dcm_server_end *server)
+{
+	uint32_t before = atomic_load_explicit(&server->replies, memory_order_relaxed);
+
+	atomic_store_explicit(&server->replies, before + 1, memory_order_relaxed);
+}
+
 /* Under the lock: end a call that is out. @reply: null: failed. True: its caller waited for it. */
 static bool end_call(struct dcm_server_end *server, struct dcm_call call, const DcmMessage *reply)
 {
@@ -58,6 +66,8 @@ static bool end_call(struct dcm_server_end *server, struct dcm_call call, const 
 	book->handed = false;
 	book->replied = reply != NULL;
 	book->reply_offset = parcel.offset;
+	if (reply != NULL)
+		count_reply(server);
 	/* After a hang-up the caller has given it up already. */
 	if (!server->end.ended && dcm_channel_answer(&server->end.channel, call, book->flags,
 						     reply != NULL ? &parcel : NULL))
@@ -120,10 +130,10 @@ Retcode dcm_server_give_back(struct dcm_end *end, const DcmMessage *message)
 	return rcOk;
 }
 
-/* Under the lock. Return: are there replies that the client has not collected? */
+/* Under the lock. Return: has the client collected all replies? */
 static bool reclaim(struct dcm_server_end *server)
 {
-	bool on_way = false;
+	bool all = true;
 
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++) {
 		const struct dcm_call_book *book = &server->call[i];
@@ -134,19 +144,32 @@ static bool reclaim(struct dcm_server_end *server)
 		if (dcm_channel_returned(&server->end.channel, call))
 			dcm_server_take_back_reply(server, i);
 		else
-			on_way = true;
+			all = false;
 	}
-	return on_way;
+	return all;
 }
 
-void dcm_server_reclaim(struct dcm_server_end *server)
+bool dcm_server_reclaim(struct dcm_server_end *server)
 {
-	bool on_way;
+	bool all;
 
 	dcm_lock_visit(&server->end.lock);
-	on_way = reclaim(server);
+	all = reclaim(server);
 	dcm_lock_leave(&server->end.lock);
-	dcm_end_look(&server->end, on_way);
+	return all;
+}
+
+/* As the client's collect_from(): who goes on replying takes back by itself, with each call that is
+   used anew. */
+void dcm_server_each_second(struct dcm_server_end *server)
+{
+	uint32_t replies = atomic_load_explicit(&server->replies, memory_order_relaxed);
+
+	if (replies == server->replies_seen && replies != server->replies_back &&
+	    dcm_server_reclaim(server))
+		server->replies_back = replies;
+	server->replies_seen = replies;
+	dcm_end_look(&server->end, replies != server->replies_back);
 }
 
 static DCM_SELDOM int take_reply_room_again(struct dcm_server_end *server, struct dcm_call call,

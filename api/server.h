@@ -74,7 +74,9 @@ struct dcm_server_end {
 	void *context;
 	uint32_t riid;
 	struct dcm_credentials client; /* by the accepting thread, then by the keeper */
-	int fd; /* under end.lock: still to be taken by the client; -1: done */
+	/* Still to be taken by the client; negative: done. While it is there it counts as a blocked call:
+	   the keeper looks around. */
+	_Atomic int fd;
 	dcm_atomic32 offered; /* 1: the accept is complete, and the keeper tends it */
 	dcm_atomic32 passed_over; /* 1: the keeper came before that */
 	/* The client has left; so many looks for what it sent before remain, and one. Begun by the keeper,
@@ -82,6 +84,8 @@ struct dcm_server_end {
 	dcm_atomic32 draining;
 	bool cut; /* under end.lock: nothing more is handed out */
 	struct dcm_call_book call[DCM_CHANNEL_CALLS]; /* under end.lock */
+	_Atomic uint32_t replies;	     /* given to the client, ever; read without the lock */
+	uint32_t replies_seen, replies_back; /* the keeper's, of these */
 };
 
 /*
@@ -96,6 +100,12 @@ void dcm_server_end_revoke(struct dcm_object *object);
 /* dcm_server_end_handed_over() - its client has the memory, or never will: the descriptor is closed */
 DCM_SELDOM void dcm_server_end_handed_over(struct dcm_server_end *server);
 
+/* dcm_server_end_offers() - does its client still have to take the descriptor */
+static inline bool dcm_server_end_offers(const struct dcm_server_end *server)
+{
+	return atomic_load_explicit(&server->fd, memory_order_relaxed) >= 0;
+}
+
 /* dcm_server_end_tend() - by the keeper: what became of a channel that was offered */
 void dcm_server_end_tend(struct dcm_server_end *server);
 
@@ -103,11 +113,13 @@ void dcm_server_end_tend(struct dcm_server_end *server);
    collected it, or used the call anew */
 void dcm_server_take_back_reply(struct dcm_server_end *server, uint32_t call);
 
-/*
- * dcm_server_reclaim() - the keeper, once a second: take back the room of replies that the client
- * has collected, and look at the arena
- */
-void dcm_server_reclaim(struct dcm_server_end *server);
+/* dcm_server_reclaim() - take back the room of replies that the client has collected
+   Return: it has collected all. */
+bool dcm_server_reclaim(struct dcm_server_end *server);
+
+/* dcm_server_each_second() - the keeper: that, if no reply was given for a second; and a look at the
+   arena */
+void dcm_server_each_second(struct dcm_server_end *server);
 
 /* dcm_server_give_back() - in a read section, of a server's end: a request released unanswered */
 Retcode dcm_server_give_back(struct dcm_end *end, const DcmMessage *message);

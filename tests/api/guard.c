@@ -41,30 +41,16 @@ enum { LEFT_HALF = -1, LEFT_ALL_BUT_A_PAGE = -2 };
 
 static uint64_t handle_for(enum blocking what)
 {
-	static const DcmGroupEndpoint group[] = { { TYPE ".a", "n", NULL },
-						  { TYPE ".b", "n", NULL } };
-	static const char *const types[] = { TYPE ".none", TYPE ".neither" };
-	uint64_t handle;
-
 	switch (what) {
-	case BLOCK_RECEIVE:
-		return scene.pair[what].listener;
 	case BLOCK_LISTEN:
 		return scene.publication;
 	case BLOCK_READ:
 		return scene.subscription;
 	case BLOCK_CONNECT:
-		must(DcmCreateConnection(TYPE ".none", "n", INVALID_HANDLE, INVALID_HANDLE,
-					 &handle));
-		return scene.connection = handle;
-	case BLOCK_GROUP_LISTEN:
-		must(DcmPublishGroupEndpoints(new_identity(), group, 2, &handle));
-		return handle;
-	case BLOCK_GROUP_READ:
-		must(DcmSetGroupSubscription(types, 2, NULL, INVALID_HANDLE, &handle));
-		return handle;
+		scene.connection = blocking_handle(what, TYPE, &scene.pair[what]);
+		return scene.connection;
 	default:
-		return scene.pair[what].session;
+		return blocking_handle(what, TYPE, &scene.pair[what]);
 	}
 }
 

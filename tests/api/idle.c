@@ -118,44 +118,15 @@ static void set_up(void)
 	must(DcmGetFd(subscription, &fd));
 }
 
-static uint64_t handle_for(enum blocking what)
-{
-	static const DcmGroupEndpoint group[] = { { TYPE ".a", "n", NULL },
-						  { TYPE ".b", "n", NULL } };
-	static const char *const types[] = { TYPE ".none", TYPE ".neither" };
-	uint64_t handle;
-
-	switch (what) {
-	case BLOCK_LISTEN:
-		must(DcmPublishEndpoint(new_identity(), TYPE, "blocked", &handle));
-		return handle;
-	case BLOCK_READ:
-		must(DcmSetSubscription(TYPE ".none", NULL, NULL, INVALID_HANDLE, &handle));
-		return handle;
-	case BLOCK_CONNECT:
-		must(DcmCreateConnection(TYPE ".none", "n", INVALID_HANDLE, INVALID_HANDLE,
-					 &handle));
-		return handle;
-	case BLOCK_GROUP_LISTEN:
-		must(DcmPublishGroupEndpoints(new_identity(), group, 2, &handle));
-		return handle;
-	case BLOCK_GROUP_READ:
-		must(DcmSetGroupSubscription(types, 2, NULL, INVALID_HANDLE, &handle));
-		return handle;
-	default:
-		pair_open(&waiting[what].pair);
-		return what == BLOCK_RECEIVE ? waiting[what].pair.listener
-					     : waiting[what].pair.session;
-	}
-}
-
 static void block_all(void)
 {
 	for (enum blocking what = 0; what < BLOCKING_COUNT; what++) {
 		struct blocked *call = &waiting[what].call;
 
 		*call = (struct blocked){ .what = what, .timeout_ms = -1 };
-		call->handle = handle_for(what);
+		if (what <= BLOCK_RECEIVE)
+			pair_open(&waiting[what].pair);
+		call->handle = blocking_handle(what, TYPE, &waiting[what].pair);
 		load_for(&waiting[what].load, call);
 		blocked_go(call);
 	}

@@ -15,40 +15,6 @@
 static struct pair pair;
 static struct load load;
 
-/* The handle that a call of each kind blocks on. */
-static uint64_t handle_for(enum blocking what)
-{
-	static const DcmGroupEndpoint group[] = { { TYPE ".a", "n", NULL },
-						  { TYPE ".b", "n", NULL } };
-	static const char *const types[] = { TYPE ".none", TYPE ".neither" };
-	uint64_t handle;
-	char name[16];
-
-	snprintf(name, sizeof(name), "%d", (int)what);
-	switch (what) {
-	case BLOCK_RECEIVE:
-		return pair.listener;
-	case BLOCK_LISTEN:
-		must(DcmPublishEndpoint(new_identity(), TYPE, "interrupted", &handle));
-		return handle;
-	case BLOCK_READ:
-		must(DcmSetSubscription(TYPE ".none", NULL, NULL, INVALID_HANDLE, &handle));
-		return handle;
-	case BLOCK_CONNECT:
-		must(DcmCreateConnection(TYPE ".none", "n", INVALID_HANDLE, INVALID_HANDLE,
-					 &handle));
-		return handle;
-	case BLOCK_GROUP_LISTEN:
-		must(DcmPublishGroupEndpoints(new_identity(), group, 2, &handle));
-		return handle;
-	case BLOCK_GROUP_READ:
-		must(DcmSetGroupSubscription(types, 2, NULL, INVALID_HANDLE, &handle));
-		return handle;
-	default:
-		return pair.session;
-	}
-}
-
 static Retcode interrupt(enum blocking what, uint64_t handle)
 {
 	return what <= BLOCK_RECEIVE ? DcmInterruptCall(handle) : DcmInterruptBlockingCall(handle);
@@ -84,7 +50,7 @@ static void clean(struct blocked *b)
 /* While it is blocked, and then no more. */
 static void test_blocked(enum blocking what)
 {
-	struct blocked b = { .what = what, .handle = handle_for(what), .timeout_ms = -1 };
+	struct blocked b = { .what = what, .handle = blocking_handle(what, TYPE, &pair), .timeout_ms = -1 };
 
 	load_for(&load, &b);
 	blocked_go(&b);
@@ -101,7 +67,7 @@ static void test_blocked(enum blocking what)
 /* Before it blocks: the next call ends, once; one with timeout 0 neither reports nor consumes it. */
 static void test_sticky(enum blocking what)
 {
-	struct blocked b = { .what = what, .handle = handle_for(what), .timeout_ms = 0 };
+	struct blocked b = { .what = what, .handle = blocking_handle(what, TYPE, &pair), .timeout_ms = 0 };
 	Retcode full = what == BLOCK_LOAN || consumes(what) ? rcQuotaExceeded : rcTimeout;
 
 	load_for(&load, &b);
@@ -123,7 +89,7 @@ static void test_sticky(enum blocking what)
 static void test_several(enum blocking what)
 {
 	struct blocked waiting[4];
-	uint64_t handle = handle_for(what);
+	uint64_t handle = blocking_handle(what, TYPE, &pair);
 
 	for (int i = 0; i < 4; i++)
 		blocked_start(&waiting[i], what, handle);

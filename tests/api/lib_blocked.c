@@ -24,6 +24,43 @@ const char *blocking_name(enum blocking what)
 	return names[what];
 }
 
+static uint64_t new_blocking_handle(enum blocking what, const char *type)
+{
+	char some[DCM_NAME_SIZE], none[DCM_NAME_SIZE], neither[DCM_NAME_SIZE];
+	const DcmGroupEndpoint group[] = { { some, "a", NULL }, { some, "b", NULL } };
+	const char *const types[] = { none, neither };
+	uint64_t handle;
+
+	snprintf(some, sizeof(some), "%s.some", type);
+	snprintf(none, sizeof(none), "%s.none", type);
+	snprintf(neither, sizeof(neither), "%s.neither", type);
+	switch (what) {
+	case BLOCK_LISTEN:
+		must(DcmPublishEndpoint(new_identity(), some, "blocked", &handle));
+		break;
+	case BLOCK_READ:
+		must(DcmSetSubscription(none, NULL, NULL, INVALID_HANDLE, &handle));
+		break;
+	case BLOCK_CONNECT:
+		must(DcmCreateConnection(none, "n", INVALID_HANDLE, INVALID_HANDLE, &handle));
+		break;
+	case BLOCK_GROUP_LISTEN:
+		must(DcmPublishGroupEndpoints(new_identity(), group, 2, &handle));
+		break;
+	default:
+		must(DcmSetGroupSubscription(types, 2, NULL, INVALID_HANDLE, &handle));
+		break;
+	}
+	return handle;
+}
+
+uint64_t blocking_handle(enum blocking what, const char *type, const struct pair *pair)
+{
+	if (what < BLOCK_SESSIONS)
+		return pair->session;
+	return what == BLOCK_RECEIVE ? pair->listener : new_blocking_handle(what, type);
+}
+
 Retcode blocked_make(struct blocked *b)
 {
 	int64_t ns = b->timeout_ms < 0 ? FOREVER_NS : b->timeout_ms * MS_NS;

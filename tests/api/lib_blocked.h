@@ -38,6 +38,12 @@ struct blocked {
 
 const char *blocking_name(enum blocking what);
 
+/*
+ * What a call of this kind blocks on: the listener or session of @pair; or a new object of a type that
+ * begins with @type, that nobody else's matches: the caller closes it.
+ */
+uint64_t blocking_handle(enum blocking what, const char *type, const struct pair *pair);
+
 /* Makes the call in this thread. */
 Retcode blocked_make(struct blocked *blocked);
 /* Makes it in another, and comes back when it sleeps. A call that does not block is a failed test. */

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * lib_trap - a thread whose every system call is counted and fails with ENOSYS, from some point on
+ * lib_trap - a thread whose every system call is counted, from some point on
  *
  *	if (!trap_calls())
  *		_exit(TRAP_NONE);
  *	...
  *	_exit(trap_status());
  *
- * There is no way back: all that such a thread can still do is _exit(). So it is the thread of a
- * process that was forked for it. Two calls go through: clock_gettime, which the C library makes
- * itself where the kernel shows the clock to programs, and is asked only where it does not; and the
- * return from a signal handler, by which calls are counted.
+ * They are made all the same: who was refused one would go on as no program ever does. There is no
+ * way back, so it is the thread of a process that was forked for it. Three are not counted:
+ * clock_gettime, which the C library makes itself where the kernel shows the clock to programs, and
+ * is asked only where it does not; the return from a signal handler, by which calls are counted; and
+ * the last.
  */
 #ifndef DCM_TESTS_API_LIB_TRAP_H
 #define DCM_TESTS_API_LIB_TRAP_H

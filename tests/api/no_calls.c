@@ -2,7 +2,7 @@
 /*
  * Nobody asks the kernel to wake a thread where none sleeps: events are set and fetched, endpoints
  * are published to many subscribers, and both sides of a session call, reply and send, in processes
- * whose every system call is refused and counted. asan: no, tsan: no (they make calls of their own)
+ * whose every system call is counted. asan: no, tsan: no (they make calls of their own)
  */
 #define _GNU_SOURCE
 #include <ck_pr.h>
@@ -23,15 +23,19 @@
 
 enum { OBJECTS = 4, ROUNDS = 100 };
 enum { SUBSCRIBERS_MAX = 64, PUBLICATIONS = 16 };
-enum { WARM_UP = 100, TRIPS = 500, WINDOWS = 100, OF_WINDOW = 5 };
+enum { WARM_UP = 100, TRIPS = 500, WINDOWS_LEAST = 100, OF_WINDOW = 5 };
+
+/* How long both sides of a session may take to be let run at one time. */
+#define TOGETHER_NS_MOST (30 * S_NS)
 
 /* What the processes of one scene say to each other without a call. */
 static struct board {
 	_Atomic uint32_t ready, warm, trapped, over;
 	_Atomic long first;	  /* number of the first system call that was made; -1: none */
-	_Atomic uint32_t seconds; /* that it took, begun ones too */
+	_Atomic uint32_t seconds; /* whole ones, that it took */
 	_Atomic uint32_t served;
-	_Atomic uint32_t calls[2][WINDOWS]; /* of each side, in each window */
+	_Atomic uint32_t quiet[2]; /* windows in which a side made no call */
+	_Atomic uint32_t windows;  /* the number of the last, told before it begins; 0: not yet */
 } * board;
 
 static void spin_until(_Atomic uint32_t *word, uint32_t least)
@@ -46,12 +50,12 @@ static void sleep_until(_Atomic uint32_t *word, uint32_t least)
 		pause_ms(1);
 }
 
-static uint32_t seconds_now(void)
+static int64_t now_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint32_t)now.tv_sec;
+	return now.tv_sec * S_NS + now.tv_nsec;
 }
 
 static void begin_scene(void)
@@ -223,10 +227,10 @@ static void test_publishing(unsigned subscribers, bool waited)
 	status = status_of(child(publisher, &fan));
 	for (unsigned i = 0; i < subscribers; i++)
 		(void)status_of(pids[i]);
-	/* Who has slept leaves a mark that one needless wake takes away, refused and done by halves. */
+	/* Who has slept leaves a mark that one needless wake takes away. */
 	snprintf(what, sizeof(what), "%d endpoints are published to %u subscribers%s", PUBLICATIONS,
 		 subscribers, waited ? " that have slept before: one wake" : ": no system call");
-	has_made(status, waited ? 2 : 0, what);
+	has_made(status, waited ? 1 : 0, what);
 	if (status != TRAP_NONE)
 		is_uint(subscribers, atomic_load(&board->served), "which hear of all of them");
 }
@@ -234,12 +238,29 @@ static void test_publishing(unsigned subscribers, bool waited)
 /* Both sides of a session. */
 struct session_side {
 	uint32_t policy;
-	unsigned windows, trips; /* so many windows of so many trips */
+	unsigned windows, trips; /* so many windows, at the least, of so many trips */
+	bool until_quiet;	 /* and more, until each side has made no call in one of them */
 };
 
-static unsigned trips_of(const struct session_side *side)
+/* Each side has a processor of its own, if there are two: where both are put on one, by chance and
+   for as long as they run, they can only take turns. */
+static void stay_on(unsigned which)
 {
-	return side->windows * side->trips;
+	cpu_set_t all, one;
+	unsigned left;
+
+	if (sched_getaffinity(0, sizeof(all), &all) != 0)
+		sysbail("sched_getaffinity");
+	left = which % (unsigned)CPU_COUNT(&all);
+	for (size_t i = 0; i < CPU_SETSIZE; i++) {
+		if (!CPU_ISSET(i, &all) || left-- != 0)
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(i, &one);
+		if (sched_setaffinity(0, sizeof(one), &one) != 0)
+			sysbail("sched_setaffinity");
+		return;
+	}
 }
 
 static void answer(Handle listener)
@@ -283,23 +304,26 @@ static bool trap_both(void)
 static int server(const void *arg)
 {
 	const struct session_side *side = arg;
+	unsigned window = 0;
 	Handle listener;
 
 	must(DcmInit());
+	stay_on(0);
 	listener = accept_one();
 	must(DcmSetWaitPolicy(listener, side->policy, -1));
 	for (int i = 0; i < 2 * WARM_UP; i++)
 		answer(listener);
 	if (!trap_both())
 		return TRAP_NONE;
-	for (unsigned window = 0; window < side->windows; window++) {
+	do {
 		unsigned before = trap_count();
 
 		for (unsigned i = 0; i < 2 * side->trips; i++)
 			answer(listener);
-		atomic_store(&board->calls[0][window], trap_count() - before);
-	}
-	atomic_store(&board->served, 2 * trips_of(side));
+		if (trap_count() == before)
+			atomic_fetch_add(&board->quiet[0], 1);
+	} while (++window != atomic_load(&board->windows));
+	atomic_store(&board->served, 1);
 	return finish_trapped();
 }
 
@@ -314,30 +338,44 @@ static void trip(Handle session)
 	must(DcmSend(session, &message, FOREVER_NS));
 }
 
+/* Is this window the last one? */
+static bool is_last(const struct session_side *side, unsigned window, int64_t since_ns)
+{
+	bool quiet = atomic_load(&board->quiet[0]) != 0 && atomic_load(&board->quiet[1]) != 0;
+
+	return window >= side->windows &&
+	       (!side->until_quiet || quiet || since_ns >= TOGETHER_NS_MOST);
+}
+
 static int client(const void *arg)
 {
 	const struct session_side *side = arg;
-	uint32_t since;
+	unsigned window = 0;
+	int64_t since;
 	Handle session;
 
 	must(DcmInit());
+	stay_on(1);
 	must(DcmConnectAny(TYPE, &session));
 	must(DcmSetWaitPolicy(session, side->policy, -1));
+	since = now_ns();
 	for (int i = 0; i < WARM_UP; i++)
 		trip(session);
-	since = seconds_now();
 	if (!trap_both())
 		return TRAP_NONE;
-	for (unsigned window = 0; window < side->windows; window++) {
+	do {
 		unsigned before = trap_count();
 
+		if (is_last(side, window + 1, now_ns() - since))
+			atomic_store(&board->windows, window + 1);
 		for (unsigned i = 0; i < side->trips; i++)
 			trip(session);
-		atomic_store(&board->calls[1][window], trap_count() - before);
-	}
+		if (trap_count() == before)
+			atomic_fetch_add(&board->quiet[1], 1);
+	} while (++window != atomic_load(&board->windows));
 	/* What it has sent is heard while it lives. */
-	spin_until(&board->served, 2 * trips_of(side));
-	atomic_store(&board->seconds, seconds_now() - since);
+	spin_until(&board->served, 1);
+	atomic_store(&board->seconds, (uint32_t)((now_ns() - since) / S_NS));
 	return finish_trapped();
 }
 
@@ -354,16 +392,21 @@ static bool run_session(const struct session_side *side, int status[2])
 	return status[0] != TRAP_NONE && status[1] != TRAP_NONE;
 }
 
-/* Once a second a call that waits so long asks the keeper for its look at what may be lost; the first
-   second may have begun before they were counted. */
+/*
+ * A call that waits for a second asks the keeper for its look at what may be lost; and a keeper that
+ * finds a side quiet for a second takes back under its lock what the other has let go of: whoever
+ * comes back at that moment waits for the lock, wakes who waits behind it, and the keeper.
+ */
+enum { CALLS_A_SECOND = 4 };
+
 static void test_spinning(void)
 {
-	const struct session_side side = { DCM_WAIT_SPIN, 1, TRIPS };
+	const struct session_side side = { DCM_WAIT_SPIN, 1, TRIPS, false };
 	int status[2];
 	unsigned most;
 
 	(void)run_session(&side, status);
-	most = atomic_load(&board->seconds) + 1;
+	most = CALLS_A_SECOND * atomic_load(&board->seconds);
 	has_made(status[0], most, "a server that spins answers and hears without a system call");
 	has_made(status[1], most, "a client that spins calls and sends without a system call");
 }
@@ -371,8 +414,7 @@ static void test_spinning(void)
 /* A side that is not let run for long enough falls asleep: not in each of many short times. */
 static void test_adaptive(void)
 {
-	const struct session_side side = { DCM_WAIT_ADAPTIVE, WINDOWS, OF_WINDOW };
-	unsigned quiet[2] = { 0, 0 };
+	const struct session_side side = { DCM_WAIT_ADAPTIVE, WINDOWS_LEAST, OF_WINDOW, true };
 	int status[2];
 	cpu_set_t all;
 
@@ -386,13 +428,12 @@ static void test_adaptive(void)
 		skip_block(2, "no system call filter can be installed here");
 		return;
 	}
-	for (unsigned window = 0; window < WINDOWS; window++)
-		for (unsigned who = 0; who < 2; who++)
-			quiet[who] += atomic_load(&board->calls[who][window]) == 0;
-	ok(quiet[0] != 0, "by the default policy a server makes none while its client is awake");
-	ok(quiet[1] != 0, "nor does a client while its server is");
-	note("%d and %d calls, none in %u and %u of %d times %d trips", status[0], status[1],
-	     quiet[0], quiet[1], WINDOWS, OF_WINDOW);
+	ok(atomic_load(&board->quiet[0]) != 0,
+	   "by the default policy a server makes none while its client is awake");
+	ok(atomic_load(&board->quiet[1]) != 0, "nor does a client while its server is");
+	note("%d and %d calls, none in %u and %u of %u times %d trips", status[0], status[1],
+	     atomic_load(&board->quiet[0]), atomic_load(&board->quiet[1]),
+	     atomic_load(&board->windows), OF_WINDOW);
 }
 
 int main(void)

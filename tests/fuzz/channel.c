@@ -200,7 +200,7 @@ static void collect(struct fuzz_input *in, unsigned n)
 	if (n & 1)
 		dcm_session_collect(client);
 	else
-		dcm_server_reclaim(server);
+		dcm_end_look(&server->end, !dcm_server_reclaim(server));
 }
 
 /* What api/accept.c does when the listener is closed, but for the end of the channel itself. */

@@ -23,12 +23,12 @@
 #include "shm/ring.h"
 #include "tests/fuzz/fuzz_attach.h"
 #include "tests/fuzz/fuzz_image.h"
+#include "tests/fuzz/fuzz_word.h"
 #include "tests/unit/lib_world.h"
 
 enum {
 	PARTIES = 2,
 	REFS = 4,
-	TABLES = 5,
 	OPERATIONS = 32,
 	/* What the longest operation needs in tables of this size, several times over. */
 	STEPS = 40000,
@@ -463,46 +463,6 @@ static const struct {
 
 enum { RUNS = sizeof operations / sizeof operations[0] };
 
-/* A word that the hostile participant writes to. */
-
-static uint64_t *word_at(void *at, uint64_t offset)
-{
-	return (uint64_t *)(void *)((unsigned char *)at + offset);
-}
-
-static uint64_t *some_word(struct fuzz_input *in)
-{
-	const struct dcm_segment *seg = &w.seg;
-	const struct dcm_table *tables[TABLES] = { &seg->process, &seg->endpoint,
-						   &seg->subscription, &seg->connection,
-						   &seg->listener };
-	unsigned kind = fuzz_byte(in);
-	const struct dcm_table *t = tables[kind % TABLES];
-	uint32_t slot = fuzz_byte(in) % t->count;
-	dcm_atomic64 *const index[] = { seg->by_type.rows, seg->subscription_index,
-					seg->connection_index };
-
-	if (kind >= 0xf0)
-		return word_at(dcm_slot(&seg->gift, slot % seg->gift.count), kind % 4 * 8);
-	switch (kind / TABLES % 8) {
-	case 0: /* the state word */
-		return word_at(dcm_slot(t, slot), 0);
-	case 1:
-		return word_at(t->used, 0);
-	case 2: /* a row of an index; all have the same length here */
-		return word_at(dcm_index_row(index[slot % 3], seg->region_row,
-					     dcm_bucket_of(dcm_hash(types[kind & 1]))),
-			       0);
-	case 3: /* a name */
-		return word_at(dcm_endpoint_names_at(seg, slot % capacity.endpoints),
-			       fuzz_byte(in) * 8 % sizeof(struct dcm_endpoint_names));
-	case 4:
-		return word_at(seg->base, fuzz_bytes(in, 2) * 8 % seg->bytes);
-	default:
-		return word_at(dcm_slot(t, slot), fuzz_byte(in) * 8 % t->stride);
-	}
-}
-
 static void one_operation(struct fuzz_input *in, unsigned op)
 {
 	unsigned how = fuzz_byte(in);
@@ -515,7 +475,8 @@ static void one_operation(struct fuzz_input *in, unsigned op)
 
 static void scribble(struct fuzz_input *in, unsigned how)
 {
-	uint64_t *at = some_word(in), other = *some_word(in);
+	const uint64_t hashes[2] = { dcm_hash(types[0]), dcm_hash(types[1]) };
+	uint64_t *at = fuzz_word(in, &w.seg, hashes), other = *fuzz_word(in, &w.seg, hashes);
 
 	fuzz_scribble_read(in, how, at, other);
 }

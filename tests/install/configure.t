@@ -54,6 +54,21 @@ like($other, qr/^cflags = .*-O0.*-fsanitize=thread/m, 'debug and sanitizer are i
 like($other, qr/^libdir = \/usr\/lib64$/m, 'and the directories');
 unchanged_ok('the one at the top is untouched');
 
+# The compiler is known by what it says, not by its name.
+SKIP: {
+	my %whole = (gcc => 1, clang => 0);
+	for my $cc (sort keys %whole) {
+		my $path = (run("command -v $cc"))[1] =~ s/\n//r;
+		skip("there is no $cc", 2) if $path eq '';
+		my $alias = "$tmp/" . ($cc eq 'gcc' ? 'clang-not' : 'mycc');
+		symlink($path, $alias) or die("$alias: $!");
+		run_ok("cd '$copy' && ./configure.py --build-dir build-$cc --cc=$alias",
+		       "$cc by another name");
+		is((slurp("$copy/build-$cc/build.ninja") // '') =~ /= -flto\n/ ? 1 : 0, $whole{$cc},
+		   'is told of partitions if it is gcc');
+	}
+}
+
 # Errors.
 my %errors = (
 	'--sanitize=memory' => qr/--sanitize.*invalid choice/s,

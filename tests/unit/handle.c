@@ -83,21 +83,6 @@ static const struct dcm_object_type channel = {
 	.space = DCM_SPACE_CHANNEL,
 };
 
-static uint32_t reclaims;
-
-static void on_reclaim(struct dcm_object *object)
-{
-	(void)object;
-	__atomic_fetch_add(&reclaims, 1, __ATOMIC_RELAXED);
-}
-
-static const struct dcm_object_type listener = {
-	.kind = DCM_KIND_LISTENER,
-	.space = DCM_SPACE_HANDLE,
-	.release = on_release,
-	.reclaim = on_reclaim,
-};
-
 /* The number of a new object that only the table holds, and the object's id. */
 static uint64_t put(const struct dcm_object_type *type, size_t bytes, uint32_t *id)
 {
@@ -195,49 +180,6 @@ static void never_twice(void)
 	is_uint(0, found, "all are closed");
 	ok(numbers[0] != 0 && numbers[rounds - 1] != UINT64_MAX, "none is 0 or UINT64_MAX");
 	free(numbers);
-}
-
-static void *reclaim_beside(void *arg)
-{
-	dcm_handle_reclaim();
-	return arg;
-}
-
-static void read_sections(void)
-{
-	uint64_t number = number_of(&listener), other = number_of(&listener);
-	struct dcm_object *object;
-	pthread_t thread;
-
-	dcm_handle_enter();
-	object = dcm_handle_peek(number, BIT(DCM_KIND_LISTENER));
-	ok(object != NULL && object->number == number, "in a read section an object is found");
-	is_uint(1, object->count, "and not held");
-	ok(dcm_handle_peek(number, ALL & ~BIT(DCM_KIND_LISTENER)) == NULL &&
-		   dcm_handle_peek(0, ALL) == NULL,
-	   "as when it is held, by kind and number");
-	ok(dcm_object_keep(object), "there it can be kept");
-	dcm_object_drop(object);
-	dcm_handle_enter();
-	(void)dcm_handle_close(number, ALL);
-	dcm_handle_leave();
-	ok(dcm_handle_peek(number, ALL) == NULL, "closed, it is not found again");
-	ok(!dcm_object_keep(object), "nor can it be kept");
-	is_uint(0, ((struct thing *)(void *)object)->magic, "it is released");
-	dcm_handle_reclaim();
-	if (pthread_create(&thread, NULL, reclaim_beside, NULL) != 0)
-		sysbail("pthread_create");
-	usleep(20000);
-	is_uint(0, __atomic_load_n(&reclaims, __ATOMIC_RELAXED),
-		"and its memory there, whoever reclaims, inside of a section or out");
-	is_uint(number, object->number, "as it was");
-	dcm_handle_leave();
-	pthread_join(thread, NULL);
-	dcm_handle_reclaim();
-	is_uint(1, reclaims, "until the section is left");
-	(void)dcm_handle_close(other, ALL);
-	dcm_handle_reclaim();
-	is_uint(2, reclaims, "where there is none, at once");
 }
 
 static void count_one(struct dcm_object *object, void *arg)
@@ -636,7 +578,6 @@ int main(void)
 		sysbail("no memory");
 	spaces_and_kinds();
 	each_and_all();
-	read_sections();
 	told_of_retired();
 	/* Before there are threads, for ThreadSanitizer. */
 	membarrier_denied();
