@@ -44,7 +44,7 @@ static void test_counting(void)
 	DcmFini();
 	is_rc(rcOk, DcmCloseHandle(subscription), "handles outlast all DcmFini but the last");
 	DcmFini();
-	is_rc(rcNotConnected, DcmCloseHandle(subscription), "after the last");
+	is_rc(rcNotConnected, DcmCloseHandle(subscription), "after the last DcmFini there is none to close");
 	DcmFini();
 	is_rc(rcOk, DcmInit(), "DcmFini too often does nothing: DcmInit");
 	is_rc(rcInvalidArgument, DcmCloseHandle(subscription), "the old handle is closed");

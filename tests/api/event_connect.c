@@ -182,7 +182,7 @@ static void test_true_already(void)
 	is_rc(rcTimeout, DcmConnect(connection, 0, &session), "asks behind the subscription");
 	request = peer_must(&server, PEER_LISTEN, .handle = publication.handle);
 	peer_must(&server, PEER_CLOSE, .handle = request.handle);
-	event_comes(notice, 6, RELEASED, "refused: an event");
+	event_comes(notice, 6, RELEASED, "refused behind the subscription: an event");
 	must(DcmUnsubscribeFromEvents(notice, connection));
 	must(DcmSubscribeToEvents(notice, connection, RELEASED, 7));
 	event_comes(notice, 7, RELEASED, "true already when subscribing: an event at once");
@@ -242,7 +242,7 @@ static Handle session_of_server(void)
 	connection = ask();
 	request = peer_must(&server, PEER_LISTEN, .handle = publication.handle);
 	peer_must(&server, PEER_ACCEPT, .handle = request.handle, .other = callable.handle);
-	event_comes(notice, 5, RELEASED, "accepted: an event");
+	event_comes(notice, 5, RELEASED, "accepted, for a session: an event");
 	must(DcmConnect(connection, 0, &session));
 	must(DcmCloseHandle(connection));
 	return session;

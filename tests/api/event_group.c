@@ -107,7 +107,7 @@ static void test_connected_before(void)
 	asks(&client, 1);
 	publication = publish();
 	must(DcmSubscribeToEvents(notice, publication, DCM_CLIENT_CONNECTED, 8));
-	event_comes(notice, 8, DCM_CLIENT_CONNECTED, "true already: an event at once");
+	event_comes(notice, 8, DCM_CLIENT_CONNECTED, "it asked before the group was published: an event at once");
 	fd_becomes_readable(fd_of(publication), "and a descriptor that is readable");
 	takes(publication, rcOk, "the request is there");
 	peer_end(&client);

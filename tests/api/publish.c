@@ -116,9 +116,10 @@ static void test_twice(Handle self)
 	must(DcmPublishEndpoint(user, TYPE, "twice", &first));
 	must(KnHandleClose(user));
 	second = subscribe("twice", NULL, INVALID_HANDLE);
-	is_notice(second, DCM_PUBLISHED, NULL, "twice", 0);
+	ok(is_notice(second, DCM_PUBLISHED, NULL, "twice", 0), "its server handle is closed since");
 	must(DcmCloseHandle(first));
-	is_notice(second, DCM_UNPUBLISHED, NULL, "twice", 0);
+	ok(is_notice(second, DCM_UNPUBLISHED, NULL, "twice", 0), "closed: it is withdrawn");
+	is_empty(second, "and told of no more");
 	must(DcmCloseHandle(second));
 }
 
@@ -290,7 +291,7 @@ static void test_fini(Handle self)
 		   blocking_name(what[i]));
 	DcmFini();
 	for (int i = 0; i < 3; i++)
-		blocked_ends(&blocked[i], rcNotConnected, "the last DcmFini");
+		blocked_ends(&blocked[i], rcNotConnected, "blocked at the last DcmFini");
 }
 
 int main(void)

@@ -195,7 +195,7 @@ static void test_client(void)
 	}
 	is_uint(sid_of(by_user), sid_of(by_copy), "clients of one identity");
 	peer_must(&s.giver, PEER_REVOKE, .handle = copy);
-	is_revoked(by_copy, "a client");
+	is_revoked(by_copy, "a client that showed a copy");
 	is_good(by_user, "another");
 	is_good(by_own, "a third");
 	peer_must(&s.giver, PEER_REVOKE, .handle = s.user);

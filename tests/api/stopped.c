@@ -151,6 +151,30 @@ static void test_watchers(void)
 	peer_kill(&reader);
 }
 
+/* Who comes or goes waits for nobody's answer. */
+static void test_come_and_go(void)
+{
+	struct peer others[OTHERS], newcomer = peer_start("newcomer");
+	struct peer_answer a;
+
+	for (int i = 0; i < OTHERS; i++) {
+		others[i] = peer_attached("stopped");
+		peer_must(&others[i], PEER_PUBLISH, .type = TYPE, .name = "stopped");
+		peer_must(&others[i], PEER_SUBSCRIBE, .type = TYPE);
+	}
+	for (int i = 0; i < OTHERS; i++)
+		stop(&others[i]);
+	a = peer_do(&newcomer, PEER_INIT);
+	is_answer(rcOk, &a, "DcmInit while all others are stopped");
+	a = peer_do(&newcomer, PEER_PUBLISH, .type = TYPE, .name = "new");
+	is_answer(rcOk, &a, "it publishes");
+	a = peer_do(&newcomer, PEER_FINI);
+	is_answer(rcOk, &a, "DcmFini while all others are stopped");
+	peer_end(&newcomer);
+	for (int i = 0; i < OTHERS; i++)
+		peer_kill(&others[i]);
+}
+
 int main(void)
 {
 	plan_lazy();
@@ -158,5 +182,6 @@ int main(void)
 	test_server();
 	test_client();
 	test_watchers();
+	test_come_and_go();
 	return 0;
 }

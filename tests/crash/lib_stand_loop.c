@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The bystander as a program of one thread around one epoll: no call of it ever blocks. */
+/*
+ * The bystander as a program of one thread around one epoll: no call of it ever blocks. Of what is
+ * of one kind one half is told of by events, which come by the descriptor of their notice, the other
+ * half by descriptors of their own.
+ */
 #define _GNU_SOURCE
 #include <coresrv/handle/notice_api.h>
 #include <dcm/fabric.h>
@@ -11,7 +15,8 @@
 #include "tests/tap.h"
 
 enum { TALKS = 8 };
-enum { NEWS = 1, OFFER, REFUSE, BADGE, TALK }; /* ids of events; TALK and more: of a talk */
+/* Ids of events, and what the descriptors are of; TALK and more: of a talk. */
+enum { NOTICE, LISTENER, NEWS, OFFER, REFUSE, BADGE, TALK };
 
 /* One connection to a victim. */
 struct talk {
@@ -27,6 +32,8 @@ static Handle listener, callable;
 static DcmHandle subscription, offer, refuse;
 static Notice notice;
 static int loop;
+static unsigned int talks_begun;
+bool stand_news_by_fd;
 
 /* False: the server has revoked the session already. */
 static bool follow(uint64_t handle, uint64_t what)
@@ -39,6 +46,11 @@ static bool follow(uint64_t handle, uint64_t what)
 	if (epoll_ctl(loop, EPOLL_CTL_ADD, fd, &event) < 0)
 		sysbail("epoll_ctl");
 	return true;
+}
+
+static void subscribe(DcmHandle handle, uint32_t event, uintptr_t id)
+{
+	expect(rcOk, DcmSubscribeToEvents(notice, handle, event, id), "DcmSubscribeToEvents");
 }
 
 static void end_talk(struct talk *t)
@@ -111,10 +123,11 @@ static void begin_talk(Handle server)
 	expect(rcOk,
 	       DcmCreateConnection(VICTIM_TYPE, "victim", server, INVALID_HANDLE, &t->connection),
 	       "DcmCreateConnection");
-	expect(rcOk,
-	       DcmSubscribeToEvents(notice, t->connection, DCM_CLIENT_RELEASED_BY_SERVER,
-				    (uintptr_t)(TALK + (t - talks))),
-	       "DcmSubscribeToEvents");
+	if (talks_begun++ % 2 == 0)
+		follow(t->connection, (uint64_t)(TALK + (t - talks)));
+	else
+		subscribe(t->connection, DCM_CLIENT_RELEASED_BY_SERVER,
+			  (uintptr_t)(TALK + (t - talks)));
 	atomic_fetch_add(&stand->asking, 1);
 	connect_further(t);
 }
@@ -173,25 +186,39 @@ static void receive_all(void)
 	}
 }
 
+static void talk_ready(struct talk *t)
+{
+	if (t->busy && t->session == INVALID_HANDLE)
+		connect_further(t);
+	else if (t->busy)
+		session_ready(t);
+}
+
+/* Told of it by an event or by a descriptor. */
+static void ready(uint64_t what)
+{
+	if (what == LISTENER)
+		receive_all();
+	else if (what == NEWS)
+		read_news();
+	else if (what < TALK)
+		listen_at(what == OFFER ? offer : refuse, what == OFFER);
+	else
+		talk_ready(&talks[what - TALK]);
+}
+
 static void events_ready(void)
 {
 	EventDesc event;
 	size_t count;
 
 	while (expect(rcTimeout, KnNoticeGetEvent(notice, 0, 1, &event, &count),
-		      "KnNoticeGetEvent")) {
-		struct talk *t = &talks[event.eventId < TALK ? 0 : event.eventId - TALK];
-
-		if (event.eventId == NEWS)
-			read_news();
-		else if (event.eventId == BADGE)
+		      "KnNoticeGetEvent"))
+		if (event.eventId == BADGE)
 			atomic_fetch_add(&stand->closed,
 					 (event.eventMask & EVENT_BADGE_CLOSED) != 0);
-		else if (event.eventId < TALK)
-			listen_at(event.eventId == OFFER ? offer : refuse, event.eventId == OFFER);
-		else if (t->busy && t->session == INVALID_HANDLE)
-			connect_further(t);
-	}
+		else
+			ready(event.eventId);
 }
 
 static void open_all(void)
@@ -206,19 +233,19 @@ static void open_all(void)
 					  &callable),
 	       "KnHandleCreateUserObjectEx");
 	expect(rcOk, KnNoticeCreate(&notice), "KnNoticeCreate");
-	follow(notice, 0);
-	follow(listener, 1);
+	follow(notice, NOTICE);
+	follow(listener, LISTENER);
 	stand_publish("offer", &offer);
 	stand_publish("refuse", &refuse);
 	stand_publish("ignored", &ignored);
 	expect(rcOk, DcmSetSubscription(VICTIM_TYPE, NULL, NULL, INVALID_HANDLE, &subscription),
 	       "the bystander's DcmSetSubscription");
-	expect(rcOk, DcmSubscribeToEvents(notice, subscription, DCM_PUBLICATION_CHANGED, NEWS),
-	       "DcmSubscribeToEvents");
-	expect(rcOk, DcmSubscribeToEvents(notice, offer, DCM_CLIENT_CONNECTED, OFFER),
-	       "DcmSubscribeToEvents");
-	expect(rcOk, DcmSubscribeToEvents(notice, refuse, DCM_CLIENT_CONNECTED, REFUSE),
-	       "DcmSubscribeToEvents");
+	if (stand_news_by_fd)
+		follow(subscription, NEWS);
+	else
+		subscribe(subscription, DCM_PUBLICATION_CHANGED, NEWS);
+	follow(offer, OFFER);
+	subscribe(refuse, DCM_CLIENT_CONNECTED, REFUSE);
 }
 
 void stand_looper(void)
@@ -231,11 +258,9 @@ void stand_looper(void)
 
 		if (epoll_wait(loop, &event, 1, -1) != 1)
 			continue;
-		if (event.data.u64 == 0)
+		if (event.data.u64 == NOTICE)
 			events_ready();
-		else if (event.data.u64 == 1)
-			receive_all();
-		else if (talks[event.data.u64 - TALK].busy)
-			session_ready(&talks[event.data.u64 - TALK]);
+		else
+			ready(event.data.u64);
 	}
 }

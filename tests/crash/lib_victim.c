@@ -216,8 +216,9 @@ void stand_begin(void)
 	begin(stand_bystander);
 }
 
-void stand_begin_loop(void)
+void stand_begin_loop(bool news_by_fd)
 {
+	stand_news_by_fd = news_by_fd;
 	begin(stand_looper);
 }
 

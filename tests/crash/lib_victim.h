@@ -42,13 +42,15 @@ extern struct dcm_segment stand_segment; /* to look at */
 
 /*
  * stand_begin()/stand_end() - the fabric with its bystander; the first is plan_lazy() as well
- * stand_begin_loop() - with a bystander of one thread, which never blocks but for events
+ * stand_begin_loop() - with a bystander of one thread, which never blocks but for events and
+ * descriptors; @news_by_fd: of its subscription by this, else by that
  */
 void stand_begin(void);
-void stand_begin_loop(void);
+void stand_begin_loop(bool news_by_fd);
 void stand_end(void);
 /* stand_bystander() - it becomes the bystander; stand_newcomer() - a whole life in order */
 void stand_bystander(void) __attribute__((noreturn));
+extern bool stand_news_by_fd;
 void stand_looper(void) __attribute__((noreturn));
 void stand_newcomer(void) __attribute__((noreturn));
 

@@ -3,6 +3,9 @@
  * What only Linux needs: names of codes, details of errors, the process's name, the version, who a
  * peer is, what a session's channel is, which endpoints there are, and what to do when the segment
  * is truncated.
+ *
+ * All may be called from any thread at any time, but only RetcodeName() and DcmVersion() from a
+ * signal handler.
  */
 #ifndef DCM_FABRIC_H
 #define DCM_FABRIC_H

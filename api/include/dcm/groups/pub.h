@@ -17,7 +17,8 @@
  * all functions that take any: DcmCloseHandle() unpublishes all of its endpoints and refuses the
  * requests that wait, DcmInterruptBlockingCall() ends DcmListenGroupPub(), and its event is
  * DCM_CLIENT_CONNECTED. DcmListen() does not take it, nor DcmListenGroupPub() the handle of a
- * publication of DcmPublishEndpoint(): both are rcInvalidArgument.
+ * publication of DcmPublishEndpoint(): both are rcInvalidArgument. None of these functions may be
+ * called from a signal handler.
  */
 #ifndef DCM_GROUPS_PUB_H
 #define DCM_GROUPS_PUB_H

@@ -24,7 +24,8 @@
  * The group's handle is a DCM handle, for all functions that take any: DcmCloseHandle() ends the
  * subscription and drops what is unread, DcmInterruptBlockingCall() ends DcmReadGroupPubQueue(),
  * and its event is DCM_PUBLICATION_CHANGED. DcmReadPubQueue() does not take it, nor
- * DcmReadGroupPubQueue() the handle of DcmSetSubscription(): both are rcInvalidArgument.
+ * DcmReadGroupPubQueue() the handle of DcmSetSubscription(): both are rcInvalidArgument. None of
+ * these functions may be called from a signal handler.
  */
 #ifndef DCM_GROUPS_SUBSCR_H
 #define DCM_GROUPS_SUBSCR_H

@@ -8,6 +8,8 @@
  *		...
  *		KnHandleClose(session);
  *	}
+ *
+ * Neither function may be called from a signal handler.
  */
 #ifndef DCM_HELPERS_CONNECT_H
 #define DCM_HELPERS_CONNECT_H
