@@ -21,6 +21,10 @@
 
 enum { STACK_BYTES = 256 * 1024 };
 
+/* Objects to be freed, in the 64s that the keeper is told of: at so many it aims each time it frees,
+   and at so many more it is asked to. */
+enum { FREED_AT_ONCE = 16, FREED_WHEN_ASKED = 32 };
+
 /* Of the process, not of a fabric: whoever drops the last count touches these after it. */
 static struct {
 	dcm_atomic32 poke;    /* futex: kicks from this process */
@@ -29,6 +33,7 @@ static struct {
 	dcm_atomic32 blocked; /* calls asleep now */
 	dcm_atomic32 sleeps;  /* calls that ever went to sleep, and looks that were asked for */
 	dcm_atomic32 idle;    /* 1: sleeping without a tick */
+	dcm_atomic32 retired; /* 64s of objects since it last freed them */
 } keeper;
 
 /* Keepers, and those of them that do not block SIGBUS. More than one: the last of a fabric is still
@@ -70,6 +75,7 @@ struct life {
 	uint32_t sleeps_seen;
 	int64_t soon_ns; /* how soon to look after the dying again */
 	struct dcm_hands hands;
+	int64_t freed_ns, free_ns; /* when objects were freed, and are to be next */
 	int64_t second_ns; /* when chores were last told that a second is over */
 };
 
@@ -109,9 +115,13 @@ void dcm_keeper_kick(void)
 	poke_for(WANTED_LOOK);
 }
 
-void dcm_keeper_reclaim(void)
+/* No system call while the keeper comes by itself, unless more come than it has reckoned with. */
+void dcm_keeper_retired(void)
 {
-	poke_for(WANTED_RECLAIM);
+	if ((dcm_add(&keeper.retired, 1u) + 1) % FREED_WHEN_ASKED == 0)
+		poke_for(WANTED_RECLAIM);
+	else
+		dcm_keeper_look_later();
 }
 
 void dcm_keeper_stop(void)
@@ -126,6 +136,7 @@ void dcm_keeper_forked(void)
 	dcm_store(&keeper.wanted, 0u, relaxed);
 	dcm_store(&keeper.blocked, 0u, relaxed);
 	dcm_store(&keeper.idle, 0u, relaxed);
+	dcm_store(&keeper.retired, 0u, relaxed);
 	pthread_mutex_init(&sigbus.lock, NULL);
 	pthread_cond_init(&sigbus.changed, NULL);
 	sigbus.running = 0;
@@ -275,15 +286,33 @@ static uint32_t take_wanted(struct dcm_park_guard *guard)
 	return dcm_swap(&keeper.wanted, 0u);
 }
 
+/*
+ * Free what was retired. The next time is when there will be some more if they come as they did: so
+ * whoever closes handle upon handle need not ask for it each time.
+ */
+static void reclaim(struct life *life)
+{
+	int64_t now = dcm_park_now(), took = now - life->freed_ns;
+	int64_t many = (int64_t)dcm_swap(&keeper.retired, 0u);
+
+	dcm_handle_reclaim();
+	life->freed_ns = now;
+	life->free_ns = DCM_FOREVER;
+	if (many != 0 && took < TICK_NS) {
+		took = took * FREED_AT_ONCE / many;
+		life->free_ns = now + (took > SOON_NS_MIN ? took : SOON_NS_MIN);
+	}
+}
+
 /* What needs no whole round. */
-static void see_to(const struct life *life, uint32_t asked, uint32_t wanted)
+static void see_to(struct life *life, uint32_t asked, uint32_t wanted)
 {
 	void (*look)(const struct dcm_segment *, uint32_t) = atomic_load(&on_marks);
 
 	if ((asked & DCM_KICK_MARKED) != 0 && look != NULL)
 		look(life->seg, life->self);
 	if ((wanted & WANTED_RECLAIM) != 0)
-		dcm_handle_reclaim();
+		reclaim(life);
 	dcm_source_tend((asked & DCM_KICK_SOURCES) != 0);
 }
 
@@ -294,7 +323,15 @@ static void sleep_and_listen(struct life *life, uint32_t key, struct dcm_park_gu
 	struct dcm_process *process = dcm_process_at(life->seg, life->self);
 	uint32_t asked, wanted;
 
-	while (dcm_park_sleep(&process->control, key, guard, deadline) == 0) {
+	for (;;) {
+		int64_t until = life->free_ns < deadline ? life->free_ns : deadline;
+
+		if (dcm_park_sleep(&process->control, key, guard, until) < 0) {
+			if (until == deadline)
+				return;
+			reclaim(life);
+			continue;
+		}
 		key = listen(process, &asked);
 		wanted = take_wanted(guard);
 		if ((asked & DCM_KICK_AROUND) != 0 || (wanted & WANTED_LOOK) != 0 ||
@@ -303,6 +340,8 @@ static void sleep_and_listen(struct life *life, uint32_t key, struct dcm_park_gu
 		see_to(life, asked, wanted);
 		if (deadline == DCM_FOREVER && (wanted & WANTED_TICK) != 0)
 			deadline = next_look(life, 0);
+		if (dcm_park_now() >= life->free_ns)
+			reclaim(life);
 		/* Somebody who rings all the time ends each sleep before its time. */
 		if (deadline != DCM_FOREVER && dcm_park_now() >= deadline)
 			return;
@@ -338,7 +377,7 @@ static void round_once(struct life *life)
 		look_at_sleepers(life, second);
 	soon += do_chores(second);
 	dcm_source_tend(true);
-	dcm_handle_reclaim();
+	reclaim(life);
 	sleep_and_listen(life, key, &guard, next_look(life, soon));
 	/* What woke it may have woken calls as well, on the same processor: they only return. */
 	if (dcm_load(&keeper.blocked, seq) != 0)
@@ -369,7 +408,7 @@ static void *keeper_main(void *arg)
 		end(&life);
 		return NULL;
 	}
-	dcm_handle_on_retire(dcm_keeper_reclaim);
+	dcm_handle_on_retire(dcm_keeper_retired);
 	while (dcm_load(&keeper.stop, seq) == 0) {
 		take_sigbus(&life);
 		round_once(&life);

@@ -42,8 +42,8 @@ void dcm_keeper_on_marks(void (*look)(const struct dcm_segment *seg, uint32_t se
 /* dcm_keeper_kick() - have it look around */
 void dcm_keeper_kick(void);
 
-/* dcm_keeper_reclaim() - have it call dcm_handle_reclaim(), no more */
-void dcm_keeper_reclaim(void);
+/* dcm_keeper_retired() - another 64 objects wait for dcm_handle_reclaim(), which it is to call */
+void dcm_keeper_retired(void);
 
 /*
  * dcm_keeper_look_later() - have it look around in a second or so, though nothing be blocked

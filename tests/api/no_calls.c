@@ -10,6 +10,7 @@
 #include <malloc.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -22,7 +23,7 @@
 #define TYPE "test.NoCalls"
 
 enum { OBJECTS = 4, ROUNDS = 100 };
-enum { SUBSCRIBERS_MAX = 64, PUBLICATIONS = 16 };
+enum { SUBSCRIBERS_MAX = 64, PUBLICATIONS = 16, PAIRS = 1000 };
 enum { WARM_UP = 100, TRIPS = 500, WINDOWS_LEAST = 100, OF_WINDOW = 5 };
 
 /* How long both sides of a session may take to be let run at one time. */
@@ -66,11 +67,15 @@ static void begin_scene(void)
 /* A child that exits with what @run returns. */
 static pid_t child(int (*run)(const void *arg), const void *arg)
 {
+	void *volatile more; /* not left out by the compiler */
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		/* The C library's calls for more memory come now, not later. */
 		mallopt(M_TOP_PAD, 8 << 20);
+		mallopt(M_MMAP_THRESHOLD, 1 << 20);
+		more = malloc((1 << 20) - 4096);
+		free(more);
 		_exit(run(arg));
 	}
 	return pid;
@@ -233,6 +238,48 @@ static void test_publishing(unsigned subscribers, bool waited)
 	has_made(status, waited ? 1 : 0, what);
 	if (status != TRAP_NONE)
 		is_uint(subscribers, atomic_load(&board->served), "which hear of all of them");
+}
+
+static void publish_and_withdraw(unsigned pairs)
+{
+	DcmHandle publication;
+
+	for (unsigned i = 0; i < pairs; i++) {
+		must(DcmPublishEndpoint(KosTaskGetHandle(KosTaskGetSelf()), TYPE, "passing",
+					&publication));
+		must(DcmCloseHandle(publication));
+	}
+}
+
+/* What is closed is freed by the keeper, which comes by itself while there is more of it. */
+static int one_who_comes_and_goes(const void *unused)
+{
+	uint32_t since;
+
+	(void)unused;
+	must(DcmInit());
+	publish_and_withdraw(WARM_UP);
+	pause_ms(1);
+	publish_and_withdraw(WARM_UP);
+	if (!trap_calls())
+		return TRAP_NONE;
+	since = seconds_now();
+	publish_and_withdraw(PAIRS);
+	atomic_store(&board->seconds, seconds_now() - since);
+	return finish_trapped();
+}
+
+static void test_coming_and_going(void)
+{
+	char what[96];
+	int status;
+
+	begin_scene();
+	status = status_of(child(one_who_comes_and_goes, NULL));
+	snprintf(what, sizeof(what), "%d endpoints are published and withdrawn: no system call",
+		 PAIRS);
+	/* Who comes so slowly that a second passes meanwhile may ask for it. */
+	has_made(status, atomic_load(&board->seconds), what);
 }
 
 /* Both sides of a session. */
@@ -450,6 +497,7 @@ int main(void)
 	test_publishing(SUBSCRIBERS_MAX, false);
 	test_publishing(1, true);
 	test_publishing(8, true);
+	test_coming_and_going();
 	test_spinning();
 	test_adaptive();
 	return 0;
