@@ -254,7 +254,7 @@ static void publish_and_withdraw(unsigned pairs)
 /* What is closed is freed by the keeper, which comes by itself while there is more of it. */
 static int one_who_comes_and_goes(const void *unused)
 {
-	uint32_t since;
+	int64_t since;
 
 	(void)unused;
 	must(DcmInit());
@@ -263,9 +263,9 @@ static int one_who_comes_and_goes(const void *unused)
 	publish_and_withdraw(WARM_UP);
 	if (!trap_calls())
 		return TRAP_NONE;
-	since = seconds_now();
+	since = now_ns();
 	publish_and_withdraw(PAIRS);
-	atomic_store(&board->seconds, seconds_now() - since);
+	atomic_store(&board->seconds, (uint32_t)((now_ns() - since) / S_NS));
 	return finish_trapped();
 }
 
