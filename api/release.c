@@ -57,3 +57,53 @@ DCM_HOT Retcode DcmRelease(DcmMessage *message)
 		dcm_message_consumed(message);
 	return rc;
 }
+
+/* Under the lock of one end: its requests, one after the other. Return: how many. */
+static size_t give_row(struct dcm_end *end, DcmRequest *requests, size_t count, bool *gone)
+{
+	size_t given = 0;
+
+	while (given < count && !*gone &&
+	       dcm_server_give_back_one(end, &requests[given].message, gone))
+		dcm_message_consumed(&requests[given++].message);
+	return given;
+}
+
+/* In a read section: as many as the first of them and those behind it are requests of one end. */
+static size_t give_some(DcmRequest *requests, size_t count)
+{
+	struct dcm_end *end = dcm_message_end(&requests->message);
+	bool gone = false;
+	size_t given;
+
+	if (end == NULL || dcm_end_calls(end))
+		return 0;
+	dcm_lock_enter(&end->lock);
+	given = give_row(end, requests, count, &gone);
+	dcm_lock_leave(&end->lock);
+	if (gone)
+		dcm_end_gone(end);
+	return given;
+}
+
+DCM_HOT Retcode DcmReleaseBatch(DcmRequest *requests, size_t count)
+{
+	Retcode rc = rcOk, last;
+	size_t given = 0;
+
+	dcm_fork_check();
+	if (requests == NULL && count != 0)
+		return dcm_fail(rcInvalidArgument, "requests is null");
+	while (given < count) {
+		dcm_handle_enter();
+		given += give_some(&requests[given], count - given);
+		dcm_handle_leave();
+		if (given == count)
+			break;
+		/* What cannot be given back in a row, or not at all: for the code and the detail. */
+		last = DcmRelease(&requests[given++].message);
+		if (last != rcOk)
+			rc = last;
+	}
+	return rc;
+}

@@ -113,21 +113,25 @@ static enum settled settle(struct dcm_server_end *server, const DcmMessage *requ
 	return told ? SETTLED : SETTLED_IN_VAIN;
 }
 
+bool dcm_server_give_back_one(struct dcm_end *end, const DcmMessage *message, bool *gone)
+{
+	return dcm_message_kind(message) == DCM_MESSAGE_REQUEST &&
+	       message->opaque[0] == end->object.number && message->data != NULL &&
+	       dcm_message_call(message) < DCM_CHANNEL_CALLS &&
+	       settle(server_of(end), message, NULL, gone) != SETTLED_BEFORE;
+}
+
 Retcode dcm_server_give_back(struct dcm_end *end, const DcmMessage *message)
 {
-	enum settled settled = SETTLED_BEFORE;
-	bool gone = false;
+	bool given, gone = false;
 
-	if (dcm_message_call(message) < DCM_CHANNEL_CALLS) {
-		dcm_lock_enter(&end->lock);
-		settled = settle(server_of(end), message, NULL, &gone);
-		dcm_lock_leave(&end->lock);
-	}
+	dcm_lock_enter(&end->lock);
+	given = dcm_server_give_back_one(end, message, &gone);
+	dcm_lock_leave(&end->lock);
 	if (gone)
 		dcm_end_gone(end);
-	if (settled == SETTLED_BEFORE)
-		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
-	return rcOk;
+	return given ? rcOk
+		     : dcm_fail(rcInvalidArgument, "the request was answered or released before");
 }
 
 /* Under the lock. Return: has the client collected all replies? */

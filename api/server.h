@@ -54,22 +54,22 @@ extern const struct dcm_object_type dcm_listener_type;
  * says that the client is another; rcOutOfMemory, rcQuotaExceeded.
  */
 Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callable,
-			  struct dcm_badge *badge, struct dcm_ref connection,
-			  struct dcm_ref client, struct dcm_credentials *who);
+			  struct dcm_badge *badge, struct dcm_ref connection, struct dcm_ref client,
+			  struct dcm_credentials *who);
 
 /* Parts: accept.c, receive.c, reply.c, and what they share. */
 struct dcm_call_book {
-	bool handed;	      /* to a thread of the program */
-	bool replied;	      /* a reply's room is still with the client */
-	uint32_t generation;  /* of the call handed out, or of the reply */
+	bool handed;	     /* to a thread of the program */
+	bool replied;	     /* a reply's room is still with the client */
+	uint32_t generation; /* of the call handed out, or of the reply */
 	uint32_t flags;
 	uint64_t reply_offset;
 };
 
 struct dcm_server_end {
 	struct dcm_end end;
-	struct dcm_node node; /* it stands for the session that its client holds */
-	struct dcm_badge *badge; /* held; null: none */
+	struct dcm_node node;		      /* it stands for the session that its client holds */
+	struct dcm_badge *badge;	      /* held; null: none */
 	struct dcm_listener_object *listener; /* held */
 	void *context;
 	uint32_t riid;
@@ -77,7 +77,7 @@ struct dcm_server_end {
 	/* Still to be taken by the client; negative: done. While it is there it counts as a blocked call:
 	   the keeper looks around. */
 	_Atomic int fd;
-	dcm_atomic32 offered; /* 1: the accept is complete, and the keeper tends it */
+	dcm_atomic32 offered;	  /* 1: the accept is complete, and the keeper tends it */
 	dcm_atomic32 passed_over; /* 1: the keeper came before that */
 	/* The client has left; so many looks for what it sent before remain, and one. Begun by the keeper,
 	   counted by receivers under end.lock. */
@@ -123,5 +123,8 @@ void dcm_server_each_second(struct dcm_server_end *server);
 
 /* dcm_server_give_back() - in a read section, of a server's end: a request released unanswered */
 Retcode dcm_server_give_back(struct dcm_end *end, const DcmMessage *message);
+/* dcm_server_give_back_one() - under the lock: the same; *@gone: the caller calls dcm_end_gone() when it
+   has left the lock. False: it is not one that is out. */
+bool dcm_server_give_back_one(struct dcm_end *end, const DcmMessage *message, bool *gone);
 
 #endif

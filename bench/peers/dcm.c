@@ -3,10 +3,11 @@
  * DCM itself, by its public API, linked statically as the limits are.
  *
  * Calls: DcmLoan, DcmCall, DcmReceive, DcmLoanReply, DcmReply, DcmRelease, all in place. One-way:
- * DcmSend and DcmReceive, one by one; of batches DcmSendBatch, and DcmReceiveBatch of as many. Each
- * message is released by itself. Before it waits for room, a client sends what it has of a batch.
- * A server is one process with one listener; each client has a session of its own. A client connects by name, with DcmConnect to a server in DcmListen. It accepts all that it
- * knows will come before it receives; with PEER_CONNECT, one for each call, then receives.
+ * DcmSend, DcmReceive and DcmRelease, one by one; of batches DcmLoanBatch, DcmSendBatch, and
+ * DcmReceiveBatch and DcmReleaseBatch of as many. Before it waits for room, a client sends what it
+ * has of a batch. A server is one process with one listener; each client has a session of its own. A
+ * client connects by name, with DcmConnect to a server in DcmListen. It accepts all that it knows
+ * will come before it receives; with PEER_CONNECT, one for each call, then receives.
  *
  * Fan-out and appearing are DCM's publications of endpoints: the subscribers are in
  * DcmReadPubQueue, and the number of the publication is the endpoint's name. The withdrawal of the
@@ -21,6 +22,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/lib_need.h"
 #include "bench/peers/peer.h"
@@ -35,11 +37,11 @@ struct own {
 	DcmHandle publication, connection, subscription;
 	uint32_t to_accept;
 	uint64_t *buffer; /* PEER_FAN */
-	/* One-way messages: a client's that are loaned, all but the last of them written; a
-	 * server's that are received, of which those from @next on have not been taken. */
+	/* One-way messages: a client's that are loaned, of which @unsent are written; a server's that
+	 * are received, of which those from @next on have not been taken. */
 	DcmMessage loaned[BATCH_MOST];
 	DcmRequest received[BATCH_MOST];
-	size_t batch, unsent, count, next;
+	size_t batch, rooms, unsent, count, next;
 };
 
 static void choose_wait(const struct peer_job *job)
@@ -207,22 +209,33 @@ static void send_loaned(struct own *own)
 
 	bench_need(rcOk, DcmSendBatch(own->session, own->loaned, own->unsent, -1, &sent),
 		   "DcmSendBatch");
+	own->rooms -= own->unsent;
+	memmove(own->loaned, own->loaned + own->unsent, own->rooms * sizeof(own->loaned[0]));
 	own->unsent = 0;
+}
+
+static Retcode loan_more(struct own *own, size_t size, int64_t timeout_ns)
+{
+	size_t count;
+	Retcode seen = DcmLoanBatch(own->session, size, timeout_ns, own->loaned + own->rooms,
+				    own->batch - own->rooms, &count);
+
+	own->rooms += count;
+	return seen;
 }
 
 /* The room that a client waits for may be that of messages which it has not sent. */
 static void loan_of_batch(struct own *own, size_t size, struct peer_message *m)
 {
-	Retcode seen = rcQuotaExceeded;
+	Retcode seen = rcOk;
 
-	if (own->unsent > 0)
-		seen = DcmLoan(own->session, size, 0, &own->loaned[own->unsent]);
+	if (own->unsent == own->rooms)
+		seen = loan_more(own, size, own->unsent > 0 ? 0 : -1);
 	if (seen == rcQuotaExceeded) {
-		if (own->unsent > 0)
-			send_loaned(own);
-		seen = DcmLoan(own->session, size, -1, &own->loaned[0]);
+		send_loaned(own);
+		seen = loan_more(own, size, -1);
 	}
-	bench_need(rcOk, seen, "DcmLoan");
+	bench_need(rcOk, seen, "DcmLoanBatch");
 	show(m, &own->loaned[own->unsent]);
 }
 
@@ -353,10 +366,10 @@ static void give_back(struct peer_end *e, struct peer_message *m)
 
 	if (e->job->what == PEER_FAN)
 		return;
-	bench_need(rcOk,
-		   DcmRelease(own->batch > 1 ? &own->received[own->next++].message
-					     : &own_request(m)->message),
-		   "DcmRelease");
+	if (own->batch == 1)
+		bench_need(rcOk, DcmRelease(&own_request(m)->message), "DcmRelease");
+	else if (++own->next == own->count)
+		bench_need(rcOk, DcmReleaseBatch(own->received, own->count), "DcmReleaseBatch");
 }
 
 const struct peer peer = {

@@ -2,7 +2,8 @@
 /* tsan: no (several processes: it sees one of them at a time) */
 /*
  * Batches: what was sent is what was said to be, in its order, and what was not is still the
- * caller's, whatever ended it; what is received is all that is there, up to the capacity.
+ * caller's, whatever ended it; what is received is all that is there, up to the capacity; what is
+ * loaned is what there is room for, and of what is given back each is given back once.
  */
 #include <string.h>
 
@@ -172,6 +173,113 @@ static void test_bad_one(void)
 	is_int(1, receive_all(60, MANY), "the first is received");
 }
 
+/* Each can be written to its end, and no two lie in one another. */
+static int overlaps(const DcmMessage *messages, size_t count, size_t size)
+{
+	int bad = 0;
+
+	for (size_t i = 0; i < count; i++)
+		memset(messages[i].data, (int)i + 1, size);
+	for (size_t i = 0; i < count; i++) {
+		const unsigned char *data = messages[i].data;
+
+		bad += messages[i].size != size || data[0] != i + 1 || data[size - 1] != i + 1;
+	}
+	return bad;
+}
+
+static void test_loans(void)
+{
+	static const size_t sizes[] = { 8, 64, 65, 5000 };
+	DcmMessage messages[MANY];
+	size_t count = 7, sent;
+
+	is_rc(rcInvalidArgument, DcmLoanBatch(pair.session, 8, 0, messages, 0, &count), "none");
+	is_uint(0, count, "and none is loaned");
+	is_rc(rcInvalidArgument, DcmLoanBatch(pair.session, 8, 0, NULL, 1, &count), "no place");
+	is_rc(rcInvalidArgument, DcmLoanBatch(pair.session, 8, 0, messages, 1, NULL), "no count");
+	is_rc(rcInvalidArgument, DcmLoanBatch(pair.listener, 8, 0, messages, 1, &count),
+	      "a listener");
+	is_rc(rcInvalidArgument, DcmLoanBatch(pair.session, SIZE_MAX, 0, messages, 2, &count),
+	      "more than there ever is");
+	is_uint(0, count, "and none is loaned");
+	for (size_t i = 0; i < 4; i++) {
+		is_rc(rcOk, DcmLoanBatch(pair.session, sizes[i], 0, messages, MANY, &count),
+		      "%d loans of %zu bytes", MANY, sizes[i]);
+		is_uint(MANY, count, "there is room for all");
+		is_int(0, overlaps(messages, MANY, sizes[i]), "each by itself");
+		for (int k = 0; k < MANY; k++) {
+			messages[k].status = k;
+			memcpy(messages[k].data, &k, sizeof k);
+		}
+		must(DcmSendBatch(pair.session, messages, MANY, 0, &sent));
+		is_int(MANY, receive_all(0, MANY), "they are sent, and received");
+	}
+}
+
+/* Six of these are more than the half of the channel that is for requests. */
+static void test_loans_fill(void)
+{
+	enum { LARGE = 12 << 20 };
+	DcmMessage messages[MANY], more;
+	size_t count, none;
+
+	is_rc(rcOk, DcmLoanBatch(pair.session, LARGE, 0, messages, MANY, &count), "large loans");
+	ok(count > 0 && count < MANY, "there is room for some: %zu", count);
+	is_rc(rcQuotaExceeded, DcmLoanBatch(pair.session, LARGE, 0, &more, 1, &none), "no more");
+	is_uint(0, none, "none");
+	is_rc(rcTimeout, DcmLoanBatch(pair.session, LARGE, MS_NS, &more, 1, &none), "nor later");
+	must(DcmInterruptCall(pair.session));
+	is_rc(rcIpcInterrupt, DcmLoanBatch(pair.session, LARGE, FOREVER_NS, &more, 1, &none),
+	      "interrupted");
+	is_uint(0, none, "none");
+	is_split(messages, count, 0, "large loans");
+}
+
+static size_t receive_many(DcmRequest *requests, size_t count)
+{
+	DcmMessage messages[MANY];
+	size_t received;
+
+	loan_many(pair.session, messages, count, 0);
+	must(DcmSendBatch(pair.session, messages, count, 0, &received));
+	must(DcmReceiveBatch(pair.listener, FOREVER_NS, requests, count, &received));
+	return received;
+}
+
+static int still_has(const DcmRequest *requests, size_t count)
+{
+	int has = 0;
+
+	for (size_t i = 0; i < count; i++)
+		has += requests[i].message.data != NULL;
+	return has;
+}
+
+static void test_releases(void)
+{
+	DcmRequest requests[MANY], again[MANY];
+	DcmMessage question, reply;
+	uint64_t call;
+
+	is_rc(rcOk, DcmReleaseBatch(NULL, 0), "none");
+	is_rc(rcInvalidArgument, DcmReleaseBatch(NULL, 1), "null");
+	is_uint(MANY, receive_many(requests, MANY), "many are received");
+	memcpy(again, requests, sizeof again);
+	must(DcmRelease(&requests[5].message));
+	requests[9] = requests[8];
+	is_rc(rcInvalidArgument, DcmReleaseBatch(requests, MANY), "one of them twice");
+	is_int(1, still_has(requests, MANY), "all others are released");
+	is_rc(rcInvalidArgument, DcmReleaseBatch(again, MANY), "but once");
+	is_int(MANY - 1, still_has(again, MANY), "what was left out is released by that");
+	question = must_loan(pair.session, 8);
+	must(DcmStart(pair.session, &question, 0, &call));
+	must(DcmReceive(pair.listener, FOREVER_NS, &requests[0]));
+	is_rc(rcOk, DcmReleaseBatch(requests, 1), "a call that is not answered");
+	is_rc(rcNotConnected, DcmFinish(pair.session, call, FOREVER_NS, NULL, &reply),
+	      "its caller is told");
+}
+
 struct sender {
 	struct task task;
 	Handle session;
@@ -307,8 +415,8 @@ static void receive_batches(void *arg)
 		for (size_t i = 0; i < count; i++) {
 			statuses[i] = requests[i].message.status;
 			atomic_fetch_add(&sum[statuses[i] / PER_SENDER], statuses[i] % PER_SENDER);
-			must(DcmRelease(&requests[i].message));
 		}
+		must(DcmReleaseBatch(requests, count));
 		atomic_fetch_add(&disorderly, falls(statuses, count));
 		atomic_fetch_add(&received, (int)count);
 	}
@@ -351,6 +459,9 @@ int main(void)
 	test_calls();
 	test_full();
 	test_bad_one();
+	test_loans();
+	test_loans_fill();
+	test_releases();
 	test_ends();
 	test_threads();
 	pair_close(&pair);

@@ -148,14 +148,29 @@ static Retcode send_one(struct worker *w, Handle session)
 	return rc;
 }
 
+/* One by one, or as many as there is room for. */
+static size_t loan_many(struct worker *w, Handle session, DcmMessage *messages)
+{
+	size_t count = 0;
+
+	if (next(w, 2) == 0) {
+		while (count < BATCH && loan(w, session, 0, &messages[count]) == rcOk)
+			count++;
+		return count;
+	}
+	expect(w, (DcmLoanBatch(session, 8 + next(w, 100), some_time(w), messages, BATCH, &count) ==
+		   rcOk) == (count != 0));
+	for (size_t i = 0; i < count; i++)
+		memset(messages[i].data, 0, messages[i].size);
+	return count;
+}
+
 static Retcode send_many(struct worker *w, Handle session)
 {
 	DcmMessage messages[BATCH];
-	size_t count = 0, sent;
+	size_t count = loan_many(w, session, messages), sent;
 	Retcode rc;
 
-	while (count < BATCH && loan(w, session, 0, &messages[count]) == rcOk)
-		count++;
 	rc = DcmSendBatch(session, messages, count, some_time(w), &sent);
 	expect(w, (rc == rcOk) == (sent == count) || (count == 0 && is_end(rc)));
 	for (size_t i = 0; i < count; i++) {
@@ -225,6 +240,14 @@ static void answer_hoard(struct worker *w)
 		answer(w, &w->hoard[--w->hoarded]);
 }
 
+static bool are_one_way(const DcmRequest *requests, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if ((requests[i].flags & DCM_REQUEST_ONE_WAY) == 0)
+			return false;
+	return true;
+}
+
 static void serve_until_closed(void *arg)
 {
 	struct worker *w = arg;
@@ -245,6 +268,10 @@ static void serve_until_closed(void *arg)
 			expect(w, (rc == rcOk) == (count != 0));
 		}
 		expect(w, is_end(rc) || is_passing(rc));
+		if (are_one_way(requests, count) && next(w, 2) == 0) {
+			expect(w, DcmReleaseBatch(requests, count) == rcOk);
+			count = 0;
+		}
 		for (size_t i = 0; i < count; i++)
 			if (w->hoarded < HOARD && next(w, 8) == 0)
 				w->hoard[w->hoarded++] = requests[i];

@@ -69,6 +69,27 @@ typedef struct DcmRequest {
 DCM_API Retcode DcmLoan(Handle session, size_t size, int64_t timeoutNs, DcmMessage *outMessage);
 
 /**
+ * DcmLoanBatch() - room for messages, for as many as there is some, up to a number
+ * @session:   as DcmLoan()
+ * @size:      bytes of each
+ * @timeoutNs: how long to wait for the first; the others are not waited for
+ * @messages:  as from DcmLoan(), each to be sent or released
+ * @capacity:  how many there is place for in @messages; at least 1
+ * @outCount:  how many were loaned; not 0 with rcOk, 0 else
+ *
+ * For many messages that are sent by one DcmSendBatch(): it costs little more than one DcmLoan().
+ *
+ * Threads:  any.
+ * Blocks:   only if the channel is full and @timeoutNs is not 0.
+ * Progress: as DcmLoan().
+ * Memory:   as DcmLoan(); elements from *@outCount on may be written to, to no use.
+ * Return:   as DcmLoan(); rcInvalidArgument (@capacity is 0; null).
+ * Origin:   ours.
+ */
+DCM_API Retcode DcmLoanBatch(Handle session, size_t size, int64_t timeoutNs, DcmMessage *messages,
+			     size_t capacity, size_t *outCount);
+
+/**
  * DcmCall() - send a request and wait for the reply
  * @session:   the callable handle, with OCAP_IPC_CALL
  * @request:   a loan of this session; consumed
@@ -263,6 +284,23 @@ DCM_API Retcode DcmReply(DcmRequest *request, DcmMessage *reply);
  * Origin:   ours.
  */
 DCM_API Retcode DcmRelease(DcmMessage *message);
+
+/**
+ * DcmReleaseBatch() - DcmRelease() of the messages of many requests
+ * @requests: as from DcmReceiveBatch(); their messages' data is null afterwards
+ * @count:    how many; 0 does nothing
+ *
+ * Requests of one client that lie in a row cost little more than one does. All that are to be released
+ * are, whatever is returned.
+ *
+ * Threads:  any.
+ * Blocks:   no.
+ * Progress: lock-free.
+ * Memory:   the data must not be touched any more.
+ * Return:   rcOk; rcInvalidArgument (null, or not all were messages of the library's).
+ * Origin:   ours.
+ */
+DCM_API Retcode DcmReleaseBatch(DcmRequest *requests, size_t count);
 
 DCM_END_DECLS
 
