@@ -290,7 +290,9 @@ DCM_API Retcode DcmInterruptBlockingCall(DcmHandle handle);
  *          DCM_CLIENT_CONNECTED (publication): a request can be taken;
  *          DCM_CLIENT_RELEASED_BY_SERVER (connection): the request is accepted or refused, or its
  *          server is gone, and DcmConnect() with timeout 0 says which. With a DcmConnect() with
- *          timeout 0 before, which sends the request, that is the asynchronous connect;
+ *          timeout 0 before, which sends the request, that is the asynchronous connect. If the call
+ *          says rcTimeout, the kernel did not let it fetch the channel, which is on its way by
+ *          socket then (dcm(7), DCM_TRANSFER): the event comes again with it;
  *          DCM_BLOCKING_CALL_INTERRUPTED (each): DcmInterruptBlockingCall() was called
  * @evId:   any number or pointer, by which the program knows what has fired; or DCM_EVENT_ID
  *
