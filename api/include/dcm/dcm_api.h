@@ -45,7 +45,7 @@ DCM_BEGIN_DECLS
  * Threads:  any.
  * Blocks:   while another process creates the same segment, 10 s at most; not for peers.
  * Progress: a creator that dies hands the creation on; the segment is whole or not there.
- * Memory:   maps the segment (11 MiB by default) and starts one library thread; settings are read
+ * Memory:   maps the segment (11.5 MiB by default) and starts one library thread; settings are read
  *           from the environment here, once.
  * Return:   rcOk; rcInvalidArgument (a setting that cannot be, or a place that is not a tmpfs);
  *           rcResourceNotFound (no such directory); rcSecurityDisallow (the segment or its
