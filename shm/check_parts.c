@@ -53,8 +53,8 @@ bool dcm_check_gift_slot(const struct dcm_segment *seg, uint32_t slot, uint64_t 
 	const struct dcm_gift_slot *at = dcm_gift_at(seg, slot);
 	uint64_t key = dcm_load(&at->key, acquire);
 
-	return key != 0 &&
-	       (dcm_word_state(word) != DCM_GIFT_REVOKED || dcm_load(&at->revoked, seq) == key);
+	return key != 0 && (dcm_word_state(word) != DCM_GIFT_REVOKED ||
+			    dcm_gift_revoked(seg, (struct dcm_gift){ key, slot + 1 }));
 }
 
 enum dcm_fate dcm_check_fate(const struct dcm_segment *seg, uint32_t index)

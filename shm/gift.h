@@ -13,8 +13,10 @@
  *
  * One store revokes, by the gift's owner: a death before it leaves a gift that is not revoked, a
  * death behind it one that is. Nobody clears what it stored: the slot may be free by then, its owner
- * dead, the place another's gift, and the key is still revoked, until that other one is revoked in
- * its turn. So a slot is not free before its owner has left, once revoked.
+ * dead, the place another's gift, and the key is still revoked, until as many later gifts as a slot has
+ * words for (DCM_GIFT_REVOKED_KEYS) were revoked there in their turn, each of another life of some
+ * process: a slot is not free before its owner has left, once revoked. Gifts lie where their keys
+ * say, all over the table, so that takes a while.
  *
  * Edges: G1 revoker: store the key, and only then say that it is revoked; user: load it (seq).
  */

@@ -131,6 +131,7 @@ uint32_t dcm_layout_fingerprint(void)
 		offsetof(struct dcm_listener, bell),
 		sizeof(struct dcm_gift_slot),
 		offsetof(struct dcm_gift_slot, revoked),
+		offsetof(struct dcm_gift_slot, revocations),
 	};
 	uint32_t hash = 2166136261u; /* FNV-1a over the facts: a change must show, no more */
 

@@ -16,7 +16,7 @@
 #include "shm/atomics.h"
 
 #define DCM_MAGIC 0x31304d43444d4853ull /* "SHMDCM01" in memory */
-#define DCM_LAYOUT 5u			/* rises with any change of meaning */
+#define DCM_LAYOUT 6u			/* rises with any change of meaning */
 #define DCM_HASH_XXH3 1u
 #define DCM_CACHELINE 64u
 #define DCM_PAGE 4096u
@@ -197,11 +197,15 @@ struct dcm_listener {
 	dcm_atomic32 owner; /* the process that the bell tells: on the ringer's line */
 };
 
+enum { DCM_GIFT_REVOKED_KEYS = 5 };
+
 /* A handle by which its process shows itself to others, who hold what descends from it: shm/gift.h. */
 struct dcm_gift_slot {
-	alignas(32) dcm_atomic64 word;
-	dcm_atomic64 key;     /* of the slot's use, and of nothing else ever */
-	dcm_atomic64 revoked; /* the key that was revoked here last, of this use or an earlier one; 0 */
+	alignas(DCM_CACHELINE) dcm_atomic64 word;
+	dcm_atomic64 key; /* of the slot's use, and of nothing else ever */
+	/* Keys that were revoked here last, of this use or earlier ones; 0: none. */
+	dcm_atomic64 revoked[DCM_GIFT_REVOKED_KEYS];
+	dcm_atomic32 revocations; /* so many, by whoever had the slot: the next's place */
 };
 
 /* One wake word for all that sleep on one bucket of interfaces: a publication costs one wake. */
@@ -209,24 +213,24 @@ struct dcm_bucket {
 	alignas(DCM_CACHELINE) dcm_atomic32 ec;
 };
 
-static_assert(sizeof(struct dcm_capacity) == 24, "layout 5");
+static_assert(sizeof(struct dcm_capacity) == 24, "layout 6");
 static_assert(offsetof(struct dcm_header, layout) == 8, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, fingerprint) == 12, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, bytes) == 16, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, compat) == 24, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, boot_id) == 32, "frozen in every layout");
 static_assert(offsetof(struct dcm_header, library_version) == 56, "frozen in every layout");
-static_assert(offsetof(struct dcm_header, capacity) == 64, "layout 5");
+static_assert(offsetof(struct dcm_header, capacity) == 64, "layout 6");
 static_assert(offsetof(struct dcm_header, lock_inode) == 88,
 	      "frozen in every layout: read before one of another layout is replaced");
 static_assert(sizeof(struct dcm_header) <= DCM_PAGE, "one page");
-static_assert(sizeof(struct dcm_process) == 384, "layout 5");
-static_assert(sizeof(struct dcm_endpoint) == 128, "layout 5");
-static_assert(sizeof(struct dcm_endpoint_names) == 512, "layout 5");
-static_assert(sizeof(struct dcm_subscription) == 256, "layout 5");
-static_assert(sizeof(struct dcm_connection) == 704, "layout 5");
-static_assert(sizeof(struct dcm_listener) == 128, "layout 5");
-static_assert(sizeof(struct dcm_gift_slot) == 32, "layout 5");
+static_assert(sizeof(struct dcm_process) == 384, "layout 6");
+static_assert(sizeof(struct dcm_endpoint) == 128, "layout 6");
+static_assert(sizeof(struct dcm_endpoint_names) == 512, "layout 6");
+static_assert(sizeof(struct dcm_subscription) == 256, "layout 6");
+static_assert(sizeof(struct dcm_connection) == 704, "layout 6");
+static_assert(sizeof(struct dcm_listener) == 128, "layout 6");
+static_assert(sizeof(struct dcm_gift_slot) == 64, "layout 6");
 
 /* Where each table begins, in bytes from the start of the file, and how far its slots are apart. */
 struct dcm_place {

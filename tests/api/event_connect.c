@@ -5,9 +5,14 @@
  * session, EVENT_OBJECT_DESTROYED when the other side has ended the channel or is dead.
  */
 #include <stdio.h>
+#include <sys/syscall.h>
 
 #include "tests/api/lib_event.h"
 #include "tests/api/lib_peer.h"
+
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
+#endif
 
 #define TYPE	 "test.Event"
 #define RELEASED DCM_CLIENT_RELEASED_BY_SERVER
@@ -266,6 +271,45 @@ static void test_session_ends(bool killed)
 		peer_kill(&server);
 }
 
+/*
+ * The socket is what is left to hand the channel over by, which a client finds out when it is accepted:
+ * its call says rcTimeout then, as a rule, and is told again.
+ */
+static void test_last_way(void)
+{
+	struct peer_answer request;
+	DcmHandle connection;
+	Handle session;
+	Retcode rc;
+	int fd;
+
+	if (deny_system_call(SYS_pidfd_getfd, true) < 0 || deny_open_at(true) < 0) {
+		skip("no system call filter can be installed here");
+		return;
+	}
+	start_server();
+	connection = ask();
+	fd = fd_of(connection);
+	request = peer_must(&server, PEER_LISTEN, .handle = publication.handle);
+	peer_must(&server, PEER_ACCEPT, .handle = request.handle, .other = callable.handle);
+	event_comes(notice, 5, RELEASED, "accepted, and to be fetched by the last way: an event");
+	fd_becomes_readable(fd, "and the descriptor tells");
+	rc = DcmConnect(connection, 0, &session);
+	if (rc == rcTimeout) {
+		event_comes(notice, 5, RELEASED, "it has come: an event again");
+		fd_becomes_readable(fd, "and the descriptor tells again");
+		rc = DcmConnect(connection, 0, &session);
+	} else {
+		skip_block(2, "it has come while it was asked for");
+	}
+	is_rc(rcOk, rc, "here it is");
+	event_is_not(notice, "which is no event");
+	fd_is_silent(fd, "and nothing to tell of");
+	must(KnHandleClose(session));
+	must(DcmCloseHandle(connection));
+	peer_kill(&server);
+}
+
 int main(void)
 {
 	plan_lazy();
@@ -285,6 +329,7 @@ int main(void)
 	test_beside_blocked_call();
 	test_session_ends(false);
 	test_session_ends(true);
+	test_last_way(); /* for good */
 	must(KnNoticeRelease(notice));
 	DcmFini();
 	return 0;

@@ -50,28 +50,6 @@ static int64_t now_ns(void)
 	return now.tv_sec * S_NS + now.tv_nsec;
 }
 
-static uint64_t handle_for(struct pair *pair, enum blocking what)
-{
-	static const DcmGroupEndpoint group[] = { { TYPE ".a", "n", NULL },
-						  { TYPE ".b", "n", NULL } };
-	static const char *const types[] = { TYPE ".none", TYPE ".neither" };
-	uint64_t made = pair->session;
-
-	if (what == BLOCK_RECEIVE)
-		made = pair->listener;
-	else if (what == BLOCK_LISTEN)
-		must(DcmPublishEndpoint(new_identity(), TYPE, "waits", &made));
-	else if (what == BLOCK_READ)
-		must(DcmSetSubscription(TYPE ".none", NULL, NULL, INVALID_HANDLE, &made));
-	else if (what == BLOCK_CONNECT)
-		must(DcmCreateConnection(TYPE ".none", "n", INVALID_HANDLE, INVALID_HANDLE, &made));
-	else if (what == BLOCK_GROUP_LISTEN)
-		must(DcmPublishGroupEndpoints(new_identity(), group, 2, &made));
-	else if (what == BLOCK_GROUP_READ)
-		must(DcmSetGroupSubscription(types, 2, NULL, INVALID_HANDLE, &made));
-	return made;
-}
-
 /* In this thread, which the handler runs in. */
 static void test_waits(enum blocking what)
 {
@@ -82,7 +60,7 @@ static void test_waits(enum blocking what)
 	Retcode rc;
 
 	pair_open(&pair);
-	b.handle = handle_for(&pair, what);
+	b.handle = blocking_handle(what, TYPE, &pair);
 	load_for(&load, &b);
 	errno = 77;
 	began = now_ns();

@@ -44,11 +44,32 @@ static void test_life(struct world *w, uint32_t self)
 	ok(dcm_gift_make(&w->seg, self, 14, &a) && dcm_gift_make(&w->seg, self, 15, &b),
 	   "who leaves gives all of them back");
 	ok(dcm_gift_revoked(&w->seg, first), "what was revoked stays so");
-	dcm_gift_revoke(&w->seg, self, a, 14);
-	ok(!dcm_gift_revoked(&w->seg, first) && dcm_gift_revoked(&w->seg, dcm_gift_name(a, 14)),
-	   "until the place's next is revoked");
 	dcm_gift_leave(&w->seg, self);
 	world_clean(w, "no gift");
+}
+
+/* Both places have one more life each time, in which what they had is revoked. */
+static void test_lives(struct world *w, uint32_t self)
+{
+	struct dcm_gift first[2];
+	struct dcm_ref made[2];
+
+	for (uint64_t life = 0; life <= DCM_GIFT_REVOKED_KEYS; life++) {
+		for (uint64_t i = 0; i < 2; i++) {
+			uint64_t key = 100 + 2 * life + i;
+
+			dcm_gift_make(&w->seg, self, key, &made[i]);
+			dcm_gift_revoke(&w->seg, self, made[i], key);
+			if (life == 0)
+				first[i] = dcm_gift_name(made[i], key);
+		}
+		world_clean(w, "both revoked");
+		dcm_gift_leave(&w->seg, self);
+		is_bool(life < DCM_GIFT_REVOKED_KEYS,
+			dcm_gift_revoked(&w->seg, first[0]) && dcm_gift_revoked(&w->seg, first[1]),
+			"%u later lives of their places, and the first are known as revoked",
+			(unsigned int)life);
+	}
 }
 
 static void test_names(struct world *w)
@@ -119,6 +140,7 @@ int main(void)
 	self = world_process(&w, "self");
 	dead = world_process(&w, "dead");
 	test_life(&w, self);
+	test_lives(&w, self);
 	test_names(&w);
 	test_carried(&w, self);
 	test_dead(&w, self, dead);

@@ -45,7 +45,7 @@ DCM_BEGIN_DECLS
  * Threads:  any.
  * Blocks:   while another process creates the same segment, 10 s at most; not for peers.
  * Progress: a creator that dies hands the creation on; the segment is whole or not there.
- * Memory:   maps the segment (9 MiB by default) and starts one library thread; settings are read
+ * Memory:   maps the segment (11.5 MiB by default) and starts one library thread; settings are read
  *           from the environment here, once.
  * Return:   rcOk; rcInvalidArgument (a setting that cannot be, or a place that is not a tmpfs);
  *           rcResourceNotFound (no such directory); rcSecurityDisallow (the segment or its
@@ -290,7 +290,9 @@ DCM_API Retcode DcmInterruptBlockingCall(DcmHandle handle);
  *          DCM_CLIENT_CONNECTED (publication): a request can be taken;
  *          DCM_CLIENT_RELEASED_BY_SERVER (connection): the request is accepted or refused, or its
  *          server is gone, and DcmConnect() with timeout 0 says which. With a DcmConnect() with
- *          timeout 0 before, which sends the request, that is the asynchronous connect;
+ *          timeout 0 before, which sends the request, that is the asynchronous connect. If the call
+ *          says rcTimeout, the kernel did not let it fetch the channel, which is on its way by
+ *          socket then (dcm(7), DCM_TRANSFER): the event comes again with it;
  *          DCM_BLOCKING_CALL_INTERRUPTED (each): DcmInterruptBlockingCall() was called
  * @evId:   any number or pointer, by which the program knows what has fired; or DCM_EVENT_ID
  *

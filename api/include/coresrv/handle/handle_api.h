@@ -23,7 +23,9 @@
  * from then on is given as revoked. To withdraw an endpoint, close its publication.
  *
  * A process shows itself by few handles, and each takes a place in its fabric (DCM_MAX_GIFTS) until
- * it is closed and its publications and connections are; a revoked one until the process leaves.
+ * it is closed and its publications and connections are; a revoked one until the process leaves. That
+ * it was revoked is remembered beyond that, until five processes that had the place later have
+ * revoked what they had there in their turn; who has looked once in the meantime knows for good.
  *
  * None of these functions needs DcmInit(). All may be called from any thread at any time, but not
  * from a signal handler. fork: in a child the parent's sessions, listeners, callable handles, badges
