@@ -163,14 +163,18 @@ bool dcm_server_reclaim(struct dcm_server_end *server)
 	return all;
 }
 
-/* As the client's collect_from(): who goes on replying takes back by itself, with each call that is
-   used anew. */
+/*
+ * As the client's collect_from(): who goes on replying takes back by itself, with each call that is
+ * used anew, and nobody else is to take its lock from it. But where more pages are out than are kept
+ * that may take too long; and then they are looked at under the lock anyhow.
+ */
 void dcm_server_each_second(struct dcm_server_end *server)
 {
 	uint32_t replies = atomic_load_explicit(&server->replies, memory_order_relaxed);
+	bool due = replies == server->replies_seen ||
+		   atomic_load_explicit(&server->end.watched, memory_order_relaxed);
 
-	if (replies == server->replies_seen && replies != server->replies_back &&
-	    dcm_server_reclaim(server))
+	if (due && replies != server->replies_back && dcm_server_reclaim(server))
 		server->replies_back = replies;
 	server->replies_seen = replies;
 	dcm_end_look(&server->end, replies != server->replies_back);

@@ -117,8 +117,8 @@ void dcm_server_take_back_reply(struct dcm_server_end *server, uint32_t call);
    Return: it has collected all. */
 bool dcm_server_reclaim(struct dcm_server_end *server);
 
-/* dcm_server_each_second() - the keeper: that, if no reply was given for a second; and a look at the
-   arena */
+/* dcm_server_each_second() - the keeper: that, if no reply was given for a second or they hold more
+   than is kept; and a look at the arena */
 void dcm_server_each_second(struct dcm_server_end *server);
 
 /* dcm_server_give_back() - in a read section, of a server's end: a request released unanswered */

@@ -73,25 +73,33 @@ struct subject {
 	uint32_t index;
 };
 
+/* Could a subscription want to hear of that: no; as of any name; as of this one. */
+enum wanted { UNWANTED, WANTED_OF_ANY, WANTED_OF_ONE };
+
 /*
- * Could it want to hear of that. What it says is of the use that was found ACTIVE, or of a later
- * one, which looks at everything behind the announcer's change.
+ * What it says is of the use that was found ACTIVE, or of a later one, which looks at everything
+ * behind the announcer's change.
  */
-static bool wants(const struct dcm_subscription *sub, const struct subject *of)
+static enum wanted wants(const struct dcm_subscription *sub, const struct subject *of)
 {
 	uint64_t name_hash = dcm_load(&sub->name_hash, acquire), sid = dcm_load(&sub->sid, acquire);
 
-	return (dcm_load(&sub->types, acquire) != 1 ||
-		dcm_load(&sub->type_hash, acquire) == of->type_hash) &&
-	       (name_hash == 0 || name_hash == of->name_hash) && (sid == 0 || sid == of->sid);
+	if ((dcm_load(&sub->types, acquire) == 1 &&
+	     dcm_load(&sub->type_hash, acquire) != of->type_hash) ||
+	    (name_hash != 0 && name_hash != of->name_hash) || (sid != 0 && sid != of->sid))
+		return UNWANTED;
+	return name_hash == 0 ? WANTED_OF_ANY : WANTED_OF_ONE;
 }
 
-/* Return: whether it wants the hint. */
-static bool hint(const struct dcm_segment *seg, struct dcm_subscription *sub,
-		 const struct subject *of)
+static enum wanted hint(const struct dcm_segment *seg, struct dcm_subscription *sub,
+			const struct subject *of)
 {
-	if (dcm_word_state(dcm_load(&sub->word, seq)) != DCM_SUBSCRIPTION_ACTIVE || !wants(sub, of))
-		return false;
+	enum wanted wanted = UNWANTED;
+
+	if (dcm_word_state(dcm_load(&sub->word, seq)) == DCM_SUBSCRIPTION_ACTIVE)
+		wanted = wants(sub, of);
+	if (wanted == UNWANTED)
+		return UNWANTED;
 	if (dcm_ring_push(ring_of(seg, sub), of->index + 1) != DCM_RING_OK) {
 		/* Dying before this line loses the hint, but what it was about is our own endpoint:
 		   our reaper gives the hint again. */
@@ -101,7 +109,7 @@ static bool hint(const struct dcm_segment *seg, struct dcm_subscription *sub,
 	}
 	DCM_LINE(hint_wakes_group) dcm_park_wake_all(&sub->ec);
 	DCM_LINE(hint_rings) dcm_bell_ring(seg, &sub->bell, dcm_slot_owner, sub);
-	return true;
+	return wanted;
 }
 
 dcm_atomic32 *dcm_registry_ec(const struct dcm_segment *seg, uint64_t type_hash, uint64_t name_hash)
@@ -125,12 +133,10 @@ void dcm_registry_announce(const struct dcm_segment *seg, uint32_t index)
 	uint32_t cursor = 0, at;
 
 	while (dcm_index_next(row, seg->subscription.count, &cursor, &at)) {
-		struct dcm_subscription *sub = dcm_subscription_at(seg, at);
+		enum wanted wanted = hint(seg, dcm_subscription_at(seg, at), &of);
 
-		if (!hint(seg, sub, &of))
-			continue;
-		of_any |= dcm_load(&sub->name_hash, acquire) == 0;
-		of_one |= dcm_load(&sub->name_hash, acquire) != 0;
+		of_any |= wanted == WANTED_OF_ANY;
+		of_one |= wanted == WANTED_OF_ONE;
 	}
 	if (of_any) {
 		DCM_LINE(hint_wakes_bucket)

@@ -223,13 +223,16 @@ static size_t memory_kib(void)
 /* Both ends are here, and map it: 4 MiB of each half may stay, and what is there from the start. */
 enum { KEPT_KIB = 2 * (2 * 4 * 1024 + 256) };
 
-/* Nothing is blocked meanwhile: the library's thread looks all the same, until it is done. */
-static void goes_back(size_t during, const char *what)
+/* Nothing is blocked meanwhile: the library's thread looks all the same, until it is done.
+   @caller: null, or one who makes small calls all the time */
+static void goes_back(struct pair *caller, size_t during, const char *what)
 {
 	size_t after = memory_kib();
 
 	for (unsigned i = 0; i < 300 && after > KEPT_KIB; i++) {
 		pause_ms(100);
+		if (caller != NULL)
+			(void)round_trip(caller, 8, i);
 		after = memory_kib();
 	}
 	note("KiB in memory: %zu, later %zu", during, after);
@@ -250,7 +253,7 @@ static void test_memory(struct pair *pair)
 		kept = memory_kib();
 	}
 	is_uint(during, kept, "a large loan that is released leaves its memory to the next");
-	goes_back(during, "when none comes its memory is given back");
+	goes_back(NULL, during, "when none comes its memory is given back");
 }
 
 /* The sender does nothing more, and its thread has looked in vain before they are received. */
@@ -272,7 +275,34 @@ static void test_memory_on_way(struct pair *pair)
 
 		must(DcmRelease(&received.message));
 	}
-	goes_back(during, "that of messages is, however late they are received");
+	goes_back(NULL, during, "that of messages is, however late they are received");
+}
+
+/* Nor does a server's thread that goes on replying keep that of the replies before. */
+static void test_memory_of_replies(struct pair *pair)
+{
+	enum { CALLS = 15 };
+	uint64_t calls[CALLS];
+	DcmRequest request;
+	DcmMessage message;
+	size_t during;
+
+	for (unsigned i = 0; i < CALLS; i++) {
+		message = must_loan(pair->session, 8);
+		must(DcmStart(pair->session, &message, FOREVER_NS, &calls[i]));
+	}
+	for (unsigned i = 0; i < CALLS; i++) {
+		request = must_receive(pair->listener);
+		must(DcmLoanReply(&request, MIB, &message));
+		memset(message.data, 1, message.size);
+		must(DcmReply(&request, &message));
+	}
+	during = memory_kib();
+	for (unsigned i = 0; i < CALLS; i++) {
+		must(DcmFinish(pair->session, calls[i], FOREVER_NS, NULL, &message));
+		must(DcmRelease(&message));
+	}
+	goes_back(pair, during, "that of replies is, though the server goes on");
 }
 
 static void test_small_channel(const char *bytes)
@@ -312,6 +342,7 @@ int main(void)
 	test_full_with_sent(&pair, false);
 	test_memory(&pair);
 	test_memory_on_way(&pair);
+	test_memory_of_replies(&pair);
 	pair_close(&pair);
 	DcmFini();
 	holdings_are(&before, "after the end");

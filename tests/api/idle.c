@@ -7,7 +7,6 @@
  */
 #define _GNU_SOURCE
 #include <coresrv/handle/notice_api.h>
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -50,29 +49,6 @@ static int64_t now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int keeper_tid(void)
-{
-	DIR *tasks = opendir("/proc/self/task");
-	struct dirent *entry;
-	int tid = 0;
-
-	while (tasks != NULL && (entry = readdir(tasks)) != NULL) {
-		char path[300], name[32] = "";
-		FILE *file;
-
-		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
-		file = fopen(path, "re");
-		if (file == NULL)
-			continue;
-		if (fgets(name, sizeof(name), file) != NULL && strcmp(name, "dcm-keeper\n") == 0)
-			tid = atoi(entry->d_name);
-		fclose(file);
-	}
-	if (tasks != NULL)
-		closedir(tasks);
-	return tid;
 }
 
 /* Where the kernel cannot wait for several words at once, the library's thread looks at them in turn. */

@@ -160,6 +160,29 @@ bool process_asleep(pid_t pid)
 	return until(sleeps, &s);
 }
 
+int keeper_tid(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *entry;
+	int tid = 0;
+
+	while (tasks != NULL && (entry = readdir(tasks)) != NULL) {
+		char path[300], name[32] = "";
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+		file = fopen(path, "re");
+		if (file == NULL)
+			continue;
+		if (fgets(name, sizeof(name), file) != NULL && strcmp(name, "dcm-keeper\n") == 0)
+			tid = atoi(entry->d_name);
+		fclose(file);
+	}
+	if (tasks != NULL)
+		closedir(tasks);
+	return tid;
+}
+
 void must_be_ok(Retcode rc, const char *what)
 {
 	if (rc != rcOk)

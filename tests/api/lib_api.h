@@ -48,6 +48,8 @@ void task_join(struct task *task);
 bool task_asleep(struct task *task);
 /* The same of the first thread of another process. */
 bool process_asleep(pid_t pid);
+/* The library's thread of this process; 0: there is none. */
+int keeper_tid(void);
 
 /* A server and a client of it in this process, with a channel between them. */
 struct pair {

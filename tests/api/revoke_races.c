@@ -2,47 +2,25 @@
 /* One handle closed and revoked, or revoked twice, at the same time: rcOk says that it is done. */
 #define _GNU_SOURCE
 #include <coresrv/handle/notice_api.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 
-#include "tests/api/lib_api.h"
+#include "tests/api/lib_race.h"
 
-enum { ROUNDS = 20000 };
+enum { ROUNDS = 20000, APART = 64 };
 
 static struct round {
-	pthread_barrier_t barrier;
-	atomic_uint ready; /* of both: go, without a sleep */
 	Handle top, badge;
-	bool subtree, over;
+	bool subtree;
 	Retcode rc;
 } now;
+static struct race race;
 
-/* Both at once, then one of them a little later. */
-static void go(uint64_t *state)
+static void revoke_it(void)
 {
-	atomic_fetch_add(&now.ready, 1);
-	while (atomic_load(&now.ready) % 2 != 0)
-		sched_yield();
-	for (uint64_t n = random_next(state) % 64; n > 0; n--)
-		atomic_load(&now.ready);
-}
-
-static void revoke_it(void *arg)
-{
-	for (;;) {
-		pthread_barrier_wait(&now.barrier);
-		if (now.over)
-			return;
-		go(arg);
-		now.rc = now.subtree ? KnHandleRevokeSubtree(now.top, now.badge)
-				     : KnHandleRevoke(now.top);
-		pthread_barrier_wait(&now.barrier);
-	}
+	now.rc = now.subtree ? KnHandleRevokeSubtree(now.top, now.badge) : KnHandleRevoke(now.top);
 }
 
 /* One round. Return: true, or false: told that all is revoked, and it is not. */
-static bool race(uint64_t *state)
+static bool run_round(uint64_t *state)
 {
 	Handle copy;
 	Sid sid;
@@ -51,10 +29,9 @@ static bool race(uint64_t *state)
 	must(KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST,
 				      OCAP_HANDLE_COPY | OCAP_HANDLE_GET_SID, NULL, &now.top));
 	must(KnHandleCopy(now.top, OCAP_HANDLE_GET_SID, now.badge, &copy));
-	pthread_barrier_wait(&now.barrier);
-	go(state);
+	race_go(&race, state);
 	(void)KnHandleClose(now.top);
-	pthread_barrier_wait(&now.barrier);
+	race_done(&race);
 	kept = KnHandleGetSidByHandle(copy, &sid) == rcOk;
 	must(KnHandleClose(copy));
 	return now.rc != rcOk || !kept;
@@ -63,25 +40,22 @@ static bool race(uint64_t *state)
 static void test_race(bool subtree, uint64_t *state)
 {
 	unsigned rounds = (unsigned)tap_scaled(ROUNDS), told = 0, wrong = 0;
-	uint64_t other = random_next(state);
-	struct task task;
 
 	now.subtree = subtree;
-	now.over = false;
-	task_start(&task, revoke_it, &other);
+	race_start(&race, revoke_it, APART, random_next(state));
 	for (unsigned i = 0; i < rounds; i++) {
-		wrong += !race(state);
+		wrong += !run_round(state);
 		told += now.rc == rcOk;
 	}
-	now.over = true;
-	pthread_barrier_wait(&now.barrier);
-	task_join(&task);
+	race_stop(&race);
 	ok(wrong == 0,
 	   "%s against KnHandleClose: %u of %u times first, %u times told so and not so",
 	   subtree ? "KnHandleRevokeSubtree" : "KnHandleRevoke", told, rounds, wrong);
 }
 
 enum { SESSIONS = 60, TWICE_ROUNDS = 8 };
+
+static atomic_uint both_ready;
 
 /* Revokes, and finds nothing more to receive when that is done. */
 struct revoker {
@@ -95,7 +69,7 @@ static void revoke_and_receive(void *arg)
 	struct revoker *revoker = arg;
 	DcmRequest request;
 
-	go(&revoker->random);
+	race_meet(&both_ready, APART, &revoker->random);
 	must(KnHandleRevokeSubtree(revoker->pair->callable, now.badge));
 	revoker->received = DcmReceive(revoker->pair->listener, 0, &request);
 	if (revoker->received == rcOk)
@@ -168,11 +142,9 @@ int main(void)
 	state = tap_seed();
 	must(KnNoticeCreate(&notice));
 	must(KnHandleCreateBadge(notice, 1, NULL, &now.badge));
-	pthread_barrier_init(&now.barrier, NULL, 2);
 	test_race(false, &state);
 	test_race(true, &state);
 	test_twice(&state);
-	pthread_barrier_destroy(&now.barrier);
 	must(KnHandleClose(now.badge));
 	must(KnNoticeRelease(notice));
 	return 0;

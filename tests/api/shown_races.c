@@ -5,46 +5,22 @@
  */
 #define _GNU_SOURCE
 #include <dcm/groups/pub.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tests/api/lib_api.h"
+#include "tests/api/lib_race.h"
 
 #define TYPE "test.ShownRaces"
 
 enum { GIVE = OCAP_HANDLE_TRANSFER | OCAP_HANDLE_GET_SID | OCAP_HANDLE_COPY };
-enum { ROUNDS = 1000, THREADS = 2, LAPS = 400, WAIT_MS = 20 * 1000 };
+enum { ROUNDS = 1000, APART = 2048, THREADS = 2, LAPS = 400, WAIT_MS = 20 * 1000 };
 
-static struct round {
-	pthread_barrier_t barrier;
-	atomic_uint ready; /* of both: go, without a sleep */
-	Handle top;
-	bool over;
-} now;
+static struct race race;
+static Handle top;
 
-/* Both at once, then one of them a little later. */
-static void go(uint64_t *state)
+static void revoke_it(void)
 {
-	atomic_fetch_add(&now.ready, 1);
-	while (atomic_load(&now.ready) % 2 != 0)
-		sched_yield();
-	for (uint64_t n = random_next(state) % 2048; n > 0; n--)
-		atomic_load(&now.ready);
-}
-
-static void revoke_it(void *arg)
-{
-	for (;;) {
-		pthread_barrier_wait(&now.barrier);
-		if (now.over)
-			return;
-		go(arg);
-		must(KnHandleRevoke(now.top));
-		pthread_barrier_wait(&now.barrier);
-	}
+	must(KnHandleRevoke(top));
 }
 
 /* What the one subscriber is shown of it. */
@@ -61,18 +37,17 @@ static Retcode use_shown(DcmHandle queue)
 }
 
 /* One round. Return: false: a publication with a handle that is revoked shows one that is not. */
-static bool race(DcmHandle queue, uint64_t *state, unsigned *first)
+static bool run_round(DcmHandle queue, uint64_t *state, unsigned *first)
 {
 	DcmHandle publication;
 	Retcode rc, used = rcHandleRevoked;
 	Handle copy;
 
-	must(KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST, GIVE, NULL, &now.top));
-	must(KnHandleCopy(now.top, GIVE, INVALID_HANDLE, &copy));
-	pthread_barrier_wait(&now.barrier);
-	go(state);
+	must(KnHandleCreateUserObject(HANDLE_TYPE_USER_FIRST, GIVE, NULL, &top));
+	must(KnHandleCopy(top, GIVE, INVALID_HANDLE, &copy));
+	race_go(&race, state);
 	rc = DcmPublishEndpoint(copy, TYPE, "n", &publication);
-	pthread_barrier_wait(&now.barrier);
+	race_done(&race);
 	if (rc == rcOk) {
 		++*first;
 		used = use_shown(queue);
@@ -88,9 +63,7 @@ static bool race(DcmHandle queue, uint64_t *state, unsigned *first)
 static void test_race(uint64_t *state)
 {
 	unsigned rounds = (unsigned)tap_scaled(ROUNDS), first = 0, wrong = 0;
-	uint64_t other = random_next(state);
 	char places[16];
-	struct task task;
 	DcmHandle queue;
 
 	/* Each round leaves one behind that is revoked. */
@@ -98,12 +71,10 @@ static void test_race(uint64_t *state)
 	setenv("DCM_MAX_GIFTS", places, 1);
 	must(DcmInit());
 	must(DcmSetSubscription(TYPE, NULL, NULL, INVALID_HANDLE, &queue));
-	task_start(&task, revoke_it, &other);
+	race_start(&race, revoke_it, APART, random_next(state));
 	for (unsigned i = 0; i < rounds; i++)
-		wrong += !race(queue, state, &first);
-	now.over = true;
-	pthread_barrier_wait(&now.barrier);
-	task_join(&task);
+		wrong += !run_round(queue, state, &first);
+	race_stop(&race);
 	must(DcmCloseHandle(queue));
 	DcmFini();
 	ok(wrong == 0,
@@ -165,9 +136,7 @@ int main(void)
 	plan_lazy();
 	tap_fabric_dir();
 	state = tap_seed();
-	pthread_barrier_init(&now.barrier, NULL, 2);
 	test_race(&state);
 	test_places();
-	pthread_barrier_destroy(&now.barrier);
 	return 0;
 }

@@ -4,25 +4,11 @@
 # dcm-bench death: it runs, what it prints is JSON, and nothing of it stays. No time is asserted.
 use strict;
 use warnings;
-use Cwd qw(abs_path);
-use File::Basename qw(dirname);
+use FindBin;
+use lib $FindBin::Bin;
+use Bench;
 use JSON::PP;
 use Test::More;
-
-my $top = $ENV{DCM_SOURCE_DIR} // abs_path(dirname(__FILE__) . '/../..');
-my $bench = ($ENV{DCM_BUILD_DIR} // "$top/build") . '/dcm-bench';
-
-alarm 280;
-$ENV{LC_ALL} = 'C.UTF-8';
-delete @ENV{grep { /^DCM_(FABRIC|MAX|PROCESS|TRANSFER)/ } keys %ENV};
-
-sub run {
-	my (@arguments) = @_;
-	my $pid = open(my $out, '-|', $bench, @arguments) // BAIL_OUT("$bench: $!");
-	my $text = do { local $/; <$out> } // '';
-	close $out;
-	return ($?, $text, $pid);
-}
 
 my ($status, $help) = run('--help');
 is($status, 0, 'dcm-bench --help');

@@ -6,32 +6,15 @@
 use strict;
 use warnings;
 no warnings 'qw'; # lists with commas are the program's
-use Cwd qw(abs_path);
-use File::Basename qw(dirname);
+use FindBin;
+use lib $FindBin::Bin;
+use Bench;
 use JSON::PP;
 use Test::More;
 
-my $top = $ENV{DCM_SOURCE_DIR} // abs_path(dirname(__FILE__) . '/../..');
-my $bench = ($ENV{DCM_BUILD_DIR} // "$top/build") . '/dcm-bench';
 my @short = qw(--runs 1 --duration 20);
 
-alarm 280;
-$ENV{LC_ALL} = 'C.UTF-8';
-delete @ENV{grep { /^DCM_(FABRIC|MAX|PROCESS|TRANSFER)/ } keys %ENV};
-
-sub run {
-	my (@arguments) = @_;
-	my $pid = open(my $out, '-|') // BAIL_OUT("fork: $!");
-	if ($pid == 0) {
-		open(STDERR, '>&', \*STDOUT);
-		exec($bench, @arguments) or exit 127;
-	}
-	my $text = do { local $/; <$out> } // '';
-	close $out;
-	return ($?, $text);
-}
-
-my ($status, $help) = run('--help');
+my ($status, $help) = run_with_errors('--help');
 my %of = (latency => [qw(--sizes 64 --waits adaptive,sleep)],
 	  throughput => [qw(--sizes 64,4K --waits own --batches 16 --touch all --footprint 256K)],
 	  contention => [qw(--producers 3 --pairs 2)],
@@ -43,11 +26,11 @@ my %before = map { $_ => 1 } glob('/dev/shm/dcm-bench-*');
 
 for my $name (sort keys %of) {
 	like($help, qr/^ $name /m, "dcm-bench --help names $name");
-	($status, my $own) = run($name, '--help');
+	($status, my $own) = run_with_errors($name, '--help');
 	is($status, 0, "$name --help");
 	like($own, qr/^     --$_ /m, "$name: --$_") for qw(peers runs duration cpus json);
 
-	($status, my $json) = run($name, @{ $of{$name} }, @short, '--json', '--peers',
+	($status, my $json) = run_with_errors($name, @{ $of{$name} }, @short, '--json', '--peers',
 				  'dcm,futex,futex2,spin-futex,ring');
 	is($status, 0, "$name runs") or diag($json);
 	my $data = eval { decode_json($json) } // {};
@@ -59,7 +42,8 @@ for my $name (sort keys %of) {
 }
 
 # What is compared is beside what it is compared with, in one placement.
-my ($stops_status, $stops) = run(qw(contention --parts stops --stop 5 --within 5 --peers dcm,ring --json), @short);
+my ($stops_status, $stops) = run_with_errors(
+	qw(contention --parts stops --stop 5 --within 5 --peers dcm,ring --json), @short);
 is($stops_status, 0, 'producers are stopped') or diag($stops);
 my @stopped = @{ (eval { decode_json($stops) } // {})->{cells} // [] };
 is(join(' ', map { $_->{stop_ns} } @stopped), '0 5000000', 'none, and one after the other');
@@ -91,28 +75,28 @@ my @bad = ([qw(latency --sizes 0)], [qw(latency --sizes 64,x)], [qw(latency --si
 	   [qw(throughput --batches 0)], [qw(contention --producers 1000)], [qw(fanout --subscribers 0)],
 	   [qw(connect --duration 0)]);
 for my $case (@bad) {
-	my ($status, $said) = run(@$case);
+	my ($status, $said) = run_with_errors(@$case);
 	is($status >> 8, 1, "@$case: refused");
 	like($said, qr/^dcm-bench $case->[0]: $case->[1]: \Q$case->[2]\E\nTry '/, 'by name');
 }
-($status, my $said) = run(qw(latency --peers dcm,nobody));
+($status, my $said) = run_with_errors(qw(latency --peers dcm,nobody));
 is($status >> 8, 1, 'a peer that there is not');
 like($said, qr/nobody/, 'is named');
-($status, $said) = run(qw(latency --no-such));
+($status, $said) = run_with_errors(qw(latency --no-such));
 is($status >> 8, 1, 'an option that there is not');
-($status, $said) = run(qw(latency more));
+($status, $said) = run_with_errors(qw(latency more));
 like($said, qr/what is this: more/, 'an argument too many');
 
 # Which peers there are depends on what was installed; who is absent is named with its package.
 my %absent;
-for my $program (glob(dirname($bench) . '/bench/*')) {
+for my $program (glob("$build/bench/*")) {
 	next if $program =~ /\./ or -d $program;
 	open(my $out, '-|', $program, 'describe') or next;
 	my ($peer, $kind, $absent, $package) = split(/\t/, <$out>);
 	close $out;
 	$absent{$peer} = $package if $absent;
 }
-($status, my $table) = run(qw(latency --sizes 64 --waits sleep), @short, '--peers',
+($status, my $table) = run_with_errors(qw(latency --sizes 64 --waits sleep), @short, '--peers',
 			   join(',', 'futex', 'futex2', keys %absent));
 is($status, 0, 'a table') or diag($table);
 like($table, qr/^absent: \Q$_\E \(package \Q$absent{$_}\E\)$/m, "$_ is absent, and named") for keys %absent;

@@ -5,29 +5,21 @@
 # measuring; a table has its remark, and one that lacks its remark says so. No time is asserted.
 use strict;
 use warnings;
-use Cwd qw(abs_path);
-use File::Basename qw(dirname);
+use FindBin;
+use lib $FindBin::Bin;
+use Bench;
 use File::Temp qw(tempdir);
 use JSON::PP;
 use Test::More;
 
-my $top = $ENV{DCM_SOURCE_DIR} // abs_path(dirname(__FILE__) . '/../..');
-my $build = abs_path($ENV{DCM_BUILD_DIR} // "$top/build");
 my $copy = tempdir(CLEANUP => 1);
-
-alarm 280;
-$ENV{LC_ALL} = 'C.UTF-8';
-delete @ENV{grep { /^DCM_(FABRIC|MAX|PROCESS|TRANSFER)/ } keys %ENV};
 mkdir "$copy/bench";
 system('cp', glob("$top/bench/*.py"), "$top/bench/remarks.md", "$copy/bench") == 0
 	or BAIL_OUT('no copy');
 
-sub run {
-	my (@arguments) = @_;
-	open(my $out, '-|', "python3 $copy/bench/bench.py @arguments 2>&1") // BAIL_OUT("bench.py: $!");
-	my $text = do { local $/; <$out> } // '';
-	close $out;
-	return ($?, $text);
+# bench.py, which keeps what it measures in the copy.
+sub report {
+	return output_of(1, 'python3', "$copy/bench/bench.py", @_);
 }
 
 sub slurp {
@@ -37,7 +29,7 @@ sub slurp {
 	return <$file>;
 }
 
-my ($status, $said) = run("--build-dir $build --only discovery --runs 2 --duration 20");
+my ($status, $said) = report('--build-dir', $build, qw(--only discovery --runs 2 --duration 20));
 is($status, 0, 'bench.py measures') or diag($said);
 my $kept = eval { decode_json(slurp("$copy/bench/results/discovery.json")) } // {};
 is($@, '', 'and keeps JSON');
@@ -59,10 +51,10 @@ like($report, qr/A \*canary\*/, 'and has its remarks');
 unlink("$copy/bench/RESULTS.md");
 like($said, qr/^bench: +\d+:\d\d  discovery /m, 'what is measured, and how long it takes, is said first');
 like($said, qr/^wrote /m, 'and where it went');
-($status, $said) = run('--report');
+($status, $said) = report('--report');
 is($status, 0, 'bench.py --report');
 is(slurp("$copy/bench/RESULTS.md"), $report, 'writes the same again');
-($status, $said) = run('--only nothing');
+($status, $said) = report(qw(--only nothing));
 isnt($status, 0, 'what there is not');
 like($said, qr/there is no nothing/, 'is said');
 
@@ -80,7 +72,7 @@ sub change_kept {
 	print $file encode_json($data);
 }
 change_kept(1000, 1);
-($status, $said) = run('--report');
+($status, $said) = report('--report');
 like($said, qr/^bench: remarks.md has "## discovery: why" for: a waiting client/m, 'a miss that has its words');
 like(slurp("$copy/bench/RESULTS.md"), qr/^dcm failed once: for no reason\.$/m, 'a run that failed is named');
 my $words = slurp("$copy/bench/remarks.md");
@@ -88,7 +80,7 @@ $words =~ s/^## discovery: why\n.*?(?=^##)//ms;
 open(my $file, '>', "$copy/bench/remarks.md");
 print $file $words;
 close $file;
-($status, $said) = run('--report');
+($status, $said) = report('--report');
 like($said, qr/^bench: remarks.md has no "## discovery: why" for: a waiting client/m, 'and one that has none');
 like(slurp("$copy/bench/RESULTS.md"), qr/^\*\*Nothing is said of what is missed/m, 'which the report says too');
 
@@ -97,7 +89,7 @@ my $before = slurp("$copy/bench/RESULTS.md");
 my $quick = "$copy/build";
 mkdir $quick;
 symlink("$build/dcm-bench", "$quick/dcm-bench"); # which finds the peers beside itself
-($status, $said) = run("--build-dir $quick --quick --only connect,events,memory,stops");
+($status, $said) = report('--build-dir', $quick, '--quick', '--only', 'connect,events,memory,stops');
 is($status, 0, 'bench.py --quick') or diag($said);
 is(slurp("$copy/bench/RESULTS.md"), $before, 'leaves what is kept alone');
 $report = slurp("$quick/bench/quick/RESULTS.md") // '';
@@ -112,7 +104,7 @@ like($report, qr/^## $_$/m, "$_: is there")
 SKIP: {
 	skip('no results are kept', 1) unless -e "$top/bench/RESULTS.md";
 	system("rm -r $copy/bench/results && cp -r $top/bench/results $copy/bench") == 0 or BAIL_OUT('no copy');
-	run('--report');
+	report('--report');
 	is(slurp("$copy/bench/RESULTS.md"), slurp("$top/bench/RESULTS.md"), 'RESULTS.md is of the data');
 }
 done_testing();
