@@ -66,6 +66,17 @@ void dcm_park_yield(void)
 	sched_yield();
 }
 
+void dcm_park_nap(int64_t ns)
+{
+#ifdef DCM_HOOKS
+	if (DCM_HOOKED(pause)) {
+		dcm_hooks->pause();
+		return;
+	}
+#endif
+	nanosleep(&(struct timespec){ .tv_nsec = (long)ns }, NULL);
+}
+
 static struct timespec to_timespec(int64_t ns)
 {
 	return (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
