@@ -69,12 +69,12 @@ void dcm_park_yield(void)
 void dcm_park_nap(int64_t ns)
 {
 #ifdef DCM_HOOKS
-	if (DCM_HOOKED(pause)) {
-		dcm_hooks->pause();
-		return;
-	}
-#endif
+	/* Tests that kill at each step come here tens of thousands of times. */
+	(void)ns;
+	dcm_park_yield();
+#else
 	nanosleep(&(struct timespec){ .tv_nsec = (long)ns }, NULL);
+#endif
 }
 
 static struct timespec to_timespec(int64_t ns)
