@@ -2,11 +2,7 @@
 /* accept - the channel of an accepted connection, from its making to its end, on the server's side */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,8 +11,8 @@
 #include "api/keeper.h"
 #include "api/retcode.h"
 #include "api/server.h"
+#include "api/spare.h"
 #include "api/transfer.h"
-#include "shm/kernel.h"
 #include "shm/listener.h"
 #include "shm/process.h"
 #include "shm/reap.h"
@@ -57,59 +53,6 @@ static void forget_server_end(struct dcm_object *object)
 	if (dcm_server_end_offers(server))
 		close(server->fd);
 	dcm_end_forget(object);
-}
-
-/* Kernels before 6.3 do not know the exec seal; the other seals must not be lost with it. */
-static int make_memfd(void)
-{
-	int fd = -1;
-
-	if (DCM_KERNEL_NEW)
-		fd = memfd_create("dcm-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-	if (fd < 0 && (!DCM_KERNEL_NEW || errno == EINVAL))
-		fd = memfd_create("dcm-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	return fd;
-}
-
-/* Past this limit of the process the kernel would send SIGXFSZ, which ends the program. */
-static bool may_be_so_long(uint64_t bytes)
-{
-	struct rlimit limit;
-
-	return getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur >= bytes;
-}
-
-/* A sealed, formatted, mapped memfd. Return: its descriptor, or negative errno. */
-static int make_memory(uint64_t bytes, uint64_t nonce, void **base)
-{
-	int fd = make_memfd();
-	int r = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (fchmod(fd, 0600) < 0 || ftruncate(fd, (off_t)bytes) < 0)
-		r = -errno;
-	else
-		r = dcm_channel_commit(fd, bytes);
-	if (r == 0) {
-		*base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
-			     0);
-		if (*base == MAP_FAILED)
-			r = -errno;
-	}
-	if (r == 0) {
-		dcm_channel_format(*base, bytes, nonce);
-		/* Never another size: no access of ours can end in SIGBUS. */
-		if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-			r = -errno;
-	}
-	if (r < 0) {
-		if (*base != MAP_FAILED)
-			munmap(*base, bytes);
-		close(fd);
-		return r;
-	}
-	return fd;
 }
 
 /* A listener becomes known to the fabric with the first request that is accepted for it. */
@@ -160,40 +103,53 @@ static struct dcm_server_end *end_object(struct dcm_identity *callable, struct d
 	return server;
 }
 
-static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
-		       struct dcm_badge *badge, struct dcm_ref connection, struct dcm_ref client,
-		       struct dcm_server_end **out, uint64_t *nonce)
+/* Of memory that the end takes over. */
+static Retcode memory_for(struct dcm_fabric *fabric, struct dcm_memory *out)
 {
 	uint64_t bytes = fabric->settings.channel_bytes;
-	struct dcm_server_end *server;
-	void *base = MAP_FAILED;
-	int r;
+	int r = dcm_spare_take(bytes, out);
 
-	if (!may_be_so_long(bytes))
+	if (r == -EFBIG)
 		return dcm_fail(rcQuotaExceeded,
 				"a channel is a file of %llu bytes, more than this process may "
 				"write; raise the limit (ulimit -f) or lower DCM_MAX_CHANNEL_BYTES",
 				(unsigned long long)bytes);
-	server = end_object(callable, badge);
+	return r == 0 ? rcOk
+		      : dcm_fail_errno(r, "cannot make a channel of %llu bytes",
+				       (unsigned long long)bytes);
+}
+
+static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
+		       struct dcm_badge *badge, struct dcm_ref connection, struct dcm_ref client,
+		       struct dcm_server_end **out, uint64_t *nonce)
+{
+	struct dcm_server_end *server = end_object(callable, badge);
+	struct dcm_memory memory;
+	Retcode rc;
+	int r;
+
 	if (server == NULL)
 		return dcm_fail(rcOutOfMemory, "no memory for a channel");
 	server->end.connection = connection;
 	server->end.peer = client;
-	if (getrandom(nonce, sizeof *nonce, 0) != sizeof *nonce)
-		*nonce = dcm_sid_next();
-	r = make_memory(bytes, *nonce, &base);
-	server->fd = r;
-	if (r >= 0) {
+	server->fd = -1;
+	rc = memory_for(fabric, &memory);
+	if (rc == rcOk) {
+		server->fd = memory.fd;
 		dcm_keeper_blocked(1);
-		r = dcm_end_init(&server->end, fabric, base, bytes, *nonce, false);
+		r = dcm_end_init(&server->end, fabric, memory.base, memory.bytes, memory.nonce,
+				 false);
+		if (r < 0)
+			rc = dcm_fail_errno(r, "cannot make a channel of %llu bytes",
+					    (unsigned long long)memory.bytes);
 	}
-	if (r < 0) {
+	if (rc != rcOk) {
 		dcm_object_drop(&server->end.object);
-		return dcm_fail_errno(r, "cannot make a channel of %llu bytes",
-				      (unsigned long long)bytes);
+		return rc;
 	}
 	server->end.channel.seg = &fabric->seg;
 	server->end.channel.client = client.index;
+	*nonce = memory.nonce;
 	*out = server;
 	return rcOk;
 }
@@ -397,6 +353,8 @@ static void tend(struct dcm_object *object, void *arg)
 /* The keeper's part: hand-overs to finish, channels to end whose client has left. */
 static uint32_t tend_all(bool second)
 {
+	if (second)
+		dcm_spare_tend();
 	dcm_handle_each(1u << DCM_KIND_CHANNEL, tend, &second);
 	return 0;
 }

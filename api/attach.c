@@ -17,6 +17,7 @@
 #include "api/identity.h"
 #include "api/keeper.h"
 #include "api/retcode.h"
+#include "api/spare.h"
 #include "api/spin.h"
 #include "shm/barrier.h"
 #include "shm/bell.h"
@@ -55,6 +56,7 @@ static void reset_in_child(void)
 	closing = false;
 	dcm_store(&attached, 0u, relaxed);
 	dcm_keeper_forked();
+	dcm_spare_forked();
 	dcm_guard_unwatch();
 	if (fabric == NULL)
 		return;
@@ -77,6 +79,7 @@ static void detach(void *arg)
 {
 	struct dcm_fabric *f = arg;
 
+	dcm_spare_drop();
 	dcm_gift_leave(&f->seg, f->self.index);
 	dcm_process_yield(&f->seg, f->self);
 	dcm_guard_unwatch();

@@ -11,6 +11,7 @@
 #include "api/publish.h"
 #include "api/retcode.h"
 #include "api/server.h"
+#include "api/spare.h"
 #include "shm/process.h"
 #include "shm/publication.h"
 
@@ -120,12 +121,28 @@ static Retcode hand_out_if_attached(struct listening *l, Handle *outClient,
 	return rc;
 }
 
+/*
+ * Who finds none has nothing better to do than to make ready for the next. A request that comes
+ * meanwhile waits for what it would have waited for in DcmAccept.
+ */
+static Retcode wait_for_request(struct listening *l, int64_t timeout_ns)
+{
+	struct dcm_publication *p = l->publication;
+	Retcode rc = dcm_wait_for(&p->blocker, 0, false, look_for_request, l);
+
+	if (rc != rcTimeout)
+		return rc;
+	dcm_spare_prepare(p->fabric->settings.channel_bytes);
+	return timeout_ns == 0 ? rc
+			       : dcm_wait_for(&p->blocker, timeout_ns, false, look_for_request, l);
+}
+
 static Retcode listen_on(struct dcm_publication *p, DcmTimeout timeout, Handle *outClientHandle,
 			 char *outClientName, void **outContext, DcmHandle *outConnectionId)
 {
 	struct listening l = { .publication = p };
 	uint32_t pulses = dcm_source_pulses(&p->source);
-	Retcode rc = dcm_wait_for(&p->blocker, dcm_wait_ns(timeout), false, look_for_request, &l);
+	Retcode rc = wait_for_request(&l, dcm_wait_ns(timeout));
 
 	if (rc == rcTimeout) {
 		dcm_source_drained(&p->source, pulses);

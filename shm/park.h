@@ -72,4 +72,10 @@ void dcm_park_pause(void);
 /* dcm_park_yield() - whoever else was woken on this processor goes first */
 void dcm_park_yield(void);
 
+/*
+ * dcm_park_nap() - the same, for longer: @ns, below a second
+ * One that the kernel means to go on may be chosen again when it yields, and not while it sleeps.
+ */
+void dcm_park_nap(int64_t ns);
+
 #endif

@@ -104,13 +104,16 @@ static uint32_t notice_dying(const struct dcm_segment *seg, uint32_t by)
 	return dying;
 }
 
+/* In which who was told comes back from its call, also on this processor. */
+enum { TOLD_RETURN_NS = 200 * 1000 };
+
 uint32_t dcm_reap_scan(const struct dcm_segment *seg, uint32_t by, bool thorough)
 {
 	uint32_t dying = 0;
 
 	/* Whoever was told has only to return; proof and reaping take half a millisecond. */
 	if (notice_dying(seg, by) != 0)
-		dcm_park_yield();
+		dcm_park_nap(TOLD_RETURN_NS);
 	for (uint32_t i = 0; i < seg->process.count; i++) {
 		uint64_t word = dcm_load(dcm_slot_word(&seg->process, i), seq);
 		struct dcm_ref ref = { i, dcm_word_generation(word) };
