@@ -111,6 +111,22 @@ dcm_atomic32 *dcm_registry_ec(const struct dcm_segment *seg, uint64_t type_hash,
 	return dcm_bucket_ec(seg, dcm_bucket_of(key));
 }
 
+/* The subscription behind *@cursor in a row, or null: its lines, which its process had last, are on
+   their way here while the one before it is told. */
+static struct dcm_subscription *next_in(const struct dcm_segment *seg, const dcm_atomic64 *row,
+					uint32_t *cursor)
+{
+	struct dcm_subscription *sub;
+	uint32_t at;
+
+	if (!dcm_index_next(row, seg->subscription.count, cursor, &at))
+		return NULL;
+	sub = dcm_subscription_at(seg, at);
+	__builtin_prefetch(&sub->word);
+	__builtin_prefetch(&sub->ring.tail, 1);
+	return sub;
+}
+
 void dcm_registry_announce(const struct dcm_segment *seg, uint32_t index)
 {
 	const struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, index);
@@ -122,11 +138,11 @@ void dcm_registry_announce(const struct dcm_segment *seg, uint32_t index)
 				    .index = index };
 	const dcm_atomic64 *row = subscription_row(seg, dcm_bucket_of(of.type_hash));
 	bool of_any = false, of_one = false; /* names */
-	uint32_t cursor = 0, at;
+	uint32_t cursor = 0;
+	struct dcm_subscription *sub, *next = next_in(seg, row, &cursor);
 
-	while (dcm_index_next(row, seg->subscription.count, &cursor, &at)) {
-		struct dcm_subscription *sub = dcm_subscription_at(seg, at);
-
+	while ((sub = next) != NULL) {
+		next = next_in(seg, row, &cursor);
 		if (!hint(seg, sub, &of))
 			continue;
 		of_any |= dcm_load(&sub->name_hash, acquire) == 0;
