@@ -217,6 +217,18 @@ static void copy_view(const struct dcm_segment *seg, uint32_t index, uint64_t wo
 	dcm_name_load(view->server, &dcm_process_at(seg, owner)->name);
 }
 
+void dcm_registry_fetch(const struct dcm_segment *seg, uint32_t index)
+{
+	const struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, index);
+	const struct dcm_endpoint_names *names = dcm_endpoint_names_at(seg, index);
+
+	if (endpoint == NULL)
+		return;
+	__builtin_prefetch(&endpoint->word);
+	__builtin_prefetch(&names->type);
+	__builtin_prefetch(&names->name);
+}
+
 bool dcm_registry_may_be(const struct dcm_segment *seg, uint32_t index, uint64_t type_hash,
 			 uint64_t name_hash)
 {
