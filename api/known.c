@@ -347,9 +347,9 @@ bool dcm_known_look(struct dcm_known *known, const struct dcm_segment *seg,
 	return known->waiting != 0;
 }
 
-uint32_t dcm_known_waiting(const struct dcm_known *known)
+uint32_t dcm_known_waiting(const struct dcm_known *known, const struct dcm_segment *seg)
 {
-	return known->waiting;
+	return known->looking ? known->waiting + seg->endpoint.count : known->waiting;
 }
 
 void dcm_known_unread(struct dcm_known *known, struct dcm_notice *notice)
