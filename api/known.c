@@ -12,9 +12,12 @@
 #include "shm/catalog.h"
 #include "shm/hash.h"
 
-/* So many notices are made before the first is read, for one who wants to hear of each; the rest
-   stays in the ring, which says at the end that it overflowed. */
+/* So many notices are made before the first is read, whoever wants to hear of each; the rest stays in
+   the ring, which says at the end that it overflowed, or in the table. */
 enum { LOOK_AHEAD = 256 };
+
+/* So many slots are on their way from memory together. */
+enum { FETCHED_AT_ONCE = 16 };
 
 /* An announced publication. When it is withdrawn, its own memory becomes the notice of that. */
 struct item {
@@ -32,6 +35,8 @@ struct dcm_known {
 	struct items pending;	  /* notices not read yet */
 	uint32_t waiting;	  /* so many are pending */
 	uint64_t made;		  /* so many ever were, one that was put back anew */
+	bool looking;		  /* at everything: there is more of it, from the cursor on */
+	uint32_t cursor;
 	struct dcm_hashed by_index;	/* announced, by endpoint slot */
 	struct dcm_hashed by_identity; /* announced, by server and name: one at a time */
 };
@@ -229,14 +234,43 @@ void dcm_known_update_gone(struct dcm_known *known, const struct dcm_segment *se
 	}
 }
 
-int dcm_known_update_new(struct dcm_known *known, const struct dcm_segment *seg)
+/* At the next few slots from the cursor on, until there is none. */
+static int look_at_some(struct dcm_known *known, const struct dcm_segment *seg)
 {
-	uint32_t cursor = 0, index;
+	uint32_t index[FETCHED_AT_ONCE], count = 0;
 	int result = 0;
 
-	while (result == 0 &&
-	       dcm_catalog_next(seg, known->type_hash, known->name_hash, &cursor, &index))
-		result = dcm_known_update(known, seg, index);
+	while (count < FETCHED_AT_ONCE &&
+	       dcm_catalog_next(seg, known->type_hash, known->name_hash, &known->cursor,
+				&index[count]))
+		dcm_registry_fetch(seg, index[count++]);
+	known->looking = count == FETCHED_AT_ONCE;
+	for (uint32_t i = 0; result == 0 && i < count; i++)
+		result = dcm_known_update(known, seg, index[i]);
+	return result;
+}
+
+int dcm_known_update_new(struct dcm_known *known, const struct dcm_segment *seg)
+{
+	int result;
+
+	known->cursor = 0;
+	do
+		result = look_at_some(known, seg);
+	while (result == 0 && known->looking);
+	return result;
+}
+
+/*
+ * The rest of a look at everything, as far as there is room ahead. What has changed since it began
+ * is hinted at, or another look is asked for, behind what is still to be seen of this one.
+ */
+static int look_on(struct dcm_known *known, const struct dcm_segment *seg)
+{
+	int result = 0;
+
+	while (result == 0 && known->looking && known->waiting < LOOK_AHEAD)
+		result = look_at_some(known, seg);
 	return result;
 }
 
@@ -244,7 +278,9 @@ int dcm_known_update_new(struct dcm_known *known, const struct dcm_segment *seg)
 static int look_at_all(struct dcm_known *known, const struct dcm_segment *seg)
 {
 	dcm_known_update_gone(known, seg);
-	return dcm_known_update_new(known, seg);
+	known->cursor = 0;
+	known->looking = true;
+	return look_on(known, seg);
 }
 
 struct dcm_notice *dcm_known_take(struct dcm_known *known)
@@ -262,16 +298,23 @@ struct dcm_notice *dcm_known_take(struct dcm_known *known)
 static int follow_hint(struct dcm_known *known, const struct dcm_segment *seg,
 		       struct dcm_ref subscription)
 {
+	enum dcm_hint hint;
 	uint32_t index;
-	enum dcm_hint hint = dcm_registry_hint(seg, subscription, &index);
 	int result;
 
-	if (hint == DCM_HINT_NONE)
-		return -EAGAIN;
-	result = hint == DCM_HINT_ONE ? dcm_known_update(known, seg, index)
-				      : look_at_all(known, seg);
-	if (result < 0)
+	if (known->looking) {
+		result = look_on(known, seg);
+	} else {
+		hint = dcm_registry_hint(seg, subscription, &index);
+		if (hint == DCM_HINT_NONE)
+			return -EAGAIN;
+		result = hint == DCM_HINT_ONE ? dcm_known_update(known, seg, index)
+					      : look_at_all(known, seg);
+	}
+	if (result < 0) {
+		known->looking = false;
 		dcm_registry_resync(seg, subscription);
+	}
 	return result;
 }
 
@@ -304,9 +347,9 @@ bool dcm_known_look(struct dcm_known *known, const struct dcm_segment *seg,
 	return known->waiting != 0;
 }
 
-uint32_t dcm_known_waiting(const struct dcm_known *known)
+uint32_t dcm_known_waiting(const struct dcm_known *known, const struct dcm_segment *seg)
 {
-	return known->waiting;
+	return known->looking ? known->waiting + seg->endpoint.count : known->waiting;
 }
 
 void dcm_known_unread(struct dcm_known *known, struct dcm_notice *notice)

@@ -46,8 +46,11 @@ int dcm_known_read(struct dcm_known *known, const struct dcm_segment *seg,
  */
 bool dcm_known_look(struct dcm_known *known, const struct dcm_segment *seg,
 		    struct dcm_ref subscription, uint64_t *made);
-/* dcm_known_waiting() - how many notices are made and not read; behind dcm_known_look(): all for now */
-uint32_t dcm_known_waiting(const struct dcm_known *known);
+/*
+ * dcm_known_waiting() - behind dcm_known_look(): how many notices can be read for now
+ * While a look at everything is not over: no fewer than that, and no more than the table holds besides.
+ */
+uint32_t dcm_known_waiting(const struct dcm_known *known, const struct dcm_segment *seg);
 void dcm_notice_free(struct dcm_notice *notice);
 /*
  * What dcm_known_read() is made of, for who reads hints for several sets at once:

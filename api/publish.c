@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "api/fork.h"
@@ -98,29 +97,17 @@ static void close_publication(struct dcm_object *object)
 	delist(p, p->count);
 }
 
-static void free_members(struct dcm_publication *p)
-{
-	for (size_t i = 0; p->published != NULL && i < p->count; i++) {
-		free(p->published[i].type);
-		free(p->published[i].name);
-	}
-	free(p->published);
-	free(p->endpoints);
-}
-
 static void forget_publication(struct dcm_object *object)
 {
 	struct dcm_publication *p = (struct dcm_publication *)object;
 
 	dcm_source_forked(&p->source);
-	free_members(p);
 }
 
 static void release_publication(struct dcm_object *object)
 {
 	struct dcm_publication *p = (struct dcm_publication *)object;
 
-	free_members(p);
 	if (p->giving != NULL)
 		dcm_giving_put(p->giving);
 	if (p->fabric != NULL)
@@ -193,25 +180,43 @@ static const struct dcm_object_type group_type = {
 	.pass_on = pass_on_publication,
 };
 
-static bool copy(struct dcm_publication *p, uint64_t sid, const DcmGroupEndpoint *endpoints)
+static size_t names_bytes(const DcmGroupEndpoint *endpoints, size_t count)
 {
-	p->published = calloc(p->count, sizeof *p->published);
-	p->endpoints = calloc(p->count, sizeof *p->endpoints);
-	if (p->published == NULL || p->endpoints == NULL)
-		return false;
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < count; i++)
+		bytes += strlen(endpoints[i].endpointType) + strlen(endpoints[i].endpointName) + 2;
+	return bytes;
+}
+
+static char *copy_name(char **to, const char *from)
+{
+	size_t bytes = strlen(from) + 1;
+	char *copy = *to;
+
+	memcpy(copy, from, bytes);
+	*to += bytes;
+	return copy;
+}
+
+/* All that it holds lies behind it in one piece: less to touch while others wait to be told. */
+static void lay_out(struct dcm_publication *p, uint64_t sid, const DcmGroupEndpoint *endpoints)
+{
+	char *names;
+
+	p->published = (struct dcm_published *)(void *)(p + 1);
+	p->endpoints = (struct dcm_ref *)(void *)(p->published + p->count);
+	names = (char *)(p->endpoints + p->count);
 	for (size_t i = 0; i < p->count; i++) {
 		struct dcm_published *to = &p->published[i];
 
 		to->sid = sid;
 		to->context = endpoints[i].context;
-		to->type = strdup(endpoints[i].endpointType);
-		to->name = strdup(endpoints[i].endpointName);
-		if (to->type == NULL || to->name == NULL)
-			return false;
+		to->type = copy_name(&names, endpoints[i].endpointType);
+		to->name = copy_name(&names, endpoints[i].endpointName);
 		to->type_hash = dcm_hash(to->type);
 		to->name_hash = dcm_hash(to->name);
 	}
-	return true;
 }
 
 /* Takes the gift over. */
@@ -220,7 +225,9 @@ static struct dcm_publication *publication_new(const struct dcm_object_type *typ
 					       struct dcm_giving *giving,
 					       const DcmGroupEndpoint *endpoints, size_t count)
 {
-	struct dcm_publication *p = (struct dcm_publication *)dcm_object_new(type, sizeof *p);
+	size_t each = sizeof(struct dcm_published) + sizeof(struct dcm_ref);
+	struct dcm_publication *p = (struct dcm_publication *)dcm_object_new(
+		type, sizeof *p + count * each + names_bytes(endpoints, count));
 
 	if (p == NULL) {
 		dcm_giving_put(giving);
@@ -229,10 +236,7 @@ static struct dcm_publication *publication_new(const struct dcm_object_type *typ
 	p->giving = giving;
 	dcm_source_init(&p->source, &publication_source, &p->object);
 	p->count = count;
-	if (!copy(p, sid, endpoints)) {
-		dcm_object_drop(&p->object);
-		return NULL;
-	}
+	lay_out(p, sid, endpoints);
 	dcm_fabric_hold(fabric);
 	p->fabric = fabric;
 	return p;

@@ -29,7 +29,7 @@ struct dcm_publication {
 	struct dcm_fabric *fabric; /* counted */
 	struct dcm_giving *giving; /* of the server handle, to be put */
 	size_t count;
-	struct dcm_published *published; /* @count of them */
+	struct dcm_published *published; /* @count of them, behind this */
 	struct dcm_ref *endpoints;	 /* likewise; requests for any are told of at the first */
 };
 

@@ -133,7 +133,7 @@ uint32_t dcm_subscription_waiting(DcmHandle subscription)
 	pthread_mutex_lock(&s->lock);
 	if (dcm_load(&s->blocker.closed, seq) == 0)
 		dcm_known_look(s->known, &s->fabric->seg, s->ref, &made);
-	waiting = dcm_known_waiting(s->known);
+	waiting = dcm_known_waiting(s->known, &s->fabric->seg);
 	pthread_mutex_unlock(&s->lock);
 	dcm_object_drop(object);
 	return waiting;

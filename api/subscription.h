@@ -49,7 +49,8 @@ Retcode dcm_subscription_set(const struct dcm_wanted *wanted, DcmHandle *out);
 Retcode dcm_subscription_wait(struct dcm_subscription_object *subscription, DcmTimeout timeout,
 			      dcm_look_fn *look, void *arg);
 
-/* dcm_subscription_waiting() - how many notices of one interface can be read now; 0 if it is closed */
+/* dcm_subscription_waiting() - how many notices of one interface can be read now, or of very many a
+   bound; 0 if it is closed */
 uint32_t dcm_subscription_waiting(DcmHandle subscription);
 
 #endif

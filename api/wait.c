@@ -155,6 +155,7 @@ static Retcode sleep_for(const struct waiting *w)
 {
 	for (;;) {
 		struct dcm_wait_on on = { .guard.poke.word = &w->b->poke };
+		bool over;
 		Retcode rc;
 
 		/* Before the looks: an interrupt or a close behind them changes it. */
@@ -171,13 +172,15 @@ static Retcode sleep_for(const struct waiting *w)
 		if (dcm_guard_lost())
 			return rcFail;
 		/* The clock, too: a word that others keep changing ends every sleep early. */
-		if (dcm_park_sleep(on.word, on.key, &on.guard, w->deadline_ns) < 0 ||
-		    (w->deadline_ns != DCM_FOREVER && dcm_park_now() >= w->deadline_ns)) {
-			rc = w->look(w->arg, NULL);
-			if (rc == rcNotConnected)
-				return leave_closed(&on);
+		over = dcm_park_sleep(on.word, on.key, &on.guard, w->deadline_ns) < 0 ||
+		       (w->deadline_ns != DCM_FOREVER && dcm_park_now() >= w->deadline_ns);
+		/* A look that does not mean to sleep: who finds what it was woken for leaves no mark that
+		   it sleeps, for which the next waker would ask the kernel. */
+		rc = w->look(w->arg, NULL);
+		if (rc == rcNotConnected)
+			return leave_closed(&on);
+		if (rc != DCM_LOOK_AGAIN || over)
 			return rc != DCM_LOOK_AGAIN ? rc : rcTimeout;
-		}
 	}
 }
 

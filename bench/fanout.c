@@ -7,10 +7,10 @@
 
 static const char before[] =
 	"Measures one publication to many processes, each of which waits for it in the way that\n"
-	"its library has by default, on either processor: from just before the publisher's call\n"
-	"until the last has read it, and the call itself. Beside it the limit of the kernel, "
-	"futex:\n"
-	"all sleep on one word, and one FUTEX_WAKE wakes them.\n";
+	"its library has by default: from just before the publisher's call until the last has\n"
+	"read it, and the call itself. The first of them is on the other processor, the second\n"
+	"on the publisher's, and so on. Beside it the limit of the kernel, futex: all sleep on\n"
+	"one word, and one FUTEX_WAKE wakes them.\n";
 static const char behind[] =
 	"DCM's publication is that of an endpoint, with a name; the others' is a message.\n"
 	"call: what the publisher's call costs, and how many times that of the limit.\n";

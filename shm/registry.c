@@ -119,6 +119,22 @@ dcm_atomic32 *dcm_registry_ec(const struct dcm_segment *seg, uint64_t type_hash,
 	return dcm_bucket_ec(seg, dcm_bucket_of(key));
 }
 
+/* The subscription behind *@cursor in a row, or null: its lines, which its process had last, are on
+   their way here while the one before it is told. */
+static struct dcm_subscription *next_in(const struct dcm_segment *seg, const dcm_atomic64 *row,
+					uint32_t *cursor)
+{
+	struct dcm_subscription *sub;
+	uint32_t at;
+
+	if (!dcm_index_next(row, seg->subscription.count, cursor, &at))
+		return NULL;
+	sub = dcm_subscription_at(seg, at);
+	__builtin_prefetch(&sub->word);
+	__builtin_prefetch(&sub->ring.tail, 1);
+	return sub;
+}
+
 void dcm_registry_announce(const struct dcm_segment *seg, uint32_t index)
 {
 	const struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, index);
@@ -130,11 +146,14 @@ void dcm_registry_announce(const struct dcm_segment *seg, uint32_t index)
 				    .index = index };
 	const dcm_atomic64 *row = subscription_row(seg, dcm_bucket_of(of.type_hash));
 	bool of_any = false, of_one = false; /* names */
-	uint32_t cursor = 0, at;
+	uint32_t cursor = 0;
+	struct dcm_subscription *sub, *next = next_in(seg, row, &cursor);
 
-	while (dcm_index_next(row, seg->subscription.count, &cursor, &at)) {
-		enum wanted wanted = hint(seg, dcm_subscription_at(seg, at), &of);
+	while ((sub = next) != NULL) {
+		enum wanted wanted;
 
+		next = next_in(seg, row, &cursor);
+		wanted = hint(seg, sub, &of);
 		of_any |= wanted == WANTED_OF_ANY;
 		of_one |= wanted == WANTED_OF_ONE;
 	}
@@ -205,6 +224,18 @@ static void copy_view(const struct dcm_segment *seg, uint32_t index, uint64_t wo
 	dcm_name_load(view->type, &names->type);
 	dcm_name_load(view->name, &names->name);
 	dcm_name_load(view->server, &dcm_process_at(seg, owner)->name);
+}
+
+void dcm_registry_fetch(const struct dcm_segment *seg, uint32_t index)
+{
+	const struct dcm_endpoint *endpoint = dcm_endpoint_at(seg, index);
+	const struct dcm_endpoint_names *names = dcm_endpoint_names_at(seg, index);
+
+	if (endpoint == NULL)
+		return;
+	__builtin_prefetch(&endpoint->word);
+	__builtin_prefetch(&names->type);
+	__builtin_prefetch(&names->name);
 }
 
 bool dcm_registry_may_be(const struct dcm_segment *seg, uint32_t index, uint64_t type_hash,

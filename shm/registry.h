@@ -92,6 +92,9 @@ dcm_atomic32 *dcm_registry_ec(const struct dcm_segment *seg, uint64_t type_hash,
 bool dcm_registry_look(const struct dcm_segment *seg, uint32_t index, uint64_t type_hash,
 		       struct dcm_endpoint_view *view);
 
+/* dcm_registry_fetch() - to be looked at soon: its lines are on their way */
+void dcm_registry_fetch(const struct dcm_segment *seg, uint32_t index);
+
 /*
  * dcm_registry_may_be() - a look at two words: could endpoint slot @index hold what is wanted
  * @name_hash: 0: any name

@@ -23,7 +23,9 @@ static uint32_t tries_max(struct dcm_ring_view r)
 /* From @at to the next position, unless somebody did it already. */
 static void move_on(dcm_atomic64 *cursor, uint64_t at)
 {
-	dcm_cas(cursor, &at, at + 1);
+	/* Looked at first: a line that others still read is not taken from them in vain. */
+	if (dcm_load(cursor, seq) == at)
+		dcm_cas(cursor, &at, at + 1);
 }
 
 int dcm_ring_push(struct dcm_ring_view r, uint32_t value)
