@@ -13,6 +13,9 @@
 /* One look in so many is at all there is to see, the others at what comes first most often. */
 enum { LOOKS_AT_ALL = 8 };
 
+/* For how long a sender sleeps for many slots, before it does for any. */
+#define MANY_NS (1000 * 1000)
+
 /* One-way messages in a row that the server had to be told nothing of, before they are a stream. */
 #ifdef DCM_HOOKS
 enum { STREAM_AFTER = 1 };
@@ -243,13 +246,19 @@ static bool post(struct calling *c, bool last)
 	return true;
 }
 
-static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
+/* Of one-way messages there are many: the first sleep is for many slots, and short. */
+static void expect_many(struct calling *c, struct dcm_wait_on *on)
 {
-	struct calling *c = arg;
+	dcm_wait_on_count(on, &c->client->end.channel.shared->much);
+	on->most_ns = MANY_NS;
+	c->slept = true;
+}
+
+static Retcode try_call(struct calling *c, struct dcm_wait_on *on)
+{
 	struct dcm_end *end = &c->client->end;
 	Retcode rc = DCM_LOOK_AGAIN;
 
-	dcm_calling_expect_room(c, on);
 	dcm_lock_enter(&end->lock);
 	if (!dcm_calling_server_there(c, on))
 		rc = rcNotConnected;
@@ -257,6 +266,21 @@ static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
 		rc = rcOk;
 	dcm_lock_leave(&end->lock);
 	return rc;
+}
+
+static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
+{
+	struct calling *c = arg;
+	Retcode rc = try_call(c, NULL);
+
+	/* Who was woken has what it slept for, most often: to expect more costs a barrier. */
+	if (on == NULL || rc != DCM_LOOK_AGAIN)
+		return rc;
+	if (c->use == DCM_USE_ONE_WAY && !c->slept)
+		expect_many(c, on);
+	else
+		dcm_calling_expect_room(c, on);
+	return try_call(c, on);
 }
 
 /* Relaxed, and lost by the way: a matter of cost alone. */
@@ -365,6 +389,7 @@ static Retcode post_later(struct calling *c, int64_t timeout_ns)
 	struct dcm_end *end = &c->client->end;
 	Retcode rc = dcm_calling_wait_for_room(c, timeout_ns, look_for_call, "call slot");
 
+	c->slept = false;
 	if (rc == rcOk) {
 		dcm_message_consumed(c->message);
 		tell(c->client, c->use, 1);
@@ -386,6 +411,7 @@ Retcode dcm_calling_begin(struct calling *c, DcmMessage *messages, size_t count,
 	if (messages == NULL && count != 0)
 		return dcm_fail(rcInvalidArgument, "the message is null");
 	c->impatient = timeout_ns == 0;
+	c->slept = false;
 	while (*begun < count) {
 		dcm_lock_enter(&c->client->end.lock);
 		*begun += post_and_leave(c, messages + *begun, count - *begun);

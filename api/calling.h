@@ -22,6 +22,7 @@ struct calling {
 	uint32_t flags;	       /* of a request */
 	bool impatient;	       /* there is one look for room */
 	uint32_t looks;	       /* so far, of one wait */
+	bool slept;	       /* for many slots, in this wait */
 	bool told;	       /* the server knows of what was posted */
 	size_t size;	       /* of a loan */
 	DcmMessage *message;   /* of a loan: the result; else the request */

@@ -137,26 +137,6 @@ static struct dcm_server_end *end_at(struct dcm_listener_object *listener, uint3
 	return (struct dcm_server_end *)dcm_handle_peek(number, 1u << DCM_KIND_CHANNEL);
 }
 
-/*
- * A second call from the same channel, and nothing else came: from here on it is hot, until this
- * process is about to sleep, another channel has something as well, or somebody polls the
- * descriptor, for which set bits are calls. All that makes it hot is that its bit is set again when
- * it could be clear: whoever is to find all that is there looks at every channel whose bit is set.
- */
-static void heat(struct receiving *r, uint32_t connection)
-{
-	struct dcm_listener_object *listener = r->listener;
-	bool again = dcm_load(&listener->last, relaxed) == connection + 1 || HOT_AT_ONCE;
-
-	dcm_store(&listener->last, connection + 1, relaxed);
-	if (!again || dcm_load(&listener->hot, relaxed) != 0 || dcm_source_lit(&listener->source))
-		return;
-	dcm_store(&listener->hot_in_a_row, 0u, relaxed);
-	/* release: who looks at the hot one alone need not have seen the listener bound. */
-	dcm_store(&listener->hot, connection + 1, release);
-	dcm_listener_mark(&listener->fabric->seg, listener->ref, connection);
-}
-
 static void let_go_of_end(struct receiving *r)
 {
 	if (r->end != NULL)
@@ -172,29 +152,57 @@ static __attribute__((noinline)) void cool(struct receiving *r)
 		dcm_store(&r->listener->hot, 0u, relaxed);
 }
 
+/*
+ * A call was received by a ready bit. If it is the second from that channel and nothing else came,
+ * or more are posted in it, the channel is hot from here on, until this process is about to sleep,
+ * another channel has something as well, or somebody polls the descriptor, for which set bits are
+ * calls. One that was hot is so no more: its producer may be waiting for a processor, and each look at
+ * it would delay all others. All that makes a channel hot is that its bit is set again when it could
+ * be clear: whoever is to find all that is there looks at every channel whose bit is set.
+ */
+static void heat(struct receiving *r, uint32_t connection, bool posted)
+{
+	struct dcm_listener_object *listener = r->listener;
+	bool again = posted || dcm_load(&listener->last, relaxed) == connection + 1 || HOT_AT_ONCE;
+
+	dcm_store(&listener->last, connection + 1, relaxed);
+	if (dcm_load(&listener->hot, relaxed) == connection + 1)
+		return;
+	if (!again || dcm_source_lit(&listener->source)) {
+		cool(r);
+		return;
+	}
+	let_go_of_end(r);
+	dcm_store(&listener->hot_in_a_row, 0u, relaxed);
+	/* release: who looks at the hot one alone need not have seen the listener bound. */
+	dcm_store(&listener->hot, connection + 1, release);
+	dcm_listener_mark(&listener->fabric->seg, listener->ref, connection);
+}
+
 static bool try_channel(struct receiving *r, uint32_t connection)
 {
 	struct dcm_listener_object *listener = r->listener;
 	struct dcm_server_end *server = end_at(listener, connection);
 	size_t before = r->count;
-	bool more;
+	bool any, posted;
 
 	if (server == NULL)
 		return false;
 	dcm_lock_enter(&server->end.lock);
 	/* In one step for the keeper: when it finds nothing posted, what was posted is out. Of a stream
 	   it cannot be said yet whether there is more. */
-	more = may_receive(server) && receive_one(r, server, true) &&
-	       (server->end.channel.streaming || dcm_channel_more(&server->end.channel));
+	any = may_receive(server) && receive_one(r, server, true);
+	posted = any && dcm_channel_more(&server->end.channel);
+	any = posted || (any && server->end.channel.streaming);
 	leave(server, r->count != before);
-	if (!more)
+	if (!any)
 		drained(server);
 	else
 		/* We took the ready bit for one call; for what is left another thread may come. */
 		DCM_LINE(rest_is_signalled)
 	dcm_listener_signal(&listener->fabric->seg, listener->ref.index, connection);
 	if (r->count != before)
-		heat(r, connection);
+		heat(r, connection, posted);
 	return r->count != before;
 }
 
@@ -314,10 +322,8 @@ static bool try_with_hot(struct receiving *r, uint32_t hot)
 	enum hot result;
 
 	if (dcm_load(&listener->hot_in_a_row, relaxed) >= HOT_MOST) {
-		if (try_ready(r, hot - 1)) {
-			cool(r);
+		if (try_ready(r, hot - 1))
 			return true;
-		}
 		dcm_store(&listener->hot_in_a_row, 0u, relaxed);
 	}
 	result = try_hot(r, hot);

@@ -151,6 +151,21 @@ static Retcode leave_closed(const struct dcm_wait_on *on)
 	return rcNotConnected;
 }
 
+/* False: the wait is over by the clock. */
+static bool sleep_once(const struct waiting *w, struct dcm_wait_on *on)
+{
+	int64_t until_ns = w->deadline_ns;
+	bool timed_out;
+
+	if (on->most_ns != 0 && dcm_park_deadline(on->most_ns) < until_ns)
+		until_ns = dcm_park_deadline(on->most_ns);
+	timed_out = dcm_park_sleep(on->word, on->key, &on->guard, until_ns) < 0;
+	/* The clock, too: a word that others keep changing ends every sleep early. */
+	if (timed_out && until_ns == w->deadline_ns)
+		return false;
+	return w->deadline_ns == DCM_FOREVER || dcm_park_now() < w->deadline_ns;
+}
+
 static Retcode sleep_for(const struct waiting *w)
 {
 	for (;;) {
@@ -171,9 +186,7 @@ static Retcode sleep_for(const struct waiting *w)
 			return rcIpcInterrupt;
 		if (dcm_guard_lost())
 			return rcFail;
-		/* The clock, too: a word that others keep changing ends every sleep early. */
-		over = dcm_park_sleep(on.word, on.key, &on.guard, w->deadline_ns) < 0 ||
-		       (w->deadline_ns != DCM_FOREVER && dcm_park_now() >= w->deadline_ns);
+		over = !sleep_once(w, &on);
 		/* A look that does not mean to sleep: who finds what it was woken for leaves no mark that
 		   it sleeps, for which the next waker would ask the kernel. */
 		rc = w->look(w->arg, NULL);

@@ -35,7 +35,8 @@ struct dcm_blockable {
 struct dcm_wait_on {
 	dcm_atomic32 *word;
 	uint32_t key;
-	bool counted; /* the word is an event count, and its waker may wake one alone */
+	bool counted;	 /* the word is an event count, and its waker may wake one alone */
+	int64_t most_ns; /* this sleep is no longer, the wait may be; 0: it is as long as that */
 	struct dcm_park_guard guard; /* the look sets alive, dcm_wait_for() the rest */
 };
 

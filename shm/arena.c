@@ -9,7 +9,7 @@
  * taken[unit] is 1 + the order of the block that was given out there, 0 elsewhere: a stale or
  * invented offset is told from a good one exactly, whatever the peer says.
  *
- * Small blocks that come back wait on a stack for each order, from which they are given out again:
+ * Blocks of up to 1 MiB that come back wait on a stack for each order, and are given out from there:
  * neither way is anything cut or put together. A block that waits is neither free in the bitmaps nor
  * taken; nothing is out of reach for it, because the stacks are emptied before room is refused. Its
  * chunk may lose its pages, and gets new ones when it is taken.
@@ -31,9 +31,9 @@ enum {
 	CHUNK_ORDER = 8,
 	KEEP_CHUNKS = DCM_ARENA_KEEP / DCM_ARENA_CHUNK,
 	ORDERS_MAX = 33,
-	STACKS = CHUNK_ORDER + 1, /* orders whose blocks wait, up to a chunk each */
-	STACK_MOST = 32,
-	SHED_CHUNKS = 4, /* given back at once */
+	STACKS = CHUNK_ORDER + 5, /* orders whose blocks wait, up to 16 chunks each */
+	STACK_MOST = 256,	  /* all that a client can have on their way */
+	SHED_CHUNKS = 4,	  /* given back at once */
 	TRIES = 16,
 };
 
@@ -50,7 +50,7 @@ struct order {
 
 struct stack {
 	uint32_t count;
-	uint32_t unit[STACK_MOST]; /* where each block begins */
+	uint32_t *unit; /* where each block begins, STACK_MOST of them */
 };
 
 struct dcm_arena {
@@ -186,6 +186,8 @@ static size_t place_tables(struct dcm_arena *arena)
 	PLACE(arena->committed, words_of(chunks));
 	PLACE(arena->busy, words_of(chunks));
 	PLACE(arena->used, chunks);
+	for (unsigned k = 0; k < STACKS; k++)
+		PLACE(arena->stack[k].unit, STACK_MOST);
 	for (unsigned k = arena->orders; k-- > 0;)
 		PLACE(arena->order[k].free, words_of(arena->order[k].blocks));
 	PLACE(arena->taken, arena->units);
@@ -373,7 +375,7 @@ static int take_waiting(struct dcm_arena *arena, unsigned k, uint64_t *unit)
 	stack = &arena->stack[k];
 	*unit = stack->unit[stack->count - 1];
 	chunk = *unit / CHUNK_UNITS;
-	result = commit(arena, chunk, chunk + 1);
+	result = commit(arena, chunk, chunk + chunks_of(k));
 	if (result == 0)
 		stack->count--;
 	return result;

@@ -5,7 +5,7 @@
  * All bookkeeping is private to the process that hands the room out: nothing of it lies in shared
  * memory, so the peer can neither damage it nor die in the middle of it. A buddy allocator over
  * units of DCM_ARENA_UNIT bytes: the smallest free block that will do is cut, of equals the one at
- * the lowest address. Of blocks of up to a chunk the one that came back last is given out again
+ * the lowest address. Of blocks of up to 1 MiB the one that came back last is given out again
  * first, whole.
  *
  * Pages are committed when a loan first needs them and stay: a stream that fills its channel now and

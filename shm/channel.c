@@ -22,6 +22,7 @@ static uint32_t fingerprint(void)
 	static const uint32_t facts[] = {
 		sizeof(struct dcm_channel_header),
 		offsetof(struct dcm_channel_header, client_gone),
+		offsetof(struct dcm_channel_header, much),
 		offsetof(struct dcm_channel_header, bell),
 		offsetof(struct dcm_channel_header, done),
 		offsetof(struct dcm_channel_header, returned),
@@ -95,6 +96,7 @@ bool dcm_channel_view(struct dcm_channel *ch, void *base, uint64_t bytes, uint64
 	atomic_init(&ch->next, 1);
 	atomic_init(&ch->expected, 0);
 	ch->streaming = false;
+	ch->ended = 0;
 	return true;
 }
 
@@ -230,6 +232,20 @@ void dcm_channel_return(struct dcm_channel *ch, struct dcm_call call)
 	dcm_store(&ch->shared->returned[call.index], call.generation, release);
 }
 
+/* Who sleeps for many slots has them, or as many as there will be. */
+static void make_much(struct dcm_channel *ch)
+{
+	ch->ended = 0;
+	dcm_park_wake_all(&ch->shared->much);
+}
+
+/* One message has ended. relaxed: who is not seen to sleep does not sleep for long. */
+static void count_ended(struct dcm_channel *ch)
+{
+	if ((dcm_load(&ch->shared->much, relaxed) & 1) != 0 && ++ch->ended >= DCM_CHANNEL_MUCH)
+		make_much(ch);
+}
+
 /* Has the client given it up before it was taken? A one-way message it never waits for. */
 static bool given_up(struct dcm_channel *ch, struct dcm_call call, uint32_t flags)
 {
@@ -246,8 +262,11 @@ int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_p
 		struct dcm_cell *cell = cell_of(ch, message);
 		bool valid;
 
-		if (!dcm_channel_more(ch))
+		if (!dcm_channel_more(ch)) {
+			if (ch->ended != 0)
+				make_much(ch);
 			return DCM_CHANNEL_EMPTY;
+		}
 		dcm_store(&ch->next, message + 1, relaxed);
 		where = dcm_load(&cell->call, relaxed);
 		call->index = where & ((1u << FLAGS_SHIFT) - 1);
@@ -318,6 +337,7 @@ bool dcm_channel_answer(struct dcm_channel *ch, struct dcm_call call, uint32_t f
 			  flags & DCM_CALL_STREAM ? release
 						  : DCM_ORDER(done_before_looking, seq, release));
 		make_room(ch);
+		count_ended(ch);
 		return true;
 	}
 	if (reply != NULL) {
@@ -366,6 +386,7 @@ void dcm_channel_hang_up(struct dcm_channel *ch, enum dcm_server_says why)
 	for (uint32_t i = 0; i < DCM_CHANNEL_CALLS; i++)
 		rouse(&ch->shared->replies[i]);
 	dcm_park_wake_all(&ch->shared->room);
+	dcm_park_wake_all(&ch->shared->much);
 	tell_any(ch);
 }
 

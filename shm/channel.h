@@ -66,6 +66,12 @@
  *           a message is a plain store of done, sees the sleeper, or the look sees it done.
  * Both sides take part in barriers, which the server says in the header, or there are no streams.
  *
+ * Back-pressure. Woken for each slot that comes free, a client that is faster than its server would
+ * send one message for each two system calls. So it sleeps for many first, for a time that is less
+ * than anybody cares about, and for any only behind that: the server wakes it when so many messages
+ * have ended since it slept, or nothing is posted any more. Since that sleep ends by itself, nothing
+ * hangs on its being seen: it needs no order and no barrier.
+ *
  * What a death leaves. Of a client, before the word of a cell: nothing; behind it: a message that
  * the server receives or drops, as its keeper decides. Of a server, before an answer: a caller whose
  * guard, the server's alive word, ends its wait; between the answer and its wakes: the same guard.
@@ -86,6 +92,7 @@ enum {
 	DCM_CHANNEL_COMMITTED =
 		65536,		    /* at the start: front and small rooms; the arenas add theirs */
 	DCM_CHANNEL_APART = 2 * 64, /* between what the sides write: neighbours come in pairs */
+	DCM_CHANNEL_MUCH = 128,	    /* messages that end before a sleep for many does */
 };
 
 #define DCM_CHANNEL_BYTES_DEFAULT (64ull << 20)
@@ -144,6 +151,7 @@ struct dcm_channel_header {
 	dcm_atomic64 server_committed;
 	alignas(DCM_CHANNEL_APART)
 		dcm_atomic32 room; /* event count: a call slot or room came free */
+	dcm_atomic32 much;	   /* event count: many slots did, or all that will for now */
 	alignas(DCM_CHANNEL_APART) dcm_atomic32 any; /* event count: an async call was answered */
 	dcm_atomic32 bell; /* shm/bell.h: the same, and the server hung up */
 	alignas(DCM_CHANNEL_APART) dcm_atomic32 done[DCM_CHANNEL_CALLS];
@@ -167,6 +175,7 @@ struct dcm_channel {
 	dcm_atomic32 next;     /* message to post, or to take */
 	dcm_atomic64 expected; /* server: where the next small request may be */
 	bool streaming;	       /* the message before the next said DCM_CALL_STREAM */
+	uint32_t ended;	       /* server: messages, since somebody sleeps for many */
 	/* Of a server: the client's process, whose keeper the bell tells; null: nobody is told. */
 	const struct dcm_segment *seg;
 	uint32_t client;
