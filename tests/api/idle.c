@@ -173,6 +173,17 @@ static void idle_channel(int keeper)
 	pair_close(&pair);
 }
 
+/* Until it has slept for longer than a second; or not at all, which is then found. */
+static void come_to_rest(int tid)
+{
+	long before = -1;
+
+	for (int i = 0; i < 20 && before != sleeps_of(tid); i++) {
+		before = sleeps_of(tid);
+		pause_ms(1500);
+	}
+}
+
 int main(void)
 {
 	struct task waiter = { 0 }, poller = { 0 };
@@ -219,7 +230,7 @@ int main(void)
 	task_join(&waiter);
 	task_join(&poller);
 	is_int(rcNotConnected, rc, "the wait ends with the notice");
-	pause_ms(1500);
+	come_to_rest(keeper);
 	before[2] = sleeps_of(keeper);
 	pause_ms(IDLE_MS);
 	if (has_waitv())
