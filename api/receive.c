@@ -46,13 +46,13 @@ enum { HOT_AT_ONCE = 1, OTHERS_EACH_LOOKS = 1, HOT_MOST = 2, LOOKS_INSIDE = 1 };
 enum { HOT_AT_ONCE = 0, OTHERS_EACH_LOOKS = 32, HOT_MOST = 16, LOOKS_INSIDE = 16 };
 #endif
 
-/* Under the lock. @by_bit: with the ready bit clear, which it stays if this finds nothing; else some
-   looks in a row, each of which is less than to come in again. */
-static int take(struct dcm_server_end *server, bool by_bit, struct dcm_call *call,
+/* Under the lock. @by_bit: with the ready bit clear, which it stays if this finds nothing. @looks: so
+   many in a row, each of which is less than to come in again. */
+static int take(struct dcm_server_end *server, bool by_bit, int looks, struct dcm_call *call,
 		struct dcm_parcel *parcel)
 {
 	struct dcm_channel *ch = &server->end.channel;
-	int looks = by_bit ? 1 : LOOKS_INSIDE, result;
+	int result;
 
 	do
 		result = dcm_channel_take(ch, call, parcel);
@@ -101,7 +101,10 @@ static bool receive_one(struct receiving *r, struct dcm_server_end *server, bool
 {
 	struct dcm_parcel parcel;
 	struct dcm_call call;
-	int result = take(server, by_bit, &call, &parcel);
+	/* Behind the first, none is waited for: who looks at each message as it is being written takes its
+	   line from who writes it. */
+	int looks = by_bit || r->count != 0 ? 1 : LOOKS_INSIDE;
+	int result = take(server, by_bit, looks, &call, &parcel);
 
 	count_drained(server);
 	if (result == DCM_CHANNEL_TAKEN && hand_out(server, call, parcel.flags))

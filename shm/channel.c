@@ -14,6 +14,9 @@
 
 enum { STATE_MASK = 7, WAITER = 8, GENERATION_SHIFT = 4, FLAGS_SHIFT = 16 };
 
+/* Of a stream, so many cells are made ready to be written before their turn. */
+enum { CELLS_AHEAD = 6 };
+
 /* Generations of one slot: far fewer than the half of all, within which one is the later. */
 enum { RETURNED_AT_LEAST_EACH = 1 << 24 };
 
@@ -150,6 +153,8 @@ void dcm_channel_post(struct dcm_channel *ch, struct dcm_call call,
 	dcm_store(&cell->word, message,
 		  waits ? DCM_ORDER(message_before_looking, seq, release) : release);
 	dcm_store(&ch->next, message + 1, relaxed);
+	if (ch->streaming)
+		dcm_channel_own(cell_of(ch, message + CELLS_AHEAD));
 	ch->streaming = (request->flags & DCM_CALL_STREAM) != 0;
 }
 
@@ -254,6 +259,13 @@ static bool given_up(struct dcm_channel *ch, struct dcm_call call, uint32_t flag
 		       word_of(call.generation, DCM_CALL_ABANDONED);
 }
 
+/* The line that a message begins with is on its way here while the next one is taken, or this one is
+   handed out. Nothing comes of an address that is none. */
+static void fetch(const struct dcm_channel *ch, uint64_t offset)
+{
+	__builtin_prefetch(ch->requests + offset);
+}
+
 int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_parcel *request)
 {
 	/* A private bound: a client that posts and gives up for ever holds nobody here. */
@@ -282,6 +294,7 @@ int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_p
 		valid = parcel_valid(ch, request);
 		if (valid && !given_up(ch, *call, request->flags)) {
 			dcm_store(&ch->expected, request->offset, relaxed);
+			fetch(ch, request->offset);
 			return DCM_CHANNEL_TAKEN;
 		}
 		DCM_LINE(abandoned_is_ended)
