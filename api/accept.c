@@ -173,7 +173,7 @@ static struct dcm_offer offer_of(struct dcm_server_end *server, uint64_t nonce)
  * To the socket that the client listens on, if it does and this one was not answered yet.
  * Return: 0; 1 nothing to do; negative errno. *@answer is then what to tell the client.
  */
-static int send_if_asked(struct dcm_server_end *server, uint64_t nonce, uint32_t *answer)
+static int send_if_asked(struct dcm_server_end *server, int fd, uint64_t nonce, uint32_t *answer)
 {
 	const struct dcm_fabric *fabric = server->end.fabric;
 	struct dcm_connection *c = dcm_connection_at(&fabric->seg, server->end.connection.index);
@@ -182,8 +182,8 @@ static int send_if_asked(struct dcm_server_end *server, uint64_t nonce, uint32_t
 
 	if (name == 0 || dcm_transfer_answered(*answer, nonce, name) <= 0)
 		return 1;
-	r = dcm_transfer_send(&fabric->seg, fabric->self.index, server->end.peer, name, server->fd,
-			      nonce, &server->client);
+	r = dcm_transfer_send(&fabric->seg, fabric->self.index, server->end.peer, name, fd, nonce,
+			      &server->client);
 	*answer = dcm_transfer_answer(nonce, name, r);
 	return r;
 }
@@ -285,8 +285,15 @@ static void send_late(struct dcm_server_end *server)
 	struct dcm_end *end = &server->end;
 	struct dcm_connection *c = dcm_connection_at(&end->fabric->seg, end->connection.index);
 	uint32_t answer = dcm_load(&c->sent, acquire);
+	/* Nobody closes it meanwhile, though its client may call before it has asked: what has its number
+	   next is nothing to be sent. */
+	int fd = atomic_exchange(&server->fd, -1), sent;
 
-	if (send_if_asked(server, end->channel.shared->nonce, &answer) == 1)
+	if (fd < 0)
+		return;
+	sent = send_if_asked(server, fd, end->channel.shared->nonce, &answer);
+	atomic_store(&server->fd, fd);
+	if (sent == 1)
 		return;
 	/* If the slot is another's by now, the answer says nothing to that one. */
 	dcm_store(&c->sent, answer, release);
@@ -402,7 +409,7 @@ static Retcode offer_channel(struct dcm_server_end *server, uint64_t nonce)
 	struct dcm_ref connection = server->end.connection;
 	struct dcm_offer offer = offer_of(server, nonce);
 	dcm_atomic64 *entry = &server->listener->ends[connection.index];
-	Retcode rc = must_not_offer(server, send_if_asked(server, nonce, &offer.sent));
+	Retcode rc = must_not_offer(server, send_if_asked(server, server->fd, nonce, &offer.sent));
 
 	if (rc != rcOk)
 		return rc;
