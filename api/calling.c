@@ -254,11 +254,16 @@ static void expect_many(struct calling *c, struct dcm_wait_on *on)
 	c->slept = true;
 }
 
-static Retcode try_call(struct calling *c, struct dcm_wait_on *on)
+static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
 {
+	struct calling *c = arg;
 	struct dcm_end *end = &c->client->end;
 	Retcode rc = DCM_LOOK_AGAIN;
 
+	if (on != NULL && c->use == DCM_USE_ONE_WAY && !c->slept)
+		expect_many(c, on);
+	else
+		dcm_calling_expect_room(c, on);
 	dcm_lock_enter(&end->lock);
 	if (!dcm_calling_server_there(c, on))
 		rc = rcNotConnected;
@@ -266,21 +271,6 @@ static Retcode try_call(struct calling *c, struct dcm_wait_on *on)
 		rc = rcOk;
 	dcm_lock_leave(&end->lock);
 	return rc;
-}
-
-static Retcode look_for_call(void *arg, struct dcm_wait_on *on)
-{
-	struct calling *c = arg;
-	Retcode rc = try_call(c, NULL);
-
-	/* Who was woken has what it slept for, most often: to expect more costs a barrier. */
-	if (on == NULL || rc != DCM_LOOK_AGAIN)
-		return rc;
-	if (c->use == DCM_USE_ONE_WAY && !c->slept)
-		expect_many(c, on);
-	else
-		dcm_calling_expect_room(c, on);
-	return try_call(c, on);
 }
 
 /* Relaxed, and lost by the way: a matter of cost alone. */
