@@ -449,7 +449,7 @@ static Retcode receive_held(struct receiving *r, Handle handle, int64_t timeout_
 	return rc;
 }
 
-/* In one piece, which is left by success alone. Return: how many; 0: the rest is for receive_held(). */
+/* In one piece; what comes of anything but HOT_RECEIVED is for receive_later(). */
 static enum hot receive_now(struct receiving *r, Handle handle, int64_t timeout_ns)
 {
 	enum hot result = HOT_BUSY;
