@@ -95,23 +95,27 @@ static uint32_t reached(const struct dcm_segment *seg, uint32_t reach)
 	return reach < seg->connection.count ? reach : seg->connection.count;
 }
 
-/* Of word @w of the ready bits: all but that of @skip. */
-static uint64_t all_but(uint32_t w, uint32_t skip)
+/* Of word @w of the ready bits: those below @count, all but that of @skip. What is beyond is left as
+   it is: it may be the first call of a channel that was accepted since @count was looked at. */
+static uint64_t all_but(uint32_t w, uint32_t count, uint32_t skip)
 {
-	return skip / 64 == w ? ~(1ull << skip % 64) : ~0ull;
+	uint64_t below = count / 64 == w ? (1ull << count % 64) - 1 : ~0ull;
+
+	return skip / 64 == w ? below & ~(1ull << skip % 64) : below;
 }
 
 bool dcm_listener_any_but(const struct dcm_segment *seg, struct dcm_ref ref, uint32_t reach,
 			  uint32_t skip)
 {
 	struct dcm_listener *listener = dcm_listener_at(seg, ref.index);
-	uint32_t words = dcm_bitmap_words(reached(seg, reach));
+	uint32_t count = reached(seg, reach), words = dcm_bitmap_words(count);
 
 	if (listener == NULL)
 		return false;
 	for (uint32_t w = 0; w < words; w++)
 		/* seq, B1 of shm/bell.h: behind the caller's token. */
-		if ((dcm_load(&dcm_listener_ready(listener)[w], seq) & all_but(w, skip)) != 0)
+		if ((dcm_load(&dcm_listener_ready(listener)[w], seq) & all_but(w, count, skip)) !=
+		    0)
 			return true;
 	return false;
 }
@@ -140,15 +144,14 @@ bool dcm_listener_next_but(const struct dcm_segment *seg, struct dcm_ref ref, ui
 	/* Around once: from the cursor to the end, then from the start to the cursor's word. */
 	for (uint32_t i = 0; i <= words; i++) {
 		uint32_t w = (first / 64 + i) % words;
-		uint64_t mask = (i == 0 ? ~0ull << first % 64 : ~0ull) & all_but(w, skip);
+		uint64_t mask = (i == 0 ? ~0ull << first % 64 : ~0ull) & all_but(w, count, skip);
 
 		/* seq, L2. */
 		if (!take_bit(&ready[w], dcm_load(&ready[w], seq) & mask, &bit))
 			continue;
 		*index = w * 64 + bit;
 		*cursor = *index + 1;
-		if (*index < count)
-			return true;
+		return true;
 	}
 	return false;
 }

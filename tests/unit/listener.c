@@ -70,6 +70,33 @@ static void test_bits(struct world *w, uint32_t self)
 	world_clean(w, "shut");
 }
 
+/* Who looked at the reach before a channel was accepted beyond it leaves that one's bit alone. */
+static void test_reach(struct world *w, uint32_t self)
+{
+	static const uint32_t reaches[] = { 1, 5, 63, 64, 65, 129 };
+	uint32_t cursor, index = 0, bad = 0;
+	struct dcm_ref l;
+
+	dcm_listener_open(&w->seg, self, &l);
+	for (size_t i = 0; i < sizeof reaches / sizeof reaches[0]; i++) {
+		uint32_t reach = reaches[i];
+
+		cursor = 0;
+		dcm_listener_signal(&w->seg, l.index, reach);
+		bad += dcm_listener_any_but(&w->seg, l, reach, DCM_LISTENER_SKIPS_NONE);
+		bad += dcm_listener_next_but(&w->seg, l, reach, &cursor, DCM_LISTENER_SKIPS_NONE,
+					     &index);
+		bad += !dcm_listener_any_but(&w->seg, l, reach + 1, DCM_LISTENER_SKIPS_NONE);
+		bad += dcm_listener_any_but(&w->seg, l, reach + 1, reach);
+		bad += !dcm_listener_next_but(&w->seg, l, reach + 1, &cursor,
+					      DCM_LISTENER_SKIPS_NONE, &index) ||
+		       index != reach;
+	}
+	is_uint(0, bad, "what is ready beyond the reach stays so, and is found within it");
+	dcm_listener_shut(&w->seg, l, self, self);
+	world_clean(w, "shut");
+}
+
 /* Calls are counters here: a client adds one and signals, a server thread takes all it finds. */
 enum { CLIENTS = 3, SERVERS = 3, CHANNELS = 7, CALLS = 40000 };
 
@@ -161,6 +188,7 @@ int main(void)
 	self = world_process(&w, "server");
 	test_slots(&w, self);
 	test_bits(&w, self);
+	test_reach(&w, self);
 	world_free(&w);
 	test_crowd();
 	return 0;
