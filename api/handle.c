@@ -36,6 +36,8 @@ static inline void _urcu_bp_read_unlock(void) LEAVES_ALIGNMENT_ALONE;
 /* For two functions of a few lines each, which it grants to callers of any licence. */
 #include <urcu/static/urcu-bp.h>
 
+#include "api/hot.h"
+
 /* ThreadSanitizer cannot see what membarrier() orders. */
 #if defined(__SANITIZE_THREAD__)
 #define DCM__TSAN
@@ -263,9 +265,21 @@ static bool is_kind(const struct dcm_object *object, uint32_t kinds)
 	return (kinds >> object->type->kind & 1) != 0;
 }
 
+/* liburcu takes a place for the thread, and to have more of them may try in vain to grow a mapping. */
+static DCM_SELDOM void enter_first(void)
+{
+	int saved = errno;
+
+	_urcu_bp_read_lock();
+	errno = saved;
+}
+
 void dcm_handle_enter(void)
 {
-	_urcu_bp_read_lock();
+	if (URCU_TLS(urcu_bp_reader) == NULL)
+		enter_first();
+	else
+		_urcu_bp_read_lock();
 }
 
 void dcm_handle_leave(void)

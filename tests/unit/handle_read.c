@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The read sections of the handle table: what is found in one stays there until it is left. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -42,6 +43,40 @@ static uint64_t new_number(void)
 	number = object->number;
 	dcm_object_drop(object);
 	return number;
+}
+
+enum { CROWD = 64, ERRNO = 77 };
+
+static pthread_barrier_t crowd;
+
+static void *enter_first(void *arg)
+{
+	int *seen = arg;
+
+	errno = ERRNO;
+	dcm_handle_enter();
+	dcm_handle_leave();
+	*seen = errno;
+	pthread_barrier_wait(&crowd);
+	return NULL;
+}
+
+/* More threads at once than liburcu has places for at first. */
+static void first_sections(void)
+{
+	pthread_t threads[CROWD];
+	int seen[CROWD], bad = 0;
+
+	pthread_barrier_init(&crowd, NULL, CROWD);
+	for (int i = 0; i < CROWD; i++)
+		if (pthread_create(&threads[i], NULL, enter_first, &seen[i]) != 0)
+			bail("no thread");
+	for (int i = 0; i < CROWD; i++) {
+		pthread_join(threads[i], NULL);
+		bad += seen[i] != ERRNO;
+	}
+	pthread_barrier_destroy(&crowd);
+	is_int(0, bad, "errno is left alone by the first section of each of %d threads", CROWD);
 }
 
 static void *reclaim_beside(void *arg)
@@ -90,6 +125,7 @@ static void read_sections(void)
 int main(void)
 {
 	plan_lazy();
+	first_sections();
 	read_sections();
 	return 0;
 }
