@@ -255,18 +255,20 @@ static enum hot receive_row(struct receiving *r, struct dcm_server_end *server)
 {
 	struct dcm_listener_object *listener = r->listener;
 	uint32_t row = dcm_load(&listener->hot_in_a_row, relaxed);
-	bool any = true, others = false;
+	bool others = false;
 	size_t first = r->count, before;
 
+	/* Not beyond what cannot be received: a client that goes on writing such holds nobody here. */
 	do {
 		if (row >= HOT_MOST) {
 			others = others_wait(listener, server);
 			row = others ? row : 0;
 		}
 		before = r->count;
-		any = !others && receive_one(r, server, false);
+		if (!others)
+			receive_one(r, server, false);
 		row += (uint32_t)(r->count - before);
-	} while (any && r->count < r->capacity);
+	} while (r->count != before && r->count < r->capacity);
 	dcm_store(&listener->hot_in_a_row, row, relaxed);
 	if (r->count == r->capacity)
 		return HOT_RECEIVED;
@@ -320,7 +322,8 @@ static enum hot try_hot(struct receiving *r, uint32_t hot)
 static bool try_with_hot(struct receiving *r, uint32_t hot)
 {
 	struct dcm_listener_object *listener = r->listener;
-	bool others = !r->waits || ++r->looks % OTHERS_EACH_LOOKS == 0;
+	/* Behind the first of a batch nothing is waited for: the others are looked at at once. */
+	bool others = !r->waits || r->count != 0 || ++r->looks % OTHERS_EACH_LOOKS == 0;
 	size_t before = r->count;
 	enum hot result;
 

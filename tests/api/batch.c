@@ -102,6 +102,32 @@ static void test_capacities(void)
 	}
 }
 
+/* Of a channel that is hot, and of another, whatever the time limit. */
+static void test_all_channels(int64_t timeout_ns)
+{
+	Handle other = pair_connect(&pair);
+	DcmRequest requests[MANY];
+	DcmMessage messages[MANY];
+	size_t count;
+
+	for (int i = 0; i < 5; i++) {
+		loan_many(pair.session, messages, 1, 0);
+		must(DcmSend(pair.session, messages, 0));
+		must(DcmReceive(pair.listener, FOREVER_NS, requests));
+		must(DcmRelease(&requests[0].message));
+	}
+	loan_many(pair.session, messages, 4, 0);
+	must(DcmSendBatch(pair.session, messages, 4, 0, &count));
+	loan_many(other, messages, 4, 0);
+	must(DcmSendBatch(other, messages, 4, 0, &count));
+	must(DcmReceiveBatch(pair.listener, timeout_ns, requests, MANY, &count));
+	is_uint(8, count, "all that is there, of two channels");
+	must(DcmReleaseBatch(requests, count));
+	while (count < 8 && DcmReceive(pair.listener, 0, requests) == rcOk)
+		must(DcmRelease(&requests[0].message));
+	must(KnHandleClose(other));
+}
+
 /* Calls among one-way messages, in one batch, each answered by itself. */
 static void test_calls(void)
 {
@@ -456,6 +482,8 @@ int main(void)
 	pair_open(&pair);
 	test_arguments();
 	test_capacities();
+	test_all_channels(0);
+	test_all_channels(FOREVER_NS);
 	test_calls();
 	test_full();
 	test_bad_one();
