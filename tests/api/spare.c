@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/api/lib_api.h"
+#include "tests/api/lib_peer.h"
 
 enum { TRIES = 20 };
 
@@ -145,6 +146,21 @@ static void test_not_for_long(struct pair *pair)
 	ok(mapping_count("dcm-channel") <= mapped, "nor mapped");
 }
 
+/* Right behind a second that is over, so that the rounds others ask for end before the next one is. */
+static void test_kept_busy(struct pair *pair)
+{
+	enum { OTHERS = 4 };
+
+	ok(prepare(pair, NULL) && until(nothing_held, NULL), "it has just gone");
+	ok(prepare(pair, NULL), "the next is made");
+	for (int i = 0; i < OTHERS; i++) {
+		struct peer other = peer_attached(NULL);
+
+		peer_kill(&other);
+	}
+	ok(until(nothing_held, NULL), "it goes though others came and went meanwhile");
+}
+
 int main(void)
 {
 	struct holdings before;
@@ -158,6 +174,7 @@ int main(void)
 	test_one(&pair);
 	test_child(&pair);
 	test_not_for_long(&pair);
+	test_kept_busy(&pair);
 	prepare(&pair, NULL);
 	pair_close(&pair);
 	DcmFini();
