@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "api/full.h"
@@ -237,7 +238,8 @@ void dcm_server_end_handed_over(struct dcm_server_end *server)
 		fd = atomic_exchange(&server->fd, -1);
 	if (fd < 0)
 		return;
-	close(fd);
+	/* By the bare call: a thread is not cancelled with a message in hand. */
+	syscall(SYS_close, fd);
 	errno = saved;
 	dcm_keeper_blocked(-1);
 }
@@ -476,14 +478,15 @@ Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callab
 	struct dcm_listener_object *listener = (struct dcm_listener_object *)callable->listener;
 	struct dcm_server_end *server = NULL;
 	uint64_t nonce;
-	Retcode rc = end_new(fabric, callable, badge, connection, client, &server, &nonce);
+	Retcode rc;
 
-	if (rc != rcOk)
-		return rc;
 	/* Before the client can mark anything: what a whole round of the keeper takes up, the marks do
-	   not say again. */
+	   not say again. And before it is said that memory is wanted. */
 	dcm_keeper_on_marks(tend_marked);
 	dcm_keeper_chore(tend_all);
+	rc = end_new(fabric, callable, badge, connection, client, &server, &nonce);
+	if (rc != rcOk)
+		return rc;
 	server->client = *who;
 	pthread_mutex_lock(&listener->lock);
 	rc = give(fabric, callable, server, nonce);
