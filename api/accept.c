@@ -3,9 +3,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "api/full.h"
 #include "api/guard.h"
@@ -52,7 +49,7 @@ static void forget_server_end(struct dcm_object *object)
 	struct dcm_server_end *server = (struct dcm_server_end *)object;
 
 	if (dcm_server_end_offers(server))
-		close(server->fd);
+		dcm_spare_close(server->fd, server->device, server->inode);
 	dcm_end_forget(object);
 }
 
@@ -137,6 +134,8 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 	rc = memory_for(fabric, &memory);
 	if (rc == rcOk) {
 		server->fd = memory.fd;
+		server->device = memory.device;
+		server->inode = memory.inode;
 		dcm_keeper_blocked(1);
 		r = dcm_end_init(&server->end, fabric, memory.base, memory.bytes, memory.nonce,
 				 false);
@@ -157,17 +156,12 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 
 static struct dcm_offer offer_of(struct dcm_server_end *server, uint64_t nonce)
 {
-	struct dcm_offer offer = { .listener = server->listener->ref.index,
+	return (struct dcm_offer){ .listener = server->listener->ref.index,
 				   .fd = (uint32_t)server->fd,
 				   .bytes = server->end.channel.bytes,
-				   .nonce = nonce };
-	struct stat st;
-
-	if (fstat(server->fd, &st) == 0) {
-		offer.device = st.st_dev;
-		offer.inode = st.st_ino;
-	}
-	return offer;
+				   .nonce = nonce,
+				   .device = server->device,
+				   .inode = server->inode };
 }
 
 /*
@@ -238,8 +232,8 @@ void dcm_server_end_handed_over(struct dcm_server_end *server)
 		fd = atomic_exchange(&server->fd, -1);
 	if (fd < 0)
 		return;
-	/* By the bare call: a thread is not cancelled with a message in hand. */
-	syscall(SYS_close, fd);
+	/* No point of cancellation: there may be a message in hand. */
+	dcm_spare_close(fd, server->device, server->inode);
 	errno = saved;
 	dcm_keeper_blocked(-1);
 }

@@ -3,6 +3,7 @@
 /* The memory that is made ahead: only behind an accept, one at a time, taken once, and not for long. */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,7 +13,7 @@
 #include "tests/api/lib_api.h"
 #include "tests/api/lib_peer.h"
 
-enum { TRIES = 20 };
+enum { TRIES = 20, NUMBERS = 32 };
 
 /* Descriptors of channels that this process has; in *@inode that of the last. */
 static unsigned int channels_held(ino_t *inode)
@@ -134,6 +135,42 @@ static void test_child(struct pair *pair)
 	   "a child has neither its descriptor nor its memory");
 }
 
+/* With a file of its own at each number that is free. */
+static void take_all_numbers(void)
+{
+	for (int fd = 3; fd < NUMBERS; fd++) {
+		close(fd);
+		if (open("/dev/null", O_RDONLY) != fd)
+			_exit(2);
+	}
+}
+
+static int numbers_taken(void)
+{
+	int count = 0;
+
+	for (int fd = 3; fd < NUMBERS; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+/* As a daemon does, before it calls the library for the first time. */
+static void test_child_closed_it(struct pair *pair)
+{
+	int status = -1;
+	pid_t pid;
+
+	ok(prepare(pair, NULL), "it is made ready for another child");
+	pid = fork();
+	if (pid == 0) {
+		take_all_numbers();
+		(void)KosTaskGetHandle(KosTaskGetSelf());
+		_exit(numbers_taken() == NUMBERS - 3 ? 0 : 1);
+	}
+	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0,
+	   "the child's own files are not closed for it");
+}
+
 static void test_not_for_long(struct pair *pair)
 {
 	unsigned int mapped;
@@ -173,6 +210,7 @@ int main(void)
 	test_before(&pair);
 	test_one(&pair);
 	test_child(&pair);
+	test_child_closed_it(&pair);
 	test_not_for_long(&pair);
 	test_kept_busy(&pair);
 	prepare(&pair, NULL);
