@@ -157,9 +157,12 @@ static int numbers_taken(void)
 /* As a daemon does, before it calls the library for the first time. */
 static void test_child_closed_it(struct pair *pair)
 {
-	int status = -1;
+	DcmHandle subscription;
+	int status = -1, fd;
 	pid_t pid;
 
+	must(DcmSetSubscription("test.Spare.none", NULL, NULL, INVALID_HANDLE, &subscription));
+	must(DcmGetFd(subscription, &fd));
 	ok(prepare(pair, NULL), "it is made ready for another child");
 	pid = fork();
 	if (pid == 0) {
@@ -169,6 +172,7 @@ static void test_child_closed_it(struct pair *pair)
 	}
 	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0,
 	   "the child's own files are not closed for it");
+	must(DcmCloseHandle(subscription));
 }
 
 static void test_not_for_long(struct pair *pair)
