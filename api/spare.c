@@ -189,6 +189,18 @@ void dcm_spare_drop(void)
 	free(m);
 }
 
+void dcm_spare_shut(void)
+{
+	struct dcm_memory *m = atomic_load(&spare);
+	int saved = errno;
+
+	if (m == NULL)
+		return;
+	dcm_spare_close(m->fd, m->device, m->inode);
+	m->fd = -1;
+	errno = saved;
+}
+
 void dcm_spare_forked(void)
 {
 	struct dcm_memory *m = atomic_exchange(&spare, NULL);

@@ -43,6 +43,9 @@ void dcm_spare_tend(void);
 /* dcm_spare_drop() - by who leaves the fabric: nobody takes or prepares any more */
 void dcm_spare_drop(void);
 
+/* dcm_spare_shut() - in a child, at once: the descriptor goes. It may have been forked in a handler. */
+void dcm_spare_shut(void);
+
 /* dcm_spare_forked() - the parent's is not ours */
 void dcm_spare_forked(void);
 

@@ -154,7 +154,19 @@ static int numbers_taken(void)
 	return count;
 }
 
-/* As a daemon does, before it calls the library for the first time. */
+static void test_child_apart(struct pair *pair)
+{
+	int status = -1;
+	pid_t pid;
+
+	ok(prepare(pair, NULL), "it is made ready for a child that knows nothing of the library");
+	pid = fork();
+	if (pid == 0)
+		_exit(channels_held(NULL) == 0 ? 0 : 1);
+	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "which has none of it");
+}
+
+/* As a daemon does, before it calls the library for the first time. Handlers of fork() do not run. */
 static void test_child_closed_it(struct pair *pair)
 {
 	DcmHandle subscription;
@@ -164,7 +176,7 @@ static void test_child_closed_it(struct pair *pair)
 	must(DcmSetSubscription("test.Spare.none", NULL, NULL, INVALID_HANDLE, &subscription));
 	must(DcmGetFd(subscription, &fd));
 	ok(prepare(pair, NULL), "it is made ready for another child");
-	pid = fork();
+	pid = _Fork();
 	if (pid == 0) {
 		take_all_numbers();
 		(void)KosTaskGetHandle(KosTaskGetSelf());
@@ -214,6 +226,7 @@ int main(void)
 	test_before(&pair);
 	test_one(&pair);
 	test_child(&pair);
+	test_child_apart(&pair);
 	test_child_closed_it(&pair);
 	test_not_for_long(&pair);
 	test_kept_busy(&pair);
