@@ -3,8 +3,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "api/full.h"
 #include "api/guard.h"
@@ -51,7 +49,7 @@ static void forget_server_end(struct dcm_object *object)
 	struct dcm_server_end *server = (struct dcm_server_end *)object;
 
 	if (dcm_server_end_offers(server))
-		close(server->fd);
+		dcm_spare_close(server->fd, server->device, server->inode);
 	dcm_end_forget(object);
 }
 
@@ -136,6 +134,8 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 	rc = memory_for(fabric, &memory);
 	if (rc == rcOk) {
 		server->fd = memory.fd;
+		server->device = memory.device;
+		server->inode = memory.inode;
 		dcm_keeper_blocked(1);
 		r = dcm_end_init(&server->end, fabric, memory.base, memory.bytes, memory.nonce,
 				 false);
@@ -156,17 +156,12 @@ static Retcode end_new(struct dcm_fabric *fabric, struct dcm_identity *callable,
 
 static struct dcm_offer offer_of(struct dcm_server_end *server, uint64_t nonce)
 {
-	struct dcm_offer offer = { .listener = server->listener->ref.index,
+	return (struct dcm_offer){ .listener = server->listener->ref.index,
 				   .fd = (uint32_t)server->fd,
 				   .bytes = server->end.channel.bytes,
-				   .nonce = nonce };
-	struct stat st;
-
-	if (fstat(server->fd, &st) == 0) {
-		offer.device = st.st_dev;
-		offer.inode = st.st_ino;
-	}
-	return offer;
+				   .nonce = nonce,
+				   .device = server->device,
+				   .inode = server->inode };
 }
 
 /*
@@ -237,7 +232,8 @@ void dcm_server_end_handed_over(struct dcm_server_end *server)
 		fd = atomic_exchange(&server->fd, -1);
 	if (fd < 0)
 		return;
-	close(fd);
+	/* No point of cancellation: there may be a message in hand. */
+	dcm_spare_close(fd, server->device, server->inode);
 	errno = saved;
 	dcm_keeper_blocked(-1);
 }
@@ -476,14 +472,15 @@ Retcode dcm_server_accept(struct dcm_fabric *fabric, struct dcm_identity *callab
 	struct dcm_listener_object *listener = (struct dcm_listener_object *)callable->listener;
 	struct dcm_server_end *server = NULL;
 	uint64_t nonce;
-	Retcode rc = end_new(fabric, callable, badge, connection, client, &server, &nonce);
+	Retcode rc;
 
-	if (rc != rcOk)
-		return rc;
 	/* Before the client can mark anything: what a whole round of the keeper takes up, the marks do
-	   not say again. */
+	   not say again. And before it is said that memory is wanted. */
 	dcm_keeper_on_marks(tend_marked);
 	dcm_keeper_chore(tend_all);
+	rc = end_new(fabric, callable, badge, connection, client, &server, &nonce);
+	if (rc != rcOk)
+		return rc;
 	server->client = *who;
 	pthread_mutex_lock(&listener->lock);
 	rc = give(fabric, callable, server, nonce);

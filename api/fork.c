@@ -12,6 +12,7 @@
 #include "api/handle.h"
 #include "api/identity.h"
 #include "api/object.h"
+#include "api/spare.h"
 
 enum { RESETS_MAX = 8 };
 
@@ -28,6 +29,8 @@ static _Thread_local bool settling;
 /* Kernels before 4.14 know no MADV_WIPEONFORK; there this is all, elsewhere it is only sooner. */
 static void forked(void)
 {
+	/* A child that never calls the library would keep it as long as it lives. */
+	dcm_spare_shut();
 	__atomic_store_n(dcm_fork_word, DCM_FORK_NEW, __ATOMIC_RELEASE);
 }
 

@@ -15,7 +15,7 @@
 #include "shm/process.h"
 #include "shm/reap.h"
 
-#define TICK_NS (1000 * 1000 * 1000)
+#define TICK_NS	    (1000 * 1000 * 1000)
 #define SOON_NS_MIN (1000 * 1000)
 #define SOON_NS_MAX (100 * 1000 * 1000)
 
@@ -27,8 +27,8 @@ enum { FREED_AT_ONCE = 16, FREED_WHEN_ASKED = 32 };
 
 /* Of the process, not of a fabric: whoever drops the last count touches these after it. */
 static struct {
-	dcm_atomic32 poke;    /* futex: kicks from this process */
-	dcm_atomic32 wanted;  /* WANTED_...: what they are for */
+	dcm_atomic32 poke;   /* futex: kicks from this process */
+	dcm_atomic32 wanted; /* WANTED_...: what they are for */
 	dcm_atomic32 stop;
 	dcm_atomic32 blocked; /* calls asleep now */
 	dcm_atomic32 sleeps;  /* calls that ever went to sleep, and looks that were asked for */
@@ -72,11 +72,12 @@ struct life {
 	uint32_t self;
 	struct dcm_beacon beacon;
 	bool takes_sigbus;
-	uint32_t sleeps_seen;
-	int64_t soon_ns; /* how soon to look after the dying again */
+	uint32_t
+		sleeps_seen; /* before the last round that ended a second: later ones want another */
+	int64_t soon_ns;     /* how soon to look after the dying again */
 	struct dcm_hands hands;
 	int64_t freed_ns, free_ns; /* when objects were freed, and are to be next */
-	int64_t second_ns; /* when chores were last told that a second is over */
+	int64_t second_ns;	   /* when chores were last told that a second is over */
 };
 
 void dcm_keeper_chore(uint32_t (*chore)(bool second))
@@ -202,21 +203,24 @@ void dcm_keeper_look_later(void)
 		poke_for(WANTED_TICK);
 }
 
-/* Does anybody in this process sleep, or did anybody since the last look? */
-static bool must_tick(struct life *life)
+static bool is_wanted(const struct life *life)
 {
-	uint32_t sleeps = dcm_load(&keeper.sleeps, seq);
-	bool busy = dcm_load(&keeper.blocked, seq) != 0 || sleeps != life->sleeps_seen;
+	return dcm_load(&keeper.blocked, seq) != 0 ||
+	       dcm_load(&keeper.sleeps, seq) != life->sleeps_seen;
+}
 
-	life->sleeps_seen = sleeps;
-	if (busy)
+/* Does anybody in this process sleep, or did anybody since the last round that ended a second? */
+static bool must_tick(const struct life *life)
+{
+	if (is_wanted(life))
 		return true;
 	/* seq, T2: say that there is no tick, then look again for sleepers. Pairs T1. */
 	dcm_store(&keeper.idle, 1u, seq);
-	return dcm_load(&keeper.blocked, seq) != 0 || dcm_load(&keeper.sleeps, seq) != sleeps;
+	return is_wanted(life);
 }
 
-/* Is it time for what chores need not do at each look? */
+/* Is it time for what chores need not do at each look? A round that comes before, since others asked for
+   it, is not what a look later meant. */
 static bool is_second(struct life *life)
 {
 	int64_t now = dcm_park_now();
@@ -224,6 +228,8 @@ static bool is_second(struct life *life)
 	if (now - life->second_ns < TICK_NS)
 		return false;
 	life->second_ns = now;
+	/* Before the chores: what they ask for is one more. */
+	life->sleeps_seen = dcm_load(&keeper.sleeps, seq);
 	return true;
 }
 

@@ -3,8 +3,10 @@
 #include "api/light.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -58,10 +60,20 @@ void dcm_light_close(struct dcm_light *light)
 	light->on = false;
 }
 
+/* An eventfd has no type of file; what has one was opened since by a child that closed ours first. */
+static bool is_a_file(int fd)
+{
+	struct statx st;
+
+	return syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) == 0 &&
+	       (st.stx_mode & S_IFMT) != 0;
+}
+
 void dcm_light_discard(int fd)
 {
 	int saved = errno;
 
-	(void)syscall(SYS_close, fd);
+	if (!is_a_file(fd))
+		(void)syscall(SYS_close, fd);
 	errno = saved;
 }

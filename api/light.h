@@ -25,7 +25,8 @@ void dcm_light_off(struct dcm_light *light);
 /* dcm_light_close() - readable first, so that a poll() in progress comes back; then closed */
 void dcm_light_close(struct dcm_light *light);
 
-/* dcm_light_discard() - close @fd, without a word to those who poll it: it may be a parent's too */
+/* dcm_light_discard() - close @fd, without a word to those who poll it: it may be a parent's too; not
+   if its number is a file's by now */
 void dcm_light_discard(int fd);
 
 #endif

@@ -77,6 +77,7 @@ struct dcm_server_end {
 	/* Still to be taken by the client; negative: done. While it is there it counts as a blocked call:
 	   the keeper looks around. */
 	_Atomic int fd;
+	uint64_t device, inode;	  /* of it */
 	dcm_atomic32 offered;	  /* 1: the accept is complete, and the keeper tends it */
 	dcm_atomic32 passed_over; /* 1: the keeper came before that */
 	/* The client has left; so many looks for what it sent before remain, and one. Begun by the keeper,

@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "api/identity.h"
@@ -51,18 +52,36 @@ static bool may_be_so_long(uint64_t bytes)
 	return getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur >= bytes;
 }
 
+static bool is_there(int fd, uint64_t device, uint64_t inode)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
+void dcm_spare_close(int fd, uint64_t device, uint64_t inode)
+{
+	if (is_there(fd, device, inode))
+		syscall(SYS_close, fd);
+}
+
 static void destroy(struct dcm_memory *m)
 {
 	if (m->base != MAP_FAILED)
 		munmap(m->base, m->bytes);
-	close(m->fd);
+	dcm_spare_close(m->fd, m->device, m->inode);
 }
 
 /* Of the file. Return: 0 or negative errno. */
 static int fill(struct dcm_memory *m)
 {
+	struct stat st;
 	int r;
 
+	if (fstat(m->fd, &st) < 0)
+		return -errno;
+	m->device = st.st_dev;
+	m->inode = st.st_ino;
 	if (fchmod(m->fd, 0600) < 0 || ftruncate(m->fd, (off_t)m->bytes) < 0)
 		return -errno;
 	r = dcm_channel_commit(m->fd, m->bytes);
@@ -107,7 +126,7 @@ int dcm_spare_take(uint64_t bytes, struct dcm_memory *out)
 		return make(bytes, out);
 	*out = *m;
 	free(m);
-	if (out->bytes == bytes)
+	if (out->bytes == bytes && is_there(out->fd, out->device, out->inode))
 		return 0;
 	destroy(out);
 	return make(bytes, out);
@@ -170,6 +189,18 @@ void dcm_spare_drop(void)
 	free(m);
 }
 
+void dcm_spare_shut(void)
+{
+	struct dcm_memory *m = atomic_load(&spare);
+	int saved = errno;
+
+	if (m == NULL)
+		return;
+	dcm_spare_close(m->fd, m->device, m->inode);
+	m->fd = -1;
+	errno = saved;
+}
+
 void dcm_spare_forked(void)
 {
 	struct dcm_memory *m = atomic_exchange(&spare, NULL);
@@ -177,6 +208,6 @@ void dcm_spare_forked(void)
 	dcm_store(&wanted, 0u, relaxed);
 	if (m == NULL)
 		return;
-	close(m->fd);
+	dcm_spare_close(m->fd, m->device, m->inode);
 	free(m);
 }

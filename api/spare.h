@@ -18,7 +18,15 @@ struct dcm_memory {
 	int fd;
 	void *base;
 	uint64_t bytes, nonce;
+	uint64_t device, inode; /* of the descriptor */
 };
+
+/*
+ * dcm_spare_close() - close the descriptor, if it is still what it was
+ * A program that closes all descriptors it does not know, as a child may that has not called the
+ * library yet, may have given its number to another file. No point of cancellation.
+ */
+void dcm_spare_close(int fd, uint64_t device, uint64_t inode);
 
 /*
  * dcm_spare_take() - memory for a channel of @bytes; the caller's to close and to unmap
@@ -34,6 +42,9 @@ void dcm_spare_tend(void);
 
 /* dcm_spare_drop() - by who leaves the fabric: nobody takes or prepares any more */
 void dcm_spare_drop(void);
+
+/* dcm_spare_shut() - in a child, at once: the descriptor goes. It may have been forked in a handler. */
+void dcm_spare_shut(void);
 
 /* dcm_spare_forked() - the parent's is not ours */
 void dcm_spare_forked(void);

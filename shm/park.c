@@ -73,7 +73,12 @@ void dcm_park_nap(int64_t ns)
 	(void)ns;
 	dcm_park_yield();
 #else
-	nanosleep(&(struct timespec){ .tv_nsec = (long)ns }, NULL);
+	int saved = errno;
+
+	/* By the bare call: who comes here may hold a lock that it must not be cancelled with. */
+	syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &(struct timespec){ .tv_nsec = (long)ns },
+		NULL);
+	errno = saved;
 #endif
 }
 

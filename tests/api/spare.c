@@ -3,6 +3,7 @@
 /* The memory that is made ahead: only behind an accept, one at a time, taken once, and not for long. */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,8 +11,9 @@
 #include <unistd.h>
 
 #include "tests/api/lib_api.h"
+#include "tests/api/lib_peer.h"
 
-enum { TRIES = 20 };
+enum { TRIES = 20, NUMBERS = 32 };
 
 /* Descriptors of channels that this process has; in *@inode that of the last. */
 static unsigned int channels_held(ino_t *inode)
@@ -133,6 +135,58 @@ static void test_child(struct pair *pair)
 	   "a child has neither its descriptor nor its memory");
 }
 
+/* With a file of its own at each number that is free. */
+static void take_all_numbers(void)
+{
+	for (int fd = 3; fd < NUMBERS; fd++) {
+		close(fd);
+		if (open("/dev/null", O_RDONLY) != fd)
+			_exit(2);
+	}
+}
+
+static int numbers_taken(void)
+{
+	int count = 0;
+
+	for (int fd = 3; fd < NUMBERS; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+static void test_child_apart(struct pair *pair)
+{
+	int status = -1;
+	pid_t pid;
+
+	ok(prepare(pair, NULL), "it is made ready for a child that knows nothing of the library");
+	pid = fork();
+	if (pid == 0)
+		_exit(channels_held(NULL) == 0 ? 0 : 1);
+	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "which has none of it");
+}
+
+/* As a daemon does, before it calls the library for the first time. Handlers of fork() do not run. */
+static void test_child_closed_it(struct pair *pair)
+{
+	DcmHandle subscription;
+	int status = -1, fd;
+	pid_t pid;
+
+	must(DcmSetSubscription("test.Spare.none", NULL, NULL, INVALID_HANDLE, &subscription));
+	must(DcmGetFd(subscription, &fd));
+	ok(prepare(pair, NULL), "it is made ready for another child");
+	pid = _Fork();
+	if (pid == 0) {
+		take_all_numbers();
+		(void)KosTaskGetHandle(KosTaskGetSelf());
+		_exit(numbers_taken() == NUMBERS - 3 ? 0 : 1);
+	}
+	ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0,
+	   "the child's own files are not closed for it");
+	must(DcmCloseHandle(subscription));
+}
+
 static void test_not_for_long(struct pair *pair)
 {
 	unsigned int mapped;
@@ -143,6 +197,21 @@ static void test_not_for_long(struct pair *pair)
 	find_no_request(pair);
 	is_uint(0, channels_held(NULL), "and is not made anew before somebody does");
 	ok(mapping_count("dcm-channel") <= mapped, "nor mapped");
+}
+
+/* Right behind a second that is over, so that the rounds others ask for end before the next one is. */
+static void test_kept_busy(struct pair *pair)
+{
+	enum { OTHERS = 4 };
+
+	ok(prepare(pair, NULL) && until(nothing_held, NULL), "it has just gone");
+	ok(prepare(pair, NULL), "the next is made");
+	for (int i = 0; i < OTHERS; i++) {
+		struct peer other = peer_attached(NULL);
+
+		peer_kill(&other);
+	}
+	ok(until(nothing_held, NULL), "it goes though others came and went meanwhile");
 }
 
 int main(void)
@@ -157,7 +226,10 @@ int main(void)
 	test_before(&pair);
 	test_one(&pair);
 	test_child(&pair);
+	test_child_apart(&pair);
+	test_child_closed_it(&pair);
 	test_not_for_long(&pair);
+	test_kept_busy(&pair);
 	prepare(&pair, NULL);
 	pair_close(&pair);
 	DcmFini();
