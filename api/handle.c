@@ -250,8 +250,11 @@ int dcm_handle_insert(struct dcm_object *object)
 		result = 0;
 		slot = slot_at(--index);
 		slot->generation++;
-		object->number = (uint64_t)object->type->space << (GENERATION_BITS + INDEX_BITS) |
-				 slot->generation << INDEX_BITS | index;
+		/* relaxed: but for a revocation that comes before it, all see it behind the store below. */
+		__atomic_store_n(&object->number,
+				 (uint64_t)object->type->space << (GENERATION_BITS + INDEX_BITS) |
+					 slot->generation << INDEX_BITS | index,
+				 __ATOMIC_RELAXED);
 		dcm_object_hold(object);
 		/* release: who finds the object sees its number and what its maker wrote. */
 		__atomic_store_n(&slot->object, object, __ATOMIC_RELEASE);

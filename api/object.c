@@ -58,7 +58,8 @@ static void revoke(struct dcm_object *object)
 	left(kernel_of(object));
 	/* Behind that: the last handle's entries are told that the resource is gone. */
 	if (source != NULL)
-		dcm_source_revoke(source, object->number);
+		/* It may be given its number at this moment, and nothing was made through it then. */
+		dcm_source_revoke(source, __atomic_load_n(&object->number, __ATOMIC_RELAXED));
 }
 
 void dcm_kernel_close(struct dcm_object *object)
