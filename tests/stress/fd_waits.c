@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* tsan: no (several processes: it sees one of them at a time) */
 /*
  * One thread that waits for the descriptors of a publication, a listener, a subscription, a session,
  * a connection and two notices, by poll, epoll, edge-triggered epoll and io_uring: another process goes
