@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -504,10 +505,23 @@ static void close_test(void)
 	}
 }
 
+/*
+ * Tests stop processes. When the one goes that would let the group of whoever runs the tests go on, say
+ * the shell that began it in the background, the kernel sends SIGHUP and SIGCONT to all of that group if
+ * one in it is stopped: so a test is a group of its own, and ends with who began it.
+ */
+static void be_a_job(void)
+{
+	if (getpgrp() != getpid() && setpgid(0, 0) < 0)
+		sysbail("setpgid");
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+}
+
 void plan_lazy(void)
 {
 	if (tap.counts)
 		bail("a second plan()");
+	be_a_job();
 	tap.counts = mmap(NULL, sizeof(*tap.counts), PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (tap.counts == MAP_FAILED)
