@@ -3,12 +3,12 @@
 #include "api/light.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "api/descriptor.h"
 
 /*
  * All by the bare calls. A thread that is cancelled in read(), write() or close() keeps our locks;
@@ -63,10 +63,9 @@ void dcm_light_close(struct dcm_light *light)
 /* An eventfd has no type of file; what has one was opened since by a child that closed ours first. */
 static bool is_a_file(int fd)
 {
-	struct statx st;
+	struct dcm_descriptor is;
 
-	return syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) == 0 &&
-	       (st.stx_mode & S_IFMT) != 0;
+	return dcm_descriptor_look(fd, &is) && is.type != 0;
 }
 
 void dcm_light_discard(int fd)

@@ -11,10 +11,9 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "api/descriptor.h"
 #include "api/identity.h"
 #include "api/keeper.h"
 #include "shm/channel.h"
@@ -56,10 +55,9 @@ static bool may_be_so_long(uint64_t bytes)
 
 static bool is_there(int fd, uint64_t device, uint64_t inode)
 {
-	struct statx st;
+	struct dcm_descriptor is;
 
-	return syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_INO, &st) == 0 &&
-	       makedev(st.stx_dev_major, st.stx_dev_minor) == device && st.stx_ino == inode;
+	return dcm_descriptor_look(fd, &is) && is.device == device && is.inode == inode;
 }
 
 void dcm_spare_close(int fd, uint64_t device, uint64_t inode)
@@ -84,13 +82,8 @@ static void destroy(struct dcm_memory *m)
 /* Of the file. Return: 0 or negative errno. */
 static int fill(struct dcm_memory *m)
 {
-	struct stat st;
 	int r;
 
-	if (fstat(m->fd, &st) < 0)
-		return -errno;
-	m->device = st.st_dev;
-	m->inode = st.st_ino;
 	if (fchmod(m->fd, 0600) < 0 || ftruncate(m->fd, (off_t)m->bytes) < 0)
 		return -errno;
 	r = dcm_channel_commit(m->fd, m->bytes);
@@ -108,6 +101,24 @@ static int fill(struct dcm_memory *m)
 											: 0;
 }
 
+/* A file, and by what it is known from here on. */
+static int open_new(struct dcm_memory *m)
+{
+	struct dcm_descriptor is;
+	int fd = make_memfd();
+
+	if (fd < 0)
+		return -errno;
+	if (!dcm_descriptor_look(fd, &is)) {
+		close(fd);
+		return -EPERM;
+	}
+	m->fd = fd;
+	m->device = is.device;
+	m->inode = is.inode;
+	return 0;
+}
+
 static int make(uint64_t bytes, struct dcm_memory *m)
 {
 	int r;
@@ -117,9 +128,9 @@ static int make(uint64_t bytes, struct dcm_memory *m)
 		return -EFBIG;
 	if (getrandom(&m->nonce, sizeof m->nonce, 0) != sizeof m->nonce)
 		m->nonce = dcm_sid_next();
-	m->fd = make_memfd();
-	if (m->fd < 0)
-		return -errno;
+	r = open_new(m);
+	if (r < 0)
+		return r;
 	r = fill(m);
 	if (r < 0)
 		destroy(m);
