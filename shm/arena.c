@@ -9,10 +9,15 @@
  * taken[unit] is 1 + the order of the block that was given out there, 0 elsewhere: a stale or
  * invented offset is told from a good one exactly, whatever the peer says.
  *
- * Blocks of up to 1 MiB that come back wait on a stack for each order, and are given out from there:
+ * Blocks of up to 1 MiB that come back wait in a queue for each order, and are given out from there:
  * neither way is anything cut or put together. A block that waits is neither free in the bitmaps nor
- * taken; nothing is out of reach for it, because the stacks are emptied before room is refused. Its
+ * taken; nothing is out of reach for it, because the queues are emptied before room is refused. Its
  * chunk may lose its pages, and gets new ones when it is taken.
+ *
+ * What is taken one at a time is the same block again and again, and stays in the caches. Of a stream
+ * as many blocks wait as are taken, up to DCM_ARENA_KEEP of both, before the one that has waited
+ * longest is given out again: by then its lines have left the caches of the processor that read them,
+ * and need not be fetched from there, which costs more than to have them from the cache that both share.
  */
 #define _GNU_SOURCE
 #include "shm/arena.h"
@@ -30,9 +35,10 @@ enum {
 	CHUNK_UNITS = DCM_ARENA_CHUNK / DCM_ARENA_UNIT,
 	CHUNK_ORDER = 8,
 	KEEP_CHUNKS = DCM_ARENA_KEEP / DCM_ARENA_CHUNK,
+	KEEP_UNITS = DCM_ARENA_KEEP / DCM_ARENA_UNIT,
 	ORDERS_MAX = 33,
-	STACKS = CHUNK_ORDER + 5, /* orders whose blocks wait, up to 16 chunks each */
-	STACK_MOST = 256,	  /* all that a client can have on their way */
+	QUEUES = CHUNK_ORDER + 5, /* orders whose blocks wait, up to 16 chunks each */
+	QUEUE_MOST = 512,	  /* twice what a client can have on their way */
 	SHED_CHUNKS = 4,	  /* given back at once */
 	TRIES = 16,
 };
@@ -48,9 +54,11 @@ struct order {
 	uint64_t count;	   /* of them free */
 };
 
-struct stack {
-	uint32_t count;
-	uint32_t *unit; /* where each block begins, STACK_MOST of them */
+struct queue {
+	uint32_t taken; /* blocks of this order */
+	uint32_t first, count;
+	uint32_t unsure; /* of them, from the first on: may have lost their pages */
+	uint32_t *unit;	 /* where each block begins, QUEUE_MOST of them */
 };
 
 struct dcm_arena {
@@ -65,7 +73,7 @@ struct dcm_arena {
 	unsigned orders;
 	bool populates; /* false: the kernel commits pages as they are touched */
 	struct order order[ORDERS_MAX];
-	struct stack stack[STACKS];
+	struct queue queue[QUEUES];
 	uint8_t *taken;	     /* for each unit */
 	uint16_t *used;	     /* units taken in smaller blocks, for each chunk */
 	uint64_t *committed; /* a bit for each chunk */
@@ -186,8 +194,8 @@ static size_t place_tables(struct dcm_arena *arena)
 	PLACE(arena->committed, words_of(chunks));
 	PLACE(arena->busy, words_of(chunks));
 	PLACE(arena->used, chunks);
-	for (unsigned k = 0; k < STACKS; k++)
-		PLACE(arena->stack[k].unit, STACK_MOST);
+	for (unsigned k = 0; k < QUEUES; k++)
+		PLACE(arena->queue[k].unit, QUEUE_MOST);
 	for (unsigned k = arena->orders; k-- > 0;)
 		PLACE(arena->order[k].free, words_of(arena->order[k].blocks));
 	PLACE(arena->taken, arena->units);
@@ -271,6 +279,8 @@ static void decommit(struct dcm_arena *arena, uint64_t first, uint64_t end)
 {
 	uint64_t run = next_chunk(arena, first, end, true), stop;
 
+	for (unsigned k = 0; k < QUEUES; k++)
+		arena->queue[k].unsure = arena->queue[k].count;
 	for (; run < end; run = next_chunk(arena, stop, end, true)) {
 		stop = next_chunk(arena, run, end, false);
 		if (arena->base != NULL && advise(arena, run, stop - run, MADV_REMOVE) != 0)
@@ -323,6 +333,8 @@ static void use(struct dcm_arena *arena, uint64_t unit, unsigned k)
 
 	arena->taken[unit] = (uint8_t)(k + 1);
 	arena->taken_units += UINT64_C(1) << k;
+	if (k < QUEUES)
+		arena->queue[k].taken++;
 	if (k >= CHUNK_ORDER || arena->used[chunk] == 0) {
 		set_all(arena->busy, chunk, chunk + chunks_of(k));
 		arena->idle_chunks -= chunks_of(k);
@@ -340,6 +352,8 @@ static void disuse(struct dcm_arena *arena, uint64_t unit, unsigned k)
 
 	arena->taken[unit] = 0;
 	arena->taken_units -= UINT64_C(1) << k;
+	if (k < QUEUES)
+		arena->queue[k].taken--;
 	if (k < CHUNK_ORDER)
 		arena->used[chunk] = (uint16_t)(arena->used[chunk] - (1u << k));
 	if (k >= CHUNK_ORDER || arena->used[chunk] == 0) {
@@ -363,47 +377,53 @@ static void add_block(struct dcm_arena *arena, uint64_t unit, unsigned k)
 	add_free(arena, k, unit >> k);
 }
 
-/* The block that came back last. */
+/* The block that has waited longest; or, while none of its order is taken, the one that came last. */
 static int take_waiting(struct dcm_arena *arena, unsigned k, uint64_t *unit)
 {
-	struct stack *stack;
+	struct queue *queue = &arena->queue[k];
+	uint32_t at = queue->taken == 0 && queue->count != 0 ? queue->count - 1 : 0;
 	uint64_t chunk;
-	int result;
+	int result = 0;
 
-	if (k >= STACKS || arena->stack[k].count == 0)
+	if (queue->count == 0)
 		return -ENOSPC;
-	stack = &arena->stack[k];
-	*unit = stack->unit[stack->count - 1];
+	*unit = queue->unit[(queue->first + at) % QUEUE_MOST];
 	chunk = *unit / CHUNK_UNITS;
-	result = commit(arena, chunk, chunk + chunks_of(k));
-	if (result == 0)
-		stack->count--;
-	return result;
+	if (at < queue->unsure)
+		result = commit(arena, chunk, chunk + chunks_of(k));
+	if (result != 0)
+		return result;
+	if (at == 0)
+		queue->first++;
+	if (at < queue->unsure)
+		queue->unsure--;
+	queue->count--;
+	return 0;
 }
 
 /* The block of order k at @unit waits until it is wanted again; false: enough do. */
 static bool add_waiting(struct dcm_arena *arena, unsigned k, uint64_t unit)
 {
-	struct stack *stack;
+	struct queue *queue = &arena->queue[k];
 
-	if (k >= STACKS || arena->stack[k].count == STACK_MOST)
+	if (k >= QUEUES || queue->count == QUEUE_MOST)
 		return false;
-	stack = &arena->stack[k];
-	stack->unit[stack->count++] = (uint32_t)unit;
+	queue->unit[(queue->first + queue->count++) % QUEUE_MOST] = (uint32_t)unit;
 	return true;
 }
 
 /* Return: did any block wait? All are free now. */
-static bool empty_stacks(struct dcm_arena *arena)
+static bool empty_queues(struct dcm_arena *arena)
 {
 	bool any = false;
 
-	for (unsigned k = 0; k < STACKS; k++) {
-		struct stack *stack = &arena->stack[k];
+	for (unsigned k = 0; k < QUEUES; k++) {
+		struct queue *queue = &arena->queue[k];
 
-		any = any || stack->count != 0;
-		while (stack->count != 0)
-			add_block(arena, stack->unit[--stack->count], k);
+		any = any || queue->count != 0;
+		for (; queue->count != 0; queue->count--)
+			add_block(arena, queue->unit[queue->first++ % QUEUE_MOST], k);
+		queue->unsure = 0;
 	}
 	return any;
 }
@@ -430,14 +450,24 @@ static int cut(struct dcm_arena *arena, unsigned want, uint64_t *unit)
 	return 0;
 }
 
+/* Do as many blocks of that order wait as are to, before one is given out again? */
+static bool enough_wait(const struct queue *queue, unsigned k)
+{
+	return queue->count > queue->taken ||
+	       (uint64_t)(queue->taken + queue->count) << k >= KEEP_UNITS;
+}
+
 static int find(struct dcm_arena *arena, unsigned want, uint64_t *unit)
 {
+	bool waits = want < QUEUES;
 	int result;
 
-	if (take_waiting(arena, want, unit) == 0)
+	if (waits && enough_wait(&arena->queue[want], want) && take_waiting(arena, want, unit) == 0)
 		return 0;
 	result = cut(arena, want, unit);
-	if (result == -ENOSPC && empty_stacks(arena))
+	if (result != 0 && waits && take_waiting(arena, want, unit) == 0)
+		return 0;
+	if (result == -ENOSPC && empty_queues(arena))
 		return cut(arena, want, unit);
 	return result;
 }
@@ -480,7 +510,7 @@ bool dcm_arena_look(struct dcm_arena *arena)
 
 	arena->may_stay = arena->most_chunks + KEEP_CHUNKS;
 	arena->most_chunks = in_use;
-	empty_stacks(arena);
+	empty_queues(arena);
 	return arena->may_stay > in_use + KEEP_CHUNKS && arena->idle_chunks > KEEP_CHUNKS;
 }
 

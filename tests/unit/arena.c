@@ -47,7 +47,10 @@ static void sizes(void)
 	is_uint(512, dcm_arena_room(arena, at), "they are two units");
 	is_uint(1024, dcm_arena_taken(arena), "taken counts whole blocks");
 	is_int(0, dcm_arena_give(arena, 3 * MIB), "the first is given");
-	is_uint(3 * MIB, take(arena, 256), "and is the first of its size to be taken again");
+	is_uint(3 * MIB + 1024, take(arena, 256), "it has to wait while another is taken");
+	is_int(0, dcm_arena_give(arena, 3 * MIB + 256), "with none of its size taken");
+	is_int(0, dcm_arena_give(arena, 3 * MIB + 1024), "the last that came back");
+	is_uint(3 * MIB + 1024, take(arena, 256), "is taken again");
 	is_uint(0, take(arena, 2 * MIB), "the largest block is whole");
 	at = 7;
 	is_int(-ENOSPC, dcm_arena_take(arena, 2 * MIB, &at), "there is no other");
@@ -57,9 +60,8 @@ static void sizes(void)
 	       "nor what overflows in rounding");
 	is_uint(7, at, "a failure leaves the offset alone");
 	is_uint(2 * MIB, take(arena, MIB), "the block in the middle is whole too");
-	is_int(0, dcm_arena_give(arena, 3 * MIB + 512), "small ones");
-	is_int(0, dcm_arena_give(arena, 3 * MIB), "come back");
-	is_int(0, dcm_arena_give(arena, 3 * MIB + 256), "in any order");
+	is_int(0, dcm_arena_give(arena, 3 * MIB + 512), "small ones come back");
+	is_int(0, dcm_arena_give(arena, 3 * MIB + 1024), "in any order");
 	is_uint(3 * MIB, take(arena, 64 * KIB), "and are one block again when one is wanted");
 	is_int(-ENOSPC, dcm_arena_take(arena, 1, &at), "then nothing is left");
 	dcm_arena_destroy(arena);
@@ -87,6 +89,39 @@ static void bad_gives(void)
 	ok(dcm_arena_create(NULL, 65536 + 256) == NULL, "nor of half a chunk");
 	ok(dcm_arena_create(NULL, UINT64_MAX / 65536 * 65536) == NULL,
 	   "nor of everything there is");
+}
+
+/* Of a stream, the room that came back last is not the next, while there is room in the caches. */
+static void turns(void)
+{
+	static const struct {
+		uint64_t size, rooms;
+	} streams[] = { { 256, 119 }, { 4096, 119 }, { 65536, 64 }, { MIB, 60 } };
+	enum { ON_WAY = 60 };
+
+	for (unsigned i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
+		struct dcm_arena *arena = dcm_arena_create(NULL, 128 * MIB);
+		uint64_t at[ON_WAY], came[120] = { 0 }, rooms = 0, soonest = UINT64_MAX;
+
+		for (unsigned j = 0; j < 10 * ON_WAY; j++) {
+			uint64_t *mine = &at[j % ON_WAY];
+
+			if (j >= ON_WAY) {
+				dcm_arena_give(arena, *mine);
+				came[*mine / streams[i].size] = j;
+			}
+			*mine = take(arena, streams[i].size);
+			if (*mine / streams[i].size >= rooms)
+				rooms = *mine / streams[i].size + 1;
+			else if (j - came[*mine / streams[i].size] < soonest)
+				soonest = j - came[*mine / streams[i].size];
+		}
+		is_uint(streams[i].rooms, rooms,
+			"%d rooms of %" PRIu64 " bytes on their way have %" PRIu64, ON_WAY,
+			streams[i].size, streams[i].rooms);
+		is_uint(streams[i].rooms - ON_WAY, soonest, "which take turns");
+		dcm_arena_destroy(arena);
+	}
 }
 
 /* Whatever came before, the room that came back last is the next: so are its pages. */
@@ -427,6 +462,7 @@ int main(void)
 	seed = tap_seed();
 	sizes();
 	bad_gives();
+	turns();
 	again();
 	bursts();
 	for (unsigned i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
