@@ -17,6 +17,10 @@ enum { STATE_MASK = 7, WAITER = 8, GENERATION_SHIFT = 4, FLAGS_SHIFT = 16 };
 /* Of a stream, so many cells are made ready to be written before their turn. */
 enum { CELLS_AHEAD = 6 };
 
+/* Of a message that comes, so much is fetched before anybody asks for it. Of one in a stream it is
+   enough that the processor knows where the rest will be: there is the next one to be taken. */
+enum { LINE = 64, FETCHED = 64 * LINE, FETCHED_OF_STREAM = 8 * LINE };
+
 /* Generations of one slot: far fewer than the half of all, within which one is the later. */
 enum { RETURNED_AT_LEAST_EACH = 1 << 24 };
 
@@ -131,6 +135,14 @@ static bool parcel_valid(const struct dcm_channel *ch, const struct dcm_parcel *
 			 true);
 }
 
+/* Each line that is waited for alone takes as long as all of them: they are on their way here while
+   the message is handed out. */
+static void fetch(const unsigned char *half, const struct dcm_parcel *parcel, uint64_t most)
+{
+	for (uint64_t at = 0; at < most && at < parcel->size; at += LINE)
+		__builtin_prefetch(half + parcel->offset + at);
+}
+
 static struct dcm_cell *cell_of(const struct dcm_channel *ch, uint32_t message)
 {
 	return &ch->shared->cells[message % DCM_CHANNEL_CALLS];
@@ -228,7 +240,10 @@ bool dcm_channel_reply(struct dcm_channel *ch, struct dcm_call call, struct dcm_
 	reply->size = dcm_load(&from->size, relaxed);
 	reply->status = (int32_t)dcm_load(&from->status, relaxed);
 	reply->flags = 0;
-	return parcel_valid(ch, reply);
+	if (!parcel_valid(ch, reply))
+		return false;
+	fetch(ch->replies, reply, FETCHED);
+	return true;
 }
 
 void dcm_channel_return(struct dcm_channel *ch, struct dcm_call call)
@@ -259,13 +274,6 @@ static bool given_up(struct dcm_channel *ch, struct dcm_call call, uint32_t flag
 		       word_of(call.generation, DCM_CALL_ABANDONED);
 }
 
-/* The line that a message begins with is on its way here while the next one is taken, or this one is
-   handed out. Nothing comes of an address that is none. */
-static void fetch(const struct dcm_channel *ch, uint64_t offset)
-{
-	__builtin_prefetch(ch->requests + offset);
-}
-
 int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_parcel *request)
 {
 	/* A private bound: a client that posts and gives up for ever holds nobody here. */
@@ -294,7 +302,7 @@ int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_p
 		valid = parcel_valid(ch, request);
 		if (valid && !given_up(ch, *call, request->flags)) {
 			dcm_store(&ch->expected, request->offset, relaxed);
-			fetch(ch, request->offset);
+			fetch(ch->requests, request, ch->streaming ? FETCHED_OF_STREAM : FETCHED);
 			return DCM_CHANNEL_TAKEN;
 		}
 		DCM_LINE(abandoned_is_ended)
