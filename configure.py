@@ -303,7 +303,7 @@ class Build:
     def benchmarks(self):
         self.n.comment('Benchmarks: all of bench/*.c is dcm-bench; bench/peers/NAME.c is the program '
                        'NAME,\nand what is beside it and begins with lib_ or driver is in each.')
-        told = {'bench/peers/driver_payload.c': '-O3',
+        told = {'bench/peers/driver_payload.c': '-O3 -falign-functions=64 -falign-loops=64',
                 'bench/lib_place.c': "-DBENCH_FLAGS='\"$cflags\"'"}
         objects = {s: self.obj(s, defines=told.get(s, '')) for s in sorted(glob('bench/*.c'))}
         self.bench = [self.link('$builddir/dcm-bench', list(objects.values()),
