@@ -9,15 +9,16 @@
  * taken[unit] is 1 + the order of the block that was given out there, 0 elsewhere: a stale or
  * invented offset is told from a good one exactly, whatever the peer says.
  *
- * Blocks of up to 1 MiB that come back wait in a queue for each order, and are given out from there:
- * neither way is anything cut or put together. A block that waits is neither free in the bitmaps nor
+ * Blocks of up to 1 MiB that come back wait in a queue for each order, and most are given out from there,
+ * so that nothing is cut or put together. A block that waits is neither free in the bitmaps nor
  * taken; nothing is out of reach for it, because the queues are emptied before room is refused. Its
  * chunk may lose its pages, and gets new ones when it is taken.
  *
  * What is taken one at a time is the same block again and again, and stays in the caches. Of a stream
- * as many blocks wait as are taken, up to DCM_ARENA_KEEP of both, before the one that has waited
- * longest is given out again: by then its lines have left the caches of the processor that read them,
- * and need not be fetched from there, which costs more than to have them from the cache that both share.
+ * new ones are cut until as many wait as are taken, up to DCM_ARENA_KEEP of all together; then the one
+ * that has waited longest is given out. By then its lines have left the caches of the processor that
+ * read them, and need not be fetched from there, which costs more than to have them from the cache that
+ * both share.
  */
 #define _GNU_SOURCE
 #include "shm/arena.h"
@@ -64,7 +65,7 @@ struct queue {
 struct dcm_arena {
 	unsigned char *base;
 	uint64_t units;
-	uint64_t taken_units;
+	uint64_t taken_units, waiting_units;
 	uint64_t committed_chunks;
 	uint64_t idle_chunks; /* committed, and no unit of them taken */
 	uint64_t most_chunks; /* in use at once since the last look */
@@ -377,11 +378,13 @@ static void add_block(struct dcm_arena *arena, uint64_t unit, unsigned k)
 	add_free(arena, k, unit >> k);
 }
 
-/* The block that has waited longest; or, while none of its order is taken, the one that came last. */
+/* The block that has waited longest; or the one that came last, while none of its order is taken, or
+   where that one has its pages and the other may have none. */
 static int take_waiting(struct dcm_arena *arena, unsigned k, uint64_t *unit)
 {
 	struct queue *queue = &arena->queue[k];
-	uint32_t at = queue->taken == 0 && queue->count != 0 ? queue->count - 1 : 0;
+	bool newest = queue->taken == 0 || queue->unsure != 0;
+	uint32_t at = newest ? queue->count - 1 : 0;
 	uint64_t chunk;
 	int result = 0;
 
@@ -398,17 +401,20 @@ static int take_waiting(struct dcm_arena *arena, unsigned k, uint64_t *unit)
 	if (at < queue->unsure)
 		queue->unsure--;
 	queue->count--;
+	arena->waiting_units -= UINT64_C(1) << k;
 	return 0;
 }
 
 /* The block of order k at @unit waits until it is wanted again; false: enough do. */
 static bool add_waiting(struct dcm_arena *arena, unsigned k, uint64_t unit)
 {
-	struct queue *queue = &arena->queue[k];
+	struct queue *queue;
 
-	if (k >= QUEUES || queue->count == QUEUE_MOST)
+	if (k >= QUEUES || arena->queue[k].count == QUEUE_MOST)
 		return false;
+	queue = &arena->queue[k];
 	queue->unit[(queue->first + queue->count++) % QUEUE_MOST] = (uint32_t)unit;
+	arena->waiting_units += UINT64_C(1) << k;
 	return true;
 }
 
@@ -425,6 +431,7 @@ static bool empty_queues(struct dcm_arena *arena)
 			add_block(arena, queue->unit[queue->first++ % QUEUE_MOST], k);
 		queue->unsure = 0;
 	}
+	arena->waiting_units = 0;
 	return any;
 }
 
@@ -450,22 +457,32 @@ static int cut(struct dcm_arena *arena, unsigned want, uint64_t *unit)
 	return 0;
 }
 
-/* Do as many blocks of that order wait as are to, before one is given out again? */
-static bool enough_wait(const struct queue *queue, unsigned k)
+/*
+ * Is a block of order k to be given out that waits, though another could be cut? When as many wait as are
+ * taken, or enough of all orders; and rather than that the largest block there can be is cut: what is
+ * whole, with one stream or another under way, must not depend on its rooms taking turns.
+ */
+static bool enough_wait(const struct dcm_arena *arena, unsigned k)
 {
-	return queue->count > queue->taken ||
-	       (uint64_t)(queue->taken + queue->count) << k >= KEEP_UNITS;
+	const struct queue *queue = &arena->queue[k];
+
+	return queue->count > queue->taken || queue->count == QUEUE_MOST ||
+	       arena->taken_units + arena->waiting_units >= KEEP_UNITS ||
+	       arena->nonempty >> k == UINT64_C(1) << (arena->orders - 1 - k);
 }
 
 static int find(struct dcm_arena *arena, unsigned want, uint64_t *unit)
 {
-	bool waits = want < QUEUES;
+	bool whole = arena->nonempty >> want == UINT64_C(1) << (arena->orders - 1 - want);
 	int result;
 
-	if (waits && enough_wait(&arena->queue[want], want) && take_waiting(arena, want, unit) == 0)
+	if (want < QUEUES && enough_wait(arena, want) && take_waiting(arena, want, unit) == 0)
 		return 0;
+	/* The largest block is cut when all that is free beside it has been put together. */
+	if (whole && want < arena->orders - 1)
+		empty_queues(arena);
 	result = cut(arena, want, unit);
-	if (result != 0 && waits && take_waiting(arena, want, unit) == 0)
+	if (result != 0 && want < QUEUES && take_waiting(arena, want, unit) == 0)
 		return 0;
 	if (result == -ENOSPC && empty_queues(arena))
 		return cut(arena, want, unit);
@@ -549,7 +566,7 @@ bool dcm_arena_shed(struct dcm_arena *arena, uint64_t *below)
 		return false;
 	if (over > SHED_CHUNKS)
 		over = SHED_CHUNKS;
-	/* From the end: what is low is what is taken next. */
+	/* From the end: of what is free, the low blocks are taken first. */
 	end = last_idle(arena, *below < chunks ? *below : chunks);
 	for (first = end; first > 0 && end - first < over; first--)
 		if (!bit_of(arena->committed, first - 1) || bit_of(arena->busy, first - 1))

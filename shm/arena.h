@@ -6,7 +6,7 @@
  * memory, so the peer can neither damage it nor die in the middle of it. A buddy allocator over
  * units of DCM_ARENA_UNIT bytes: the smallest free block that will do is cut, of equals the one at
  * the lowest address. Blocks of up to 1 MiB that come back are given out again whole: the last one
- * while none of its size is taken, else in turns.
+ * while none of its size is taken, else in turns, of which a stream has about twice what it needs.
  *
  * Pages are committed when a loan first needs them and stay: a stream that fills its channel now and
  * then would else pay the kernel for that each time. Somebody looks about once a second while more

@@ -124,7 +124,45 @@ static void turns(void)
 	}
 }
 
-/* Whatever came before, the room that came back last is the next: so are its pages. */
+/* That rooms take turns costs nobody the largest block, as long as the others are room enough. */
+static void whole(void)
+{
+	static const struct {
+		uint64_t bytes, size, least, most, largest;
+	} streams[] = {
+		{ 448 * KIB, 16 * KIB, 1, 7, 256 * KIB },
+		{ 448 * KIB, 4 * KIB, 20, 30, 256 * KIB },
+		{ 1984 * KIB, 64 * KIB, 8, 12, MIB },
+		{ 3968 * KIB, 64 * KIB, 4, 24, 2 * MIB },
+		{ 32704 * KIB, 64 * KIB, 10, 60, 16 * MIB },
+	};
+
+	for (unsigned i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
+		struct dcm_arena *arena = dcm_arena_create(NULL, streams[i].bytes);
+		uint64_t at[60], count = 0, first = 0, goal = 0, refused = 0, large;
+
+		for (unsigned j = 0; j < 20000; j++) {
+			if (j % 50 == 0)
+				goal = streams[i].least +
+				       draw(streams[i].most - streams[i].least + 1);
+			if (count < goal || count == 0) {
+				at[(first + count++) % 60] = take(arena, streams[i].size);
+			} else {
+				dcm_arena_give(arena, at[first++ % 60]);
+				count--;
+			}
+			if (j % 7 != 0)
+				continue;
+			large = take(arena, streams[i].largest);
+			refused += large == UINT64_MAX || dcm_arena_give(arena, large) != 0;
+		}
+		is_uint(0, refused, "%" PRIu64 " bytes are there beside %" PRIu64 " of %" PRIu64,
+			streams[i].largest, streams[i].most, streams[i].size);
+		dcm_arena_destroy(arena);
+	}
+}
+
+/* One at a time, whatever came before, the room that came back last is the next: so are its pages. */
 static void again(void)
 {
 	static const uint64_t sizes[] = { 65, 256, 257, 4096, 20000, 65536, 70000, MIB };
@@ -463,6 +501,7 @@ int main(void)
 	sizes();
 	bad_gives();
 	turns();
+	whole();
 	again();
 	bursts();
 	for (unsigned i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
