@@ -505,15 +505,27 @@ static void close_test(void)
 	}
 }
 
+/* Who runs the tests is gone, or has enough of this one: it ends with all that it began. */
+static void end_group(int signal_number)
+{
+	if (getpid() == tap.owner)
+		kill(0, SIGKILL);
+	signal(signal_number, SIG_DFL);
+	raise(signal_number);
+}
+
 /*
  * Tests stop processes. When the one goes that would let the group of whoever runs the tests go on, say
  * the shell that began it in the background, the kernel sends SIGHUP and SIGCONT to all of that group if
  * one in it is stopped: so a test is a group of its own, and ends with who began it.
  */
-static void be_a_job(void)
+static void be_a_group(void)
 {
 	if (getpgrp() != getpid() && setpgid(0, 0) < 0)
 		sysbail("setpgid");
+	signal(SIGHUP, end_group);
+	signal(SIGINT, end_group);
+	signal(SIGTERM, end_group);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 }
 
@@ -521,12 +533,12 @@ void plan_lazy(void)
 {
 	if (tap.counts)
 		bail("a second plan()");
-	be_a_job();
 	tap.counts = mmap(NULL, sizeof(*tap.counts), PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (tap.counts == MAP_FAILED)
 		sysbail("memory for the counts");
 	tap.owner = getpid();
+	be_a_group();
 	each_fd(know_fd);
 	tap_watchdog(tap_scale() > 1 ? (unsigned int)(WATCHDOG_S * tap_scale()) : WATCHDOG_S);
 	atexit(close_test);
