@@ -17,9 +17,9 @@ enum { STATE_MASK = 7, WAITER = 8, GENERATION_SHIFT = 4, FLAGS_SHIFT = 16 };
 /* Of a stream, so many cells are made ready to be written before their turn. */
 enum { CELLS_AHEAD = 6 };
 
-/* Of a message that comes, so much is fetched before anybody asks for it. Of one in a stream it is
-   enough that the processor knows where the rest will be: there is the next one to be taken. */
-enum { LINE = 64, FETCHED = 64 * LINE, FETCHED_OF_STREAM = 8 * LINE };
+/* Of a message that comes, so much is fetched before anybody asks for it. Of one way it is enough that
+   the processor sees where the rest will be: nobody waits for it, and the next one comes behind it. */
+enum { LINE = 64, FETCHED = 64 * LINE, FETCHED_ONE_WAY = 8 * LINE };
 
 /* Generations of one slot: far fewer than the half of all, within which one is the later. */
 enum { RETURNED_AT_LEAST_EACH = 1 << 24 };
@@ -302,7 +302,8 @@ int dcm_channel_take(struct dcm_channel *ch, struct dcm_call *call, struct dcm_p
 		valid = parcel_valid(ch, request);
 		if (valid && !given_up(ch, *call, request->flags)) {
 			dcm_store(&ch->expected, request->offset, relaxed);
-			fetch(ch->requests, request, ch->streaming ? FETCHED_OF_STREAM : FETCHED);
+			fetch(ch->requests, request,
+			      (request->flags & DCM_CALL_ONE_WAY) != 0 ? FETCHED_ONE_WAY : FETCHED);
 			return DCM_CHANNEL_TAKEN;
 		}
 		DCM_LINE(abandoned_is_ended)
