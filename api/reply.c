@@ -257,19 +257,22 @@ DCM_HOT Retcode DcmLoanReply(DcmRequest *request, size_t size, DcmMessage *outRe
 	return rc;
 }
 
+/* Under the lock: why it was not delivered. A reply that nobody waits for is gone all the same. */
+static DCM_SELDOM Retcode undelivered(struct dcm_end *end, const DcmMessage *reply, bool in_vain)
+{
+	if (in_vain)
+		return dcm_fail(rcNotConnected, "the caller is gone or gave up");
+	dcm_message_unclaim(end, reply);
+	return dcm_fail(rcInvalidArgument, "the request was answered or released before");
+}
+
 /* Under the lock; *@gone as of settle(). */
 static Retcode answer(struct dcm_end *end, const DcmMessage *request, const DcmMessage *reply,
 		      bool *gone)
 {
-	switch (settle(server_of(end), request, reply, gone)) {
-	case SETTLED:
-		return rcOk;
-	case SETTLED_IN_VAIN:
-		return dcm_fail(rcNotConnected, "the caller is gone or gave up");
-	default:
-		dcm_message_unclaim(end, reply);
-		return dcm_fail(rcInvalidArgument, "the request was answered or released before");
-	}
+	enum settled how = settle(server_of(end), request, reply, gone);
+
+	return how == SETTLED ? rcOk : undelivered(end, reply, how == SETTLED_IN_VAIN);
 }
 
 static Retcode reply_to(struct dcm_end *end, DcmRequest *request, DcmMessage *reply)
