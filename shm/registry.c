@@ -21,12 +21,43 @@ static struct dcm_ring_view ring_of(const struct dcm_segment *seg, struct dcm_su
 	return dcm_ring_view(&sub->ring, seg->capacity.ring_shift);
 }
 
+/* The subscription behind *@cursor in a row, or null: its lines, which its process had last, are on
+   their way here while the one before it is told. */
+static struct dcm_subscription *next_in(const struct dcm_segment *seg, const dcm_atomic64 *row,
+					uint32_t *cursor)
+{
+	struct dcm_subscription *sub;
+	uint32_t at;
+
+	if (!dcm_index_next(row, seg->subscription.count, cursor, &at))
+		return NULL;
+	sub = dcm_subscription_at(seg, at);
+	__builtin_prefetch(&sub->word);
+	__builtin_prefetch(&sub->ring.tail, 1);
+	return sub;
+}
+
+/*
+ * While a slot is claimed and written, what the announcement needs is on its way here. Where somebody
+ * publishes now and then, none of it is in a cache, and each line waited for alone delays who is told.
+ */
+static void will_announce(const struct dcm_segment *seg, uint64_t type_hash, uint64_t name_hash)
+{
+	const dcm_atomic64 *row = subscription_row(seg, dcm_bucket_of(type_hash));
+	uint32_t cursor = 0;
+
+	__builtin_prefetch(dcm_registry_ec(seg, type_hash, 0), 1);
+	__builtin_prefetch(dcm_registry_ec(seg, type_hash, name_hash), 1);
+	(void)next_in(seg, row, &cursor);
+}
+
 bool dcm_registry_reserve(const struct dcm_segment *seg, uint32_t self,
 			  const struct dcm_endpoint_key *key, struct dcm_ref *out)
 {
 	struct dcm_endpoint_names *names;
 	struct dcm_endpoint *endpoint;
 
+	will_announce(seg, key->type_hash, key->name_hash);
 	if (!dcm_quota_claim_near(seg, &seg->endpoint, self, dcm_catalog_home(seg, key->type_hash),
 				  DCM_REGION, out))
 		return false;
@@ -117,22 +148,6 @@ dcm_atomic32 *dcm_registry_ec(const struct dcm_segment *seg, uint64_t type_hash,
 	uint64_t key = name_hash == 0 ? type_hash : dcm_catalog_key(type_hash, name_hash);
 
 	return dcm_bucket_ec(seg, dcm_bucket_of(key));
-}
-
-/* The subscription behind *@cursor in a row, or null: its lines, which its process had last, are on
-   their way here while the one before it is told. */
-static struct dcm_subscription *next_in(const struct dcm_segment *seg, const dcm_atomic64 *row,
-					uint32_t *cursor)
-{
-	struct dcm_subscription *sub;
-	uint32_t at;
-
-	if (!dcm_index_next(row, seg->subscription.count, cursor, &at))
-		return NULL;
-	sub = dcm_subscription_at(seg, at);
-	__builtin_prefetch(&sub->word);
-	__builtin_prefetch(&sub->ring.tail, 1);
-	return sub;
 }
 
 void dcm_registry_announce(const struct dcm_segment *seg, uint32_t index)
