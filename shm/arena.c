@@ -457,29 +457,33 @@ static int cut(struct dcm_arena *arena, unsigned want, uint64_t *unit)
 	return 0;
 }
 
+/* Of what is free and will do for order k, is there the largest block alone that there can be? */
+static bool largest_alone(const struct dcm_arena *arena, unsigned k)
+{
+	return arena->nonempty >> k == UINT64_C(1) << (arena->orders - 1 - k);
+}
+
 /*
  * Is a block of order k to be given out that waits, though another could be cut? When as many wait as are
- * taken, or enough of all orders; and rather than that the largest block there can be is cut: what is
- * whole, with one stream or another under way, must not depend on its rooms taking turns.
+ * taken, or enough of all orders; and rather than cut the largest block: that rooms take turns is not to
+ * cost anybody what could be had else.
  */
 static bool enough_wait(const struct dcm_arena *arena, unsigned k)
 {
 	const struct queue *queue = &arena->queue[k];
 
 	return queue->count > queue->taken || queue->count == QUEUE_MOST ||
-	       arena->taken_units + arena->waiting_units >= KEEP_UNITS ||
-	       arena->nonempty >> k == UINT64_C(1) << (arena->orders - 1 - k);
+	       arena->taken_units + arena->waiting_units >= KEEP_UNITS || largest_alone(arena, k);
 }
 
 static int find(struct dcm_arena *arena, unsigned want, uint64_t *unit)
 {
-	bool whole = arena->nonempty >> want == UINT64_C(1) << (arena->orders - 1 - want);
 	int result;
 
 	if (want < QUEUES && enough_wait(arena, want) && take_waiting(arena, want, unit) == 0)
 		return 0;
 	/* The largest block is cut when all that is free beside it has been put together. */
-	if (whole && want < arena->orders - 1)
+	if (largest_alone(arena, want) && want < arena->orders - 1)
 		empty_queues(arena);
 	result = cut(arena, want, unit);
 	if (result != 0 && want < QUEUES && take_waiting(arena, want, unit) == 0)
