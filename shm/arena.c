@@ -28,6 +28,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "shm/bitmap.h"
+
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
@@ -84,58 +86,6 @@ struct dcm_arena {
 	size_t tables_bytes;
 };
 
-static uint64_t words_of(uint64_t bits)
-{
-	return (bits + 63) / 64;
-}
-
-static bool bit_of(const uint64_t *map, uint64_t bit)
-{
-	return (map[bit / 64] >> (bit % 64) & 1) != 0;
-}
-
-static void set_bit(uint64_t *map, uint64_t bit)
-{
-	map[bit / 64] |= UINT64_C(1) << (bit % 64);
-}
-
-static void clear_bit(uint64_t *map, uint64_t bit)
-{
-	map[bit / 64] &= ~(UINT64_C(1) << (bit % 64));
-}
-
-/* Of the bits [first, end), which is not empty, those that lie in @word. */
-static uint64_t part_of(uint64_t word, uint64_t first, uint64_t end)
-{
-	uint64_t part = UINT64_MAX;
-
-	if (word == first / 64)
-		part &= UINT64_MAX << (first % 64);
-	if (word == (end - 1) / 64)
-		part &= UINT64_MAX >> (63 - (end - 1) % 64);
-	return part;
-}
-
-static bool has_all(const uint64_t *map, uint64_t first, uint64_t end)
-{
-	for (uint64_t word = first / 64; word * 64 < end; word++)
-		if ((~map[word] & part_of(word, first, end)) != 0)
-			return false;
-	return true;
-}
-
-static void set_all(uint64_t *map, uint64_t first, uint64_t end)
-{
-	for (uint64_t word = first / 64; word * 64 < end; word++)
-		map[word] |= part_of(word, first, end);
-}
-
-static void clear_all(uint64_t *map, uint64_t first, uint64_t end)
-{
-	for (uint64_t word = first / 64; word * 64 < end; word++)
-		map[word] &= ~part_of(word, first, end);
-}
-
 /* The highest bit of a number that is not 0. */
 static unsigned log2_of(uint64_t n)
 {
@@ -146,8 +96,8 @@ static void add_free(struct dcm_arena *arena, unsigned k, uint64_t block)
 {
 	struct order *order = &arena->order[k];
 
-	set_bit(order->free, block);
-	set_bit(order->summary, block / 64);
+	dcm_bitmap_set(order->free, block);
+	dcm_bitmap_set(order->summary, block / 64);
 	order->count++;
 	arena->nonempty |= UINT64_C(1) << k;
 }
@@ -156,9 +106,9 @@ static void remove_free(struct dcm_arena *arena, unsigned k, uint64_t block)
 {
 	struct order *order = &arena->order[k];
 
-	clear_bit(order->free, block);
+	dcm_bitmap_clear(order->free, block);
 	if (order->free[block / 64] == 0)
-		clear_bit(order->summary, block / 64);
+		dcm_bitmap_clear(order->summary, block / 64);
 	if (--order->count == 0)
 		arena->nonempty &= ~(UINT64_C(1) << k);
 }
@@ -190,15 +140,15 @@ static size_t place_tables(struct dcm_arena *arena)
 		struct order *order = &arena->order[k];
 
 		order->blocks = arena->units >> k;
-		PLACE(order->summary, words_of(words_of(order->blocks)));
+		PLACE(order->summary, dcm_bitmap_words(dcm_bitmap_words(order->blocks)));
 	}
-	PLACE(arena->committed, words_of(chunks));
-	PLACE(arena->busy, words_of(chunks));
+	PLACE(arena->committed, dcm_bitmap_words(chunks));
+	PLACE(arena->busy, dcm_bitmap_words(chunks));
 	PLACE(arena->used, chunks);
 	for (unsigned k = 0; k < QUEUES; k++)
 		PLACE(arena->queue[k].unit, QUEUE_MOST);
 	for (unsigned k = arena->orders; k-- > 0;)
-		PLACE(arena->order[k].free, words_of(arena->order[k].blocks));
+		PLACE(arena->order[k].free, dcm_bitmap_words(arena->order[k].blocks));
 	PLACE(arena->taken, arena->units);
 #undef PLACE
 	return bytes;
@@ -270,7 +220,7 @@ static int advise(const struct dcm_arena *arena, uint64_t chunk, uint64_t count,
 static uint64_t next_chunk(const struct dcm_arena *arena, uint64_t from, uint64_t end,
 			   bool committed)
 {
-	while (from < end && bit_of(arena->committed, from) != committed)
+	while (from < end && dcm_bitmap_has(arena->committed, from) != committed)
 		from++;
 	return from;
 }
@@ -286,7 +236,7 @@ static void decommit(struct dcm_arena *arena, uint64_t first, uint64_t end)
 		stop = next_chunk(arena, run, end, false);
 		if (arena->base != NULL && advise(arena, run, stop - run, MADV_REMOVE) != 0)
 			continue; /* the pages are still there, and still counted */
-		clear_all(arena->committed, run, stop);
+		dcm_bitmap_clear_all(arena->committed, run, stop);
 		arena->committed_chunks -= stop - run;
 		arena->idle_chunks -= stop - run;
 	}
@@ -297,7 +247,7 @@ static int commit(struct dcm_arena *arena, uint64_t first, uint64_t end)
 {
 	uint64_t run, stop;
 
-	if (has_all(arena->committed, first, end))
+	if (dcm_bitmap_has_all(arena->committed, first, end))
 		return 0;
 	run = next_chunk(arena, first, end, false);
 	for (; run < end; run = next_chunk(arena, stop, end, false)) {
@@ -315,7 +265,7 @@ static int commit(struct dcm_arena *arena, uint64_t first, uint64_t end)
 				return result;
 			}
 		}
-		set_all(arena->committed, run, stop);
+		dcm_bitmap_set_all(arena->committed, run, stop);
 		arena->committed_chunks += stop - run;
 		arena->idle_chunks += stop - run;
 	}
@@ -337,7 +287,7 @@ static void use(struct dcm_arena *arena, uint64_t unit, unsigned k)
 	if (k < QUEUES)
 		arena->queue[k].taken++;
 	if (k >= CHUNK_ORDER || arena->used[chunk] == 0) {
-		set_all(arena->busy, chunk, chunk + chunks_of(k));
+		dcm_bitmap_set_all(arena->busy, chunk, chunk + chunks_of(k));
 		arena->idle_chunks -= chunks_of(k);
 	}
 	if (k < CHUNK_ORDER)
@@ -358,7 +308,7 @@ static void disuse(struct dcm_arena *arena, uint64_t unit, unsigned k)
 	if (k < CHUNK_ORDER)
 		arena->used[chunk] = (uint16_t)(arena->used[chunk] - (1u << k));
 	if (k >= CHUNK_ORDER || arena->used[chunk] == 0) {
-		clear_all(arena->busy, chunk, chunk + chunks_of(k));
+		dcm_bitmap_clear_all(arena->busy, chunk, chunk + chunks_of(k));
 		arena->idle_chunks += chunks_of(k);
 	}
 }
@@ -370,7 +320,7 @@ static void add_block(struct dcm_arena *arena, uint64_t unit, unsigned k)
 		/* Its bit lies in the same word, and is 0 where the arena ends before it. */
 		uint64_t beside = unit >> k ^ 1;
 
-		if (!bit_of(arena->order[k].free, beside))
+		if (!dcm_bitmap_has(arena->order[k].free, beside))
 			break;
 		remove_free(arena, k, beside);
 		unit &= ~(UINT64_C(1) << k);
@@ -553,8 +503,9 @@ bool dcm_arena_has_spare(const struct dcm_arena *arena)
 /* The end of the highest run of chunks below @end that have pages and nothing taken; 0: none. */
 static uint64_t last_idle(const struct dcm_arena *arena, uint64_t end)
 {
-	for (uint64_t word = words_of(end); word-- > 0;) {
-		uint64_t idle = arena->committed[word] & ~arena->busy[word] & part_of(word, 0, end);
+	for (uint64_t word = dcm_bitmap_words(end); word-- > 0;) {
+		uint64_t idle =
+			arena->committed[word] & ~arena->busy[word] & dcm_bitmap_part(word, 0, end);
 
 		if (idle != 0)
 			return word * 64 + log2_of(idle) + 1;
@@ -573,7 +524,8 @@ bool dcm_arena_shed(struct dcm_arena *arena, uint64_t *below)
 	/* From the end: of what is free, the low blocks are taken first. */
 	end = last_idle(arena, *below < chunks ? *below : chunks);
 	for (first = end; first > 0 && end - first < over; first--)
-		if (!bit_of(arena->committed, first - 1) || bit_of(arena->busy, first - 1))
+		if (!dcm_bitmap_has(arena->committed, first - 1) ||
+		    dcm_bitmap_has(arena->busy, first - 1))
 			break;
 	decommit(arena, first, end);
 	*below = first;
